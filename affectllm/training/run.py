@@ -1,0 +1,222 @@
+"""What the training scripts share: their common options, and a run folder that can be killed and resumed."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affectllm import __version__, jsonl
+from affectllm.errors import AffectError
+from affectllm.paths import cache_folder
+from affectllm.records import Conversation
+
+if TYPE_CHECKING:
+    from transformers import Trainer, TrainingArguments
+
+    from affectllm.models.backbone import Backbone
+    from affectllm.training.store import MediaStore
+
+OPTIONS, FINISHED = "options.json", "run.json"
+# Options that do not change the result: a run may be resumed with other values of these.
+HARMLESS = {"save_every"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """Options common to every stage of training."""
+
+    data: Path
+    """Conversations from a data builder, one JSON object a line."""
+    out: Path
+    """Folder for the adapter, checkpoints and the record of the run."""
+    model: str = "nano"
+    """'nano', a model folder, a hub name, or the folder of an adapter to go on from."""
+    media: Path | None = None
+    """Root of the clips' paths; without it, the folder of the data file."""
+    split: str = "train"
+    """Which split of the data to learn from."""
+    modalities: tuple[str, ...] = ("video", "audio")
+    """What of the clips the model gets beside the subtitle; none of them makes a text-only baseline."""
+    dtype: str = "auto"
+    """Weights in float32, bfloat16 or float16; auto takes what the hardware multiplies natively."""
+    seed: int = 7
+    """Order of the data, adapter initialisation, dropout and sampling."""
+    save_every: int = 40
+    """Steps between checkpoints; a killed run loses at most these."""
+    trainer: dict[str, Any] = field(default_factory=dict)
+    """Anything else TRL's config of this stage takes, e.g. --trainer.gradient_checkpointing true."""
+
+
+def options_of(run: Run) -> dict[str, Any]:
+    """The options as plain JSON values."""
+    return json.loads(json.dumps(dataclasses.asdict(run), default=str))
+
+
+def is_finished(run: Run) -> bool:
+    """True when this very run is already complete; the folder of another run is an error.
+
+    The options are written first, so that a resumed run is known to be the same one.
+    """
+    asked = options_of(run)
+    known = run.out / OPTIONS
+    if known.is_file():
+        before = json.loads(known.read_text())
+        other = [key for key in asked if key not in HARMLESS and before.get(key) != asked[key]]
+        if other:
+            key = other[0]
+            raise AffectError(
+                f"{run.out} holds a run with another {key} ({before.get(key)!r}, now {asked[key]!r}). "
+                "Choose another --out, or delete that folder."
+            )
+    if (run.out / FINISHED).is_file():
+        print(f"{run.out} is finished already.")
+        return True
+    jsonl.write_json(known, asked)
+    return False
+
+
+def read_split(data: Path, split: str) -> list[Conversation]:
+    """The conversations of one split; an empty one is an error that names the splits there are."""
+    conversations = list(jsonl.read(data, Conversation))
+    chosen = [conversation for conversation in conversations if conversation.split == split]
+    if not chosen:
+        found = sorted({conversation.split for conversation in conversations})
+        raise AffectError(f"{data} has no conversation of split '{split}'. Splits there: {', '.join(found) or 'none'}.")
+    return chosen
+
+
+def media_root(data: Path, media: Path | None) -> Path:
+    return data.parent if media is None else media
+
+
+def media_store(backbone: "Backbone", run: Run) -> "MediaStore":
+    from affectllm.media.cache import FeatureCache
+    from affectllm.training.store import MediaStore
+
+    return MediaStore(backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities)
+
+
+def add_lora(backbone: "Backbone", rank: int, dropout: float, seed: int) -> None:
+    """Put an adapter on the language model; an adapter that is there already is trained on."""
+    import torch
+    from peft import LoraConfig, PeftModel, get_peft_model
+
+    if isinstance(backbone.model, PeftModel):
+        return
+    torch.manual_seed(seed)
+    config = LoraConfig(
+        r=rank,
+        lora_alpha=2 * rank,
+        lora_dropout=dropout,
+        target_modules=backbone.lora_targets,
+        modules_to_save=list(backbone.trained_modules) or None,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=backbone.name,
+    )
+    backbone.model = get_peft_model(backbone.model, config)
+
+
+def show_plan(store: "MediaStore", conversations: Sequence[Conversation], run: Run) -> None:
+    """Say what reaches the model, and refuse to start when a declared modality does not.
+
+    A trainer that drops media shows an ordinary loss curve; only the inputs tell.
+    """
+    backbone = store.backbone
+    sample = store.sample(conversations[0])
+    placeholders = sum(token in set(backbone.media_token_ids) for token in sample.prompt_ids)
+    if run.modalities and not (sample.media and placeholders):
+        raise AffectError(
+            f"Modalities {', '.join(run.modalities)} were asked for, but conversation '{conversations[0].id}' brings none of them "
+            f"to the model ({placeholders} media tokens). Build the data with media parts, or train with --modalities."
+        )
+    trained = sum(p.numel() for p in backbone.model.parameters() if p.requires_grad)
+    total = sum(p.numel() for p in backbone.model.parameters())
+    media = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sample.media.items()) or "none"
+    print(f"{len(conversations)} conversations; first prompt: {len(sample.prompt_ids)} tokens, {placeholders} of them media")
+    print(f"media of the first clip: {media}")
+    print(f"trained parameters: {trained:,} of {total:,} ({backbone.core.dtype}, {backbone.core.device})", flush=True)
+
+
+def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -> "TrainingArguments":
+    """TRL's own config; what the user gave under `trainer` wins, and a wrong key there is named."""
+    import torch
+
+    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    for key in run.trainer:
+        if key not in known:
+            import difflib
+
+            near = difflib.get_close_matches(key, known, n=1)
+            raise AffectError(f"trainer.{key} is no option of TRL's {kind.__name__}." + (f" Perhaps you meant '{near[0]}'." if near else ""))
+    defaults: dict[str, Any] = {
+        "output_dir": str(run.out / "checkpoints"),
+        "seed": run.seed,
+        "data_seed": run.seed,
+        "save_steps": run.save_every,
+        "save_total_limit": 1,
+        "logging_steps": 5,
+        "report_to": [],
+        "remove_unused_columns": False,
+        "use_cpu": not torch.cuda.is_available(),
+        "bf16": run_dtype_is_bf16(run),
+        "gradient_checkpointing": torch.cuda.is_available(),
+    }
+    return kind(**{**defaults, **settings, **run.trainer})
+
+
+def run_dtype_is_bf16(run: Run) -> bool:
+    import torch
+
+    from affectllm.models import choose_dtype
+
+    return choose_dtype(run.dtype) == torch.bfloat16
+
+
+def last_checkpoint(out: Path) -> str | None:
+    """The newest whole checkpoint, or None for a fresh start."""
+    from transformers.trainer_utils import get_last_checkpoint
+
+    folder = out / "checkpoints"
+    return get_last_checkpoint(str(folder)) if folder.is_dir() else None
+
+
+def save(trainer: "Trainer", backbone: "Backbone", run: Run) -> None:
+    """Adapter, processor and, last, the record that marks the run as finished."""
+    trainer.accelerator.wait_for_everyone()
+    if not trainer.accelerator.is_main_process:
+        return
+    model = trainer.accelerator.unwrap_model(trainer.model)
+    model.peft_config["default"].base_model_name_or_path = backbone.name
+    model.save_pretrained(run.out, selected_adapters=["default"])
+    backbone.processor.save_pretrained(run.out / "processor")
+    jsonl.write_json(run.out / FINISHED, record_of(trainer, run))
+    print(f"Adapter written to {run.out}")
+
+
+def record_of(trainer: "Trainer", run: Run) -> dict[str, Any]:
+    """What made this adapter: options, versions, data and the loss curve."""
+    import peft
+    import torch
+    import transformers
+    import trl
+
+    manifest = run.data.parent / "manifest.json"
+    return {
+        "options": options_of(run),
+        "command": sys.argv,
+        "versions": {m.__name__: m.__version__ for m in (torch, transformers, trl, peft)} | {"affectllm": __version__},
+        "git": git_revision(),
+        "data_manifest": json.loads(manifest.read_text()) if manifest.is_file() else None,
+        "steps": trainer.state.global_step,
+        "log": trainer.state.log_history,
+    }
+
+
+def git_revision() -> str | None:
+    """Revision of the source checkout, or None for an installed package."""
+    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    return found.stdout.strip() or None

@@ -1,0 +1,56 @@
+"""Each clip is read and encoded once per run, and once for all where the encoders are frozen."""
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from affectllm.media.cache import FeatureCache
+from affectllm.models.backbone import MODALITIES, Backbone, Sample, read_media, used_modalities
+from affectllm.records import Clip, Conversation
+
+
+class MediaStore:
+    """Samples by conversation; media come from memory, then the disk cache, then the clip itself.
+
+    `reads` counts the clips decoded: a run over n clips should not exceed n.
+    """
+
+    def __init__(self, backbone: Backbone, root: Path, cache: FeatureCache, modalities: Sequence[str] = MODALITIES) -> None:
+        self.backbone = backbone
+        self.root = root
+        self.cache = cache
+        self.modalities = tuple(modalities)
+        self.fingerprint = backbone.fingerprint
+        self.reads = 0
+        self._media: dict[str, dict[str, torch.Tensor]] = {}
+        self._hashes: dict[Path, str] = {}
+
+    def sample(self, conversation: Conversation) -> Sample:
+        used = used_modalities(conversation, self.modalities)
+        media = self.media(conversation.media, used) if used else {}
+        return Sample(self.backbone.prompt_ids(conversation, used, media), media)
+
+    def media(self, clip: Clip, used: Sequence[str]) -> dict[str, torch.Tensor]:
+        key = self.key(clip, used)
+        if key not in self._media:
+            media = self.cache.get(key)
+            if media is None:
+                self.reads += 1
+                media = self.backbone.preprocess(read_media(clip, self.root, used, self.backbone.num_frames))
+                self.cache.put(key, media)
+            self._media[key] = media
+        return self._media[key]
+
+    def key(self, clip: Clip, used: Sequence[str]) -> str:
+        """Content of the files, seconds used, modalities, and how the backbone preprocesses."""
+        contents = [self.content_hash(self.root / name) for name in (clip.video, clip.audio) if name]
+        options = {"start_s": clip.start_s, "end_s": clip.end_s, "used": list(used)}
+        return self.cache.key("+".join(contents), options, self.fingerprint)
+
+    def content_hash(self, path: Path) -> str:
+        if path not in self._hashes:
+            with path.open("rb") as file:
+                self._hashes[path] = hashlib.file_digest(file, "sha256").hexdigest()
+        return self._hashes[path]

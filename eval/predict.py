@@ -1,0 +1,145 @@
+"""Ask a model about every clip of a data set and keep its answers.
+
+    affectllm eval predict --model runs/grpo --data data/conversations.jsonl --split test --out runs/grpo/test
+
+Answers are appended as they come: a killed run goes on where it was, and `eval score` can score them as often
+as wanted without the model. A clip that cannot be read gets an answer with its error, never a made-up one.
+"""
+
+import json
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectllm import jsonl
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.records import Answer, Conversation
+
+if TYPE_CHECKING:
+    from affectllm.models.backbone import Sample
+    from affectllm.training.store import MediaStore
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    data: Path
+    """Conversations from a data builder; their questions are put, their answers are not looked at."""
+    out: Path
+    """Folder for answers.jsonl."""
+    model: str = "nano"
+    """'nano', a model folder, a hub name, or an adapter folder."""
+    media: Path | None = None
+    """Root of the clips' paths; without it, the folder of the data file."""
+    split: str = "test"
+    """Which split of the data to answer."""
+    modalities: tuple[str, ...] = ("video", "audio")
+    """What of the clips the model gets beside the subtitle."""
+    limit: int | None = None
+    """Only the first so many clips; the report then says that the numbers are partial."""
+    batch: int = 24
+    """Clips answered together."""
+    max_new_tokens: int = 64
+    """Longest answer."""
+    temperature: float = 0.0
+    """0 takes the likeliest token each time: the same answers on every run."""
+    seed: int = 7
+    """Of sampling, when temperature is above 0."""
+    dtype: str = "auto"
+    """Weights in float32, bfloat16 or float16; auto takes what the hardware multiplies natively."""
+    shard: str = "1/1"
+    """Part i of n of the clips, as i/n, to spread one data set over machines; concatenate the answers."""
+
+
+def main(run: Predict) -> None:
+    from affectllm.training.run import read_split
+
+    conversations = take_shard(read_split(run.data, run.split), run.shard)[: run.limit]
+    with jsonl.Appender(run.out / "answers.jsonl") as answers:
+        header_once(run)
+        left = [conversation for conversation in conversations if conversation.id not in answers.done]
+        if not left:
+            print(f"{run.out} has all {len(conversations)} answers already.")
+            return
+        for answer in answer_all(run, left):
+            answers.append(answer)
+    print(f"{len(conversations)} answers in {run.out / 'answers.jsonl'}")
+
+
+def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[Answer]:
+    import torch
+
+    from affectllm.media.cache import FeatureCache
+    from affectllm.models import load
+    from affectllm.paths import cache_folder
+    from affectllm.training.progress import progress
+    from affectllm.training.run import media_root
+    from affectllm.training.store import MediaStore
+
+    backbone = load(run.model, dtype=run.dtype)
+    backbone.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    store = MediaStore(backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities)
+    torch.manual_seed(run.seed)
+    # Prompts of like length together: less padding, and the order of the answers does not matter.
+    batches = [conversations[i : i + run.batch] for i in range(0, len(conversations), run.batch)]
+    for batch in progress(batches, f"Answering with {run.model}"):
+        yield from answer_batch(store, batch, run)
+
+
+def answer_batch(store: "MediaStore", batch: Sequence[Conversation], run: Predict) -> Iterator[Answer]:
+    """One answer a conversation; clips that cannot be read are answered by their error."""
+    readable: list[tuple[Conversation, Sample]] = []
+    for conversation in batch:
+        try:
+            readable.append((conversation, store.sample(conversation)))
+        except AffectError as error:
+            yield make_answer(store, conversation, run, text="", tokens=0, seconds=0.0, error=str(error))
+    if not readable:
+        return
+    start = time.monotonic()
+    texts, counts = generate(store, [sample for _, sample in readable], run)
+    seconds = (time.monotonic() - start) / len(readable)
+    for (conversation, _), text, count in zip(readable, texts, counts, strict=True):
+        yield make_answer(store, conversation, run, text=text, tokens=count, seconds=seconds, error=None)
+
+
+def make_answer(store: "MediaStore", conversation: Conversation, run: Predict, text: str, tokens: int, seconds: float, error: str | None) -> Answer:
+    return Answer(
+        id=conversation.id,
+        text=text,
+        model=run.model,
+        seconds=round(seconds, 4),
+        tokens=tokens,
+        prompt_hash=store.backbone.prompt_hash(conversation, run.modalities),
+        error=error,
+    )
+
+
+def generate(store: "MediaStore", samples: "Sequence[Sample]", run: Predict) -> tuple[list[str], list[int]]:
+    from affectllm.models.generation import generate as generate_answers
+
+    return generate_answers(store.backbone, samples, run.max_new_tokens, run.temperature)
+
+
+def take_shard(conversations: list[Conversation], shard: str) -> list[Conversation]:
+    part, _, parts = shard.partition("/")
+    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise AffectError(f"--shard {shard!r} must be i/n with 1 <= i <= n, for example 1/4.")
+    return conversations[int(part) - 1 :: int(parts)]
+
+
+def header_once(run: Predict) -> None:
+    """Write beside the answers how they were made; other options than before would mix two runs in one file."""
+    asked = {"model": run.model, "data": str(run.data), "split": run.split, "modalities": list(run.modalities)}
+    asked |= {"max_new_tokens": run.max_new_tokens, "temperature": run.temperature, "seed": run.seed}
+    known = run.out / "predict.json"
+    if known.is_file() and (before := json.loads(known.read_text())) != asked:
+        key = next(key for key in asked if before.get(key) != asked[key])
+        raise AffectError(f"{run.out} holds answers with another {key} ({before.get(key)!r}, now {asked[key]!r}). Choose another --out.")
+    jsonl.write_json(known, asked)
+
+
+if __name__ == "__main__":
+    command(main)

@@ -82,7 +82,6 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
     backbone.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
     store = MediaStore(backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities)
     torch.manual_seed(run.seed)
-    # Prompts of like length together: less padding, and the order of the answers does not matter.
     batches = [conversations[i : i + run.batch] for i in range(0, len(conversations), run.batch)]
     for batch in progress(batches, f"Answering with {run.model}"):
         yield from answer_batch(store, batch, run)
@@ -90,6 +89,8 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
 
 def answer_batch(store: "MediaStore", batch: Sequence[Conversation], run: Predict) -> Iterator[Answer]:
     """One answer a conversation; clips that cannot be read are answered by their error."""
+    from affectllm.models.generation import generate
+
     readable: list[tuple[Conversation, Sample]] = []
     for conversation in batch:
         try:
@@ -99,7 +100,7 @@ def answer_batch(store: "MediaStore", batch: Sequence[Conversation], run: Predic
     if not readable:
         return
     start = time.monotonic()
-    texts, counts = generate(store, [sample for _, sample in readable], run)
+    texts, counts = generate(store.backbone, [sample for _, sample in readable], run.max_new_tokens, run.temperature)
     seconds = (time.monotonic() - start) / len(readable)
     for (conversation, _), text, count in zip(readable, texts, counts, strict=True):
         yield make_answer(store, conversation, run, text=text, tokens=count, seconds=seconds, error=None)
@@ -115,12 +116,6 @@ def make_answer(store: "MediaStore", conversation: Conversation, run: Predict, t
         prompt_hash=store.backbone.prompt_hash(conversation, run.modalities),
         error=error,
     )
-
-
-def generate(store: "MediaStore", samples: "Sequence[Sample]", run: Predict) -> tuple[list[str], list[int]]:
-    from affectllm.models.generation import generate as generate_answers
-
-    return generate_answers(store.backbone, samples, run.max_new_tokens, run.temperature)
 
 
 def take_shard(conversations: list[Conversation], shard: str) -> list[Conversation]:

@@ -29,3 +29,15 @@ def generate(backbone: Backbone, samples: Sequence[Sample], max_new_tokens: int,
     )[:, longest:]
     texts = backbone.tokenizer.batch_decode(output, skip_special_tokens=True)
     return texts, [int((row != pad_id).sum()) for row in output]
+
+
+@torch.inference_mode()
+def answer_log_probability(backbone: Backbone, sample: Sample, answer: str) -> float:
+    """Mean log-probability, in nats per token, that the model gives to an answer behind this prompt."""
+    device = backbone.model.device
+    answer_ids = backbone.answer_ids(answer)
+    ids = torch.tensor([[*sample.prompt_ids, *answer_ids]], device=device)
+    media = {name: tensor.to(device) for name, tensor in sample.media.items()}
+    logits = backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids), **media).logits[0, len(sample.prompt_ids) - 1 : -1]
+    chosen = logits.float().log_softmax(-1).gather(1, ids[0, len(sample.prompt_ids) :, None])
+    return float(chosen.mean())

@@ -1,0 +1,162 @@
+"""One clip in, an explanation out: labels, reasoning, and what face, voice and words each contribute.
+
+Two kinds of evidence are kept apart. *Statements* are what the model says it saw and heard. *Influence* is
+measured: how much less likely the model finds its own answer when that modality is taken away. A fluent
+statement about a modality without influence is a sign of made-up reasoning.
+"""
+
+import re
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from affectllm import answers, vocabulary
+from affectllm.errors import AffectError
+from affectllm.media import probe
+from affectllm.prompts import compose
+from affectllm.records import Annotation, Clip, Conversation, Meta, Record, Target
+
+if TYPE_CHECKING:
+    from affectllm.models.backbone import Backbone, Sample
+
+MODALITY_WORDS = {
+    "face": {"face", "facial", "smile", "smiling", "brow", "brows", "eye", "eyes", "mouth", "lips", "gaze", "nose", "frown", "expression", "head", "gesture", "video"},
+    "voice": {"voice", "tone", "pitch", "loud", "quiet", "speaks", "speaking", "speech", "vocal", "volume", "trembling", "audio"},
+    "words": {"says", "said", "words", "word", "subtitle", "text", "sentence", "mentions"},
+}
+EVIDENCE = {"face": "video", "voice": "audio", "words": "text"}
+
+
+class Evidence(Record):
+    """What one modality contributes to an answer."""
+
+    statements: list[str]
+    """Sentences of the reasoning that speak of this modality."""
+    influence: float | None
+    """Drop of the answer's mean log-probability per token without this modality, in nats; None where it is absent."""
+
+
+class Explanation(Record):
+    clip: str
+    labels: list[str]
+    reasoning: str
+    evidence: dict[str, Evidence]
+    """By `face`, `voice` and `words`."""
+    wheel: dict[str, str]
+    """Label -> its sector on the first wheel of our vocabulary."""
+    valence: dict[str, int | None]
+    """Label -> -1, 0 or 1; None for a word the vocabulary does not know."""
+    status: str
+    """How well the answer could be read: ok, recovered or failed."""
+    answer: str
+    """The model's words as they came."""
+    model: str
+    seconds: float
+    notes: list[str] = []
+    """What was missing or assumed, e.g. a clip without sound."""
+
+
+class Explainer:
+    """A loaded model that explains clips; see `load`."""
+
+    def __init__(self, backbone: "Backbone") -> None:
+        self.backbone = backbone
+
+    def explain(self, clip: str | Path, subtitle: str | None = None, language: str = "en", max_new_tokens: int = 96) -> Explanation:
+        """Labels, reasoning and evidence for one clip of up to a few minutes.
+
+        `subtitle` is what is said in the clip; without it the words count for nothing and a note says so.
+        Raises AffectError when the file cannot be read or has neither picture nor sound.
+        """
+        from affectllm.models.generation import generate
+
+        start = time.monotonic()
+        path = Path(clip)
+        conversation, notes = ask(path, subtitle, language)
+        sample = self.backbone.sample(conversation, path.parent)
+        (text,), _ = generate(self.backbone, [sample], max_new_tokens)
+        parsed = answers.parse(text)
+        lexicon = vocabulary.load("affectllm-1")
+        statements = by_modality(parsed.reasoning or "")
+        influence = self.influence(conversation, path.parent, sample, text)
+        return Explanation(
+            clip=str(path),
+            labels=parsed.labels,
+            reasoning=parsed.reasoning or "",
+            evidence={name: Evidence(statements=statements[name], influence=influence[name]) for name in EVIDENCE},
+            wheel={label: str(lexicon.groups(label)[0]) for label in parsed.labels},
+            valence={label: vocabulary.valence(label) for label in parsed.labels},
+            status=parsed.status,
+            answer=text,
+            model=self.backbone.name,
+            seconds=round(time.monotonic() - start, 2),
+            notes=notes,
+        )
+
+    def influence(self, conversation: Conversation, root: Path, sample: "Sample", answer: str) -> dict[str, float | None]:
+        """How much the model's own answer loses without each modality, in nats per token."""
+        from affectllm.models.backbone import used_modalities
+        from affectllm.models.generation import answer_log_probability
+
+        used = used_modalities(conversation, ("video", "audio"))
+        whole = answer_log_probability(self.backbone, sample, answer)
+
+        def without(changed: Conversation, kept: list[str]) -> float:
+            return round(whole - answer_log_probability(self.backbone, self.backbone.sample(changed, root, kept), answer), 4)
+
+        silent = ask(root / Path(str(conversation.media.video or conversation.media.audio)).name, None, conversation.language or "en")[0]
+        return {
+            "face": without(conversation, [m for m in used if m != "video"]) if "video" in used else None,
+            "voice": without(conversation, [m for m in used if m != "audio"]) if "audio" in used else None,
+            "words": without(silent, used) if conversation.subtitle else None,
+        }
+
+
+def ask(path: Path, subtitle: str | None, language: str) -> tuple[Conversation, list[str]]:
+    """The question about one clip, as training puts it, and notes on what the clip lacks."""
+    found = probe(path)
+    parts = [kind for kind, there in (("video", found.has_video), ("audio", found.has_audio)) if there]
+    notes = [f"the clip has no {kind}" for kind in ("video", "audio") if kind not in parts]
+    if not subtitle:
+        notes.append("no subtitle was given: what is said was not used")
+    annotation = Annotation(
+        id=path.name,
+        dataset="user",
+        split="none",
+        media=Clip(video=path.name if "video" in parts else None, audio=None if "video" in parts else path.name),
+        subtitle=subtitle,
+        language=language,
+        target=Target(),
+        meta=Meta(licence="user"),
+    )
+    return compose(annotation, task="labels", mode="think", seed=0, parts=parts), notes
+
+
+def by_modality(reasoning: str) -> dict[str, list[str]]:
+    """The sentences of a reasoning by the modality they speak of; one that names several is listed under each."""
+    found: dict[str, list[str]] = {name: [] for name in MODALITY_WORDS}
+    for sentence in re.split(r"(?<=[.!?;。！？；])\s*", reasoning):
+        words = set(re.findall(r"[a-z]+", sentence.lower()))
+        for name, known in MODALITY_WORDS.items():
+            if words & known:
+                found[name].append(sentence.strip())
+    return found
+
+
+def load(path: str, dtype: str = "auto") -> Explainer:
+    """An explainer from "nano", an adapter folder trained here, a model folder or a hub name."""
+    import torch
+
+    from affectllm.models import load as load_backbone
+
+    backbone = load_backbone(path, dtype=dtype)
+    backbone.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    return Explainer(backbone)
+
+
+def default_model() -> str:
+    """The adapter that `make quickstart` left here, best stage first."""
+    for folder in (Path("runs/quickstart/grpo"), Path("runs/quickstart/sft"), Path("runs/quickstart-mini/grpo"), Path("runs/quickstart-mini/sft")):
+        if (folder / "run.json").is_file():
+            return str(folder)
+    raise AffectError("No --model given and no quickstart adapter under runs/. Train one with: make quickstart")

@@ -1,0 +1,45 @@
+"""Explain the emotion in one clip: labels, reasoning, and evidence from face, voice and words.
+
+    affectllm explain clip.mp4 --subtitle "I did not expect you here." --model runs/quickstart/grpo
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from affectllm.options import command
+
+
+@dataclass(frozen=True)
+class Explain:
+    clip: Annotated[Path, tyro.conf.Positional]
+    """Video or audio file."""
+    subtitle: str | None = None
+    """What is said in the clip."""
+    language: str = "en"
+    """Language of subtitle and answer: en or zh."""
+    model: str | None = None
+    """An adapter folder, a model folder or a hub name; without it, the newest quickstart adapter."""
+    json: bool = False
+    """Print the explanation as one JSON object."""
+
+
+def main(run: Explain) -> None:
+    from affectllm.explain import default_model, load
+
+    explanation = load(run.model or default_model()).explain(run.clip, run.subtitle, run.language)
+    if run.json:
+        print(explanation.model_dump_json(indent=2))
+        return
+    print(f"{', '.join(explanation.labels) or '(no label could be read)'}\n\n{explanation.reasoning or explanation.answer}\n")
+    for name, evidence in explanation.evidence.items():
+        weight = "absent" if evidence.influence is None else f"{evidence.influence:+.2f} nats"
+        print(f"  {name:<6}{weight:>12}  {' '.join(evidence.statements)}")
+    for note in explanation.notes:
+        print(f"  note: {note}")
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,7 +1,7 @@
 """Teach and judge video-audio-text LLMs that say which emotions a person shows, and why.
 
-    import affectllm
-    affectllm.load("runs/quickstart/grpo").explain("clip.mp4")
+import affectllm
+affectllm.load("runs/quickstart/grpo").explain("clip.mp4")
 """
 
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ __all__ = ["__version__", "load"]
 
 
 def load(path: str, **options: Any) -> "Explainer":
-    """A model that explains clips, from an adapter folder, a model folder or a hub name. See `affectllm.explain.load`."""
+    """A model that explains clips: see `affectllm.explain.load`."""
     from affectllm.explain import load as load_explainer
 
     return load_explainer(path, **options)

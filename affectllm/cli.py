@@ -72,7 +72,9 @@ def run(words: list[str]) -> None:
             return command(importlib.import_module(COMMANDS[first]).main, rest)
         if first in VERBS:
             sys.exit(importlib.import_module(VERBS[first]).run(rest))
-        raise AffectError(f"No command '{first}'.{closest(first, [*FAMILIES, *COMMANDS, *VERBS])} See: affectllm --help")
+        raise AffectError(
+            f"No command '{first}'.{closest(first, [*FAMILIES, *COMMANDS, *VERBS])} See: affectllm --help"
+        )
     except AffectError as error:
         print(f"affectllm: {error}", file=sys.stderr)
         sys.exit(2)
@@ -83,7 +85,9 @@ def find_script(family: str, name: str) -> ModuleType:
     scripts = list_scripts(family)
     name = name.replace("-", "_")
     if name not in scripts:
-        raise AffectError(f"No '{name}' under 'affectllm {family}'.{closest(name, list(scripts))} Known: {', '.join(scripts)}.")
+        raise AffectError(
+            f"No '{name}' under 'affectllm {family}'.{closest(name, list(scripts))} Known: {', '.join(scripts)}."
+        )
     return importlib.import_module(f"{FAMILIES[family]}.{name}")
 
 

@@ -10,4 +10,6 @@ class AffectError(Exception):
 
 def missing_package(feature: str, extra: str) -> AffectError:
     """The error for a feature whose optional packages are not installed."""
-    return AffectError(f"{feature} needs packages that are not installed. Install them with: pip install 'affectllm[{extra}]'")
+    return AffectError(
+        f"{feature} needs packages that are not installed. Install them with: pip install 'affectllm[{extra}]'"
+    )

@@ -20,8 +20,39 @@ if TYPE_CHECKING:
     from affectllm.models.backbone import Backbone, Sample
 
 MODALITY_WORDS = {
-    "face": {"face", "facial", "smile", "smiling", "brow", "brows", "eye", "eyes", "mouth", "lips", "gaze", "nose", "frown", "expression", "head", "gesture", "video"},
-    "voice": {"voice", "tone", "pitch", "loud", "quiet", "speaks", "speaking", "speech", "vocal", "volume", "trembling", "audio"},
+    "face": {
+        "face",
+        "facial",
+        "smile",
+        "smiling",
+        "brow",
+        "brows",
+        "eye",
+        "eyes",
+        "mouth",
+        "lips",
+        "gaze",
+        "nose",
+        "frown",
+        "expression",
+        "head",
+        "gesture",
+        "video",
+    },
+    "voice": {
+        "voice",
+        "tone",
+        "pitch",
+        "loud",
+        "quiet",
+        "speaks",
+        "speaking",
+        "speech",
+        "vocal",
+        "volume",
+        "trembling",
+        "audio",
+    },
     "words": {"says", "said", "words", "word", "subtitle", "text", "sentence", "mentions"},
 }
 EVIDENCE = {"face": "video", "voice": "audio", "words": "text"}
@@ -62,7 +93,9 @@ class Explainer:
     def __init__(self, backbone: "Backbone") -> None:
         self.backbone = backbone
 
-    def explain(self, clip: str | Path, subtitle: str | None = None, language: str = "en", max_new_tokens: int = 96) -> Explanation:
+    def explain(
+        self, clip: str | Path, subtitle: str | None = None, language: str = "en", max_new_tokens: int = 96
+    ) -> Explanation:
         """Labels, reasoning and evidence for one clip of up to a few minutes.
 
         `subtitle` is what is said in the clip; without it the words count for nothing and a note says so.
@@ -93,7 +126,9 @@ class Explainer:
             notes=notes,
         )
 
-    def influence(self, conversation: Conversation, root: Path, sample: "Sample", answer: str) -> dict[str, float | None]:
+    def influence(
+        self, conversation: Conversation, root: Path, sample: "Sample", answer: str
+    ) -> dict[str, float | None]:
         """How much the model's own answer loses without each modality, in nats per token."""
         from affectllm.models.backbone import used_modalities
         from affectllm.models.generation import answer_log_probability
@@ -102,9 +137,15 @@ class Explainer:
         whole = answer_log_probability(self.backbone, sample, answer)
 
         def without(changed: Conversation, kept: list[str]) -> float:
-            return round(whole - answer_log_probability(self.backbone, self.backbone.sample(changed, root, kept), answer), 4)
+            return round(
+                whole - answer_log_probability(self.backbone, self.backbone.sample(changed, root, kept), answer), 4
+            )
 
-        silent = ask(root / Path(str(conversation.media.video or conversation.media.audio)).name, None, conversation.language or "en")[0]
+        silent = ask(
+            root / Path(str(conversation.media.video or conversation.media.audio)).name,
+            None,
+            conversation.language or "en",
+        )[0]
         return {
             "face": without(conversation, [m for m in used if m != "video"]) if "video" in used else None,
             "voice": without(conversation, [m for m in used if m != "audio"]) if "audio" in used else None,
@@ -156,7 +197,12 @@ def load(path: str, dtype: str = "auto") -> Explainer:
 
 def default_model() -> str:
     """The adapter that `make quickstart` left here, best stage first."""
-    for folder in (Path("runs/quickstart/grpo"), Path("runs/quickstart/sft"), Path("runs/quickstart-mini/grpo"), Path("runs/quickstart-mini/sft")):
+    for folder in (
+        Path("runs/quickstart/grpo"),
+        Path("runs/quickstart/sft"),
+        Path("runs/quickstart-mini/grpo"),
+        Path("runs/quickstart-mini/sft"),
+    ):
         if (folder / "run.json").is_file():
             return str(folder)
     raise AffectError("No --model given and no quickstart adapter under runs/. Train one with: make quickstart")

@@ -38,7 +38,9 @@ def read_dicts(path: Path) -> Iterator[dict[str, Any]]:
             except json.JSONDecodeError as error:
                 raise AffectError(f"{path}:{number} is not JSON ({error.msg}): {line[:80]!r}") from error
             if not isinstance(row, dict):
-                raise AffectError(f"{path}:{number} holds a {type(row).__name__}, an object was expected: {line[:80]!r}")
+                raise AffectError(
+                    f"{path}:{number} holds a {type(row).__name__}, an object was expected: {line[:80]!r}"
+                )
             yield row
 
 
@@ -53,7 +55,9 @@ def read(path: Path, record: type[R]) -> Iterator[R]:
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(map(str, first["loc"]))
-            raise AffectError(f"{path}: record {number} ({row.get('id', 'no id')}), field '{field}': {first['msg']}") from error
+            raise AffectError(
+                f"{path}: record {number} ({row.get('id', 'no id')}), field '{field}': {first['msg']}"
+            ) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -116,10 +120,14 @@ class Appender:
         try:
             self._file = self.path.open("a", encoding="utf-8")
         except OSError as error:
-            raise AffectError(f"Cannot append to {self.path}: {error.strerror}. Choose another output folder.") from error
+            raise AffectError(
+                f"Cannot append to {self.path}: {error.strerror}. Choose another output folder."
+            ) from error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
 
     def append(self, record: BaseModel) -> None:

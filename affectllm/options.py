@@ -35,7 +35,7 @@ def parse(options: type[T], argv: Sequence[str]) -> T:
     settings: dict[str, dict[str, Any]] = {name: {} for name in passthrough}
     flags = read_config(config, options, settings) if config else []
     argv = take_passthrough(argv, settings)
-    parsed = tyro.cli(options, args=[*flags, *argv], description=doc_of_script(options))
+    parsed = tyro.cli(options, args=[*flags, *argv], description=doc_of_script(options), prog=command_of(options))
     # A pass-through field's own default is the base; the file and the flags are laid over it.
     merged = {name: {**getattr(parsed, name), **given} for name, given in settings.items() if given}
     return dataclasses.replace(parsed, **merged)  # type: ignore[type-var]
@@ -44,6 +44,13 @@ def parse(options: type[T], argv: Sequence[str]) -> T:
 def doc_of_script(options: type) -> str | None:
     """The docstring of the script an options class belongs to: its first lines are the help."""
     return sys.modules[options.__module__].__doc__
+
+
+def command_of(options: type) -> str | None:
+    """How a script of the package is called, e.g. 'affectllm train sft'; None lets the file name stand."""
+    package, _, name = options.__module__.removeprefix("affectllm.").rpartition(".")
+    family = {"train": "train", "eval": "eval", "data_builders": "build"}.get(package)
+    return f"affectllm {family} {name.replace('_', '-')}" if family else None
 
 
 def is_dict(hint: Any) -> bool:
@@ -94,7 +101,9 @@ def read_config(path: Path, options: type, settings: dict[str, dict[str, Any]]) 
     return list(flatten(values, options, path, settings))
 
 
-def flatten(values: dict[str, Any], options: type, path: Path, settings: dict[str, dict[str, Any]], prefix: str = "") -> list[str]:
+def flatten(
+    values: dict[str, Any], options: type, path: Path, settings: dict[str, dict[str, Any]], prefix: str = ""
+) -> list[str]:
     hints = get_type_hints(options)
     flags: list[str] = []
     for key, value in values.items():

@@ -1,10 +1,10 @@
 """What travels between stages: one JSON object a line, checked at the door.
 
-    Annotation    what a data set says about a clip, cleaned
-    Conversation  an annotation with the question asked and the answer wanted: all that training and evaluation read
-    Rejected      a row that could not be used, and why
-    Answer        what a model said
-    Score         how one answer fared
+Annotation    what a data set says about a clip, cleaned
+Conversation  an annotation with the question asked and the answer wanted: all that training and evaluation read
+Rejected      a row that could not be used, and why
+Answer        what a model said
+Score         how one answer fared
 """
 
 from typing import Annotated, Any, Literal

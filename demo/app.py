@@ -86,7 +86,9 @@ def check_length(clip: Path, max_seconds: float) -> None:
 
     duration_s = probe(clip).duration_s
     if duration_s is not None and duration_s > max_seconds:
-        raise AffectError(f"The clip is {duration_s:.0f} s long; this page takes up to {max_seconds:.0f} s. Cut it, or use affectllm explain.")
+        raise AffectError(
+            f"The clip is {duration_s:.0f} s long; this page takes up to {max_seconds:.0f} s. Cut it, or use affectllm explain."
+        )
 
 
 def show(explanation: "Explanation") -> str:
@@ -95,8 +97,12 @@ def show(explanation: "Explanation") -> str:
         f'<span style="display:inline-block;margin:2px;padding:4px 12px;border-radius:14px;background:#3b5bdb;color:#fff">{html.escape(label)}</span>'
         for label in explanation.labels
     )
-    strongest = max((abs(e.influence) for e in explanation.evidence.values() if e.influence is not None), default=0.0) or 1.0
-    rows = "".join(evidence_row(CAPTION[name], e.influence, e.statements, strongest) for name, e in explanation.evidence.items())
+    strongest = (
+        max((abs(e.influence) for e in explanation.evidence.values() if e.influence is not None), default=0.0) or 1.0
+    )
+    rows = "".join(
+        evidence_row(CAPTION[name], e.influence, e.statements, strongest) for name, e in explanation.evidence.items()
+    )
     notes = "".join(f"<li>{html.escape(note)}</li>" for note in explanation.notes)
     said = html.escape(explanation.reasoning or explanation.answer)
     unread = "" if explanation.labels else "<p><b>No label could be read from the model's answer.</b></p>"

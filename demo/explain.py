@@ -1,6 +1,6 @@
 """Explain the emotion in one clip: labels, reasoning, and evidence from face, voice and words.
 
-    affectllm explain clip.mp4 --subtitle "I did not expect you here." --model runs/quickstart/grpo
+affectllm explain clip.mp4 --subtitle "I did not expect you here." --model runs/quickstart/grpo
 """
 
 from dataclasses import dataclass
@@ -33,7 +33,9 @@ def main(run: Explain) -> None:
     if run.json:
         print(explanation.model_dump_json(indent=2))
         return
-    print(f"{', '.join(explanation.labels) or '(no label could be read)'}\n\n{explanation.reasoning or explanation.answer}\n")
+    print(
+        f"{', '.join(explanation.labels) or '(no label could be read)'}\n\n{explanation.reasoning or explanation.answer}\n"
+    )
     for name, evidence in explanation.evidence.items():
         weight = "absent" if evidence.influence is None else f"{evidence.influence:+.2f} nats"
         print(f"  {name:<6}{weight:>12}  {' '.join(evidence.statements)}")

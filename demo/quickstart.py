@@ -54,7 +54,18 @@ def main(run: Quickstart) -> None:
     stage("build", "synthetic", "--out", run.out / "data", "--clips", size.clips, "--seed", run.seed)
     for name, modalities, steps in (("text_only", (), size.text_steps), ("sft", ("video", "audio"), size.sft_steps)):
         stage(
-            *("train", "sft", "--config", config("nano_sft.yaml"), "--data", data, "--out", run.out / name, "--seed", run.seed),
+            *(
+                "train",
+                "sft",
+                "--config",
+                config("nano_sft.yaml"),
+                "--data",
+                data,
+                "--out",
+                run.out / name,
+                "--seed",
+                run.seed,
+            ),
             *("--steps", steps, "--align-steps", size.align_steps if modalities else 0, "--modalities", *modalities),
         )
     stage(
@@ -72,7 +83,18 @@ def evaluate(run: Quickstart, data: Path) -> None:
     stage("eval", "baseline", "--train", data, "--gold", test, "--out", run.out / "eval" / "constant")
     for name, model in models.items():
         modalities = () if name == "text_only" else ("video", "audio")
-        stage("eval", "predict", "--model", model, "--data", data, "--out", run.out / "eval" / name, "--modalities", *modalities)
+        stage(
+            "eval",
+            "predict",
+            "--model",
+            model,
+            "--data",
+            data,
+            "--out",
+            run.out / "eval" / name,
+            "--modalities",
+            *modalities,
+        )
     for name in ("constant", *models):
         folder = run.out / "eval" / name
         stage("eval", "score", folder / "answers.jsonl", "--gold", test, "--split", "test", "--out", folder)
@@ -93,7 +115,9 @@ def stage(*words: object) -> None:
     print(f"\n$ affectllm {shlex.join(line)}", flush=True)
     done = subprocess.run([sys.executable, "-m", "affectllm", *line], check=False)
     if done.returncode:
-        raise AffectError(f"Stopped at: affectllm {shlex.join(line)} (exit code {done.returncode}). Mend it and run quickstart again: it goes on from there.")
+        raise AffectError(
+            f"Stopped at: affectllm {shlex.join(line)} (exit code {done.returncode}). Mend it and run quickstart again: it goes on from there."
+        )
 
 
 if __name__ == "__main__":

@@ -80,7 +80,9 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
 
     backbone = load(run.model, dtype=run.dtype)
     backbone.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    store = MediaStore(backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities)
+    store = MediaStore(
+        backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities
+    )
     torch.manual_seed(run.seed)
     batches = [conversations[i : i + run.batch] for i in range(0, len(conversations), run.batch)]
     for batch in progress(batches, f"Answering with {run.model}"):
@@ -106,7 +108,15 @@ def answer_batch(store: "MediaStore", batch: Sequence[Conversation], run: Predic
         yield make_answer(store, conversation, run, text=text, tokens=count, seconds=seconds, error=None)
 
 
-def make_answer(store: "MediaStore", conversation: Conversation, run: Predict, text: str, tokens: int, seconds: float, error: str | None) -> Answer:
+def make_answer(
+    store: "MediaStore",
+    conversation: Conversation,
+    run: Predict,
+    text: str,
+    tokens: int,
+    seconds: float,
+    error: str | None,
+) -> Answer:
     return Answer(
         id=conversation.id,
         text=text,
@@ -132,7 +142,9 @@ def header_once(run: Predict) -> None:
     known = run.out / "predict.json"
     if known.is_file() and (before := json.loads(known.read_text())) != asked:
         key = next(key for key in asked if before.get(key) != asked[key])
-        raise AffectError(f"{run.out} holds answers with another {key} ({before.get(key)!r}, now {asked[key]!r}). Choose another --out.")
+        raise AffectError(
+            f"{run.out} holds answers with another {key} ({before.get(key)!r}, now {asked[key]!r}). Choose another --out."
+        )
     jsonl.write_json(known, asked)
 
 

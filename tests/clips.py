@@ -11,7 +11,15 @@ from affectllm.records import Clip, Clues, Conversation, Message, Meta, Part, Ta
 RATE_HZ = 16000
 
 
-def write_clip(path: Path, seed: int = 0, seconds: float = 1.0, video: bool = True, audio: bool = True, size: int = 64, fps: int = 10) -> Path:
+def write_clip(
+    path: Path,
+    seed: int = 0,
+    seconds: float = 1.0,
+    video: bool = True,
+    audio: bool = True,
+    size: int = 64,
+    fps: int = 10,
+) -> Path:
     """An mp4 of drifting colour and a tone that both depend on the seed."""
     rng = np.random.default_rng(seed)
     with av.open(str(path), "w") as container:
@@ -36,10 +44,14 @@ def write_clip(path: Path, seed: int = 0, seconds: float = 1.0, video: bool = Tr
     return path
 
 
-def conversation(name: str, labels: list[str], split: str = "train", parts: tuple[str, ...] = ("video", "audio")) -> Conversation:
+def conversation(
+    name: str, labels: list[str], split: str = "train", parts: tuple[str, ...] = ("video", "audio")
+) -> Conversation:
     """A question about clip `name`.mp4 with a think-mode answer."""
     question = [*(Part(type=part) for part in parts), Part(type="text", text="Which emotions does the person show?")]  # type: ignore[arg-type]
-    answer = f"<think>The face shows {labels[0]}. The voice is {labels[-1]}.</think>\n<answer>{', '.join(labels)}</answer>"
+    answer = (
+        f"<think>The face shows {labels[0]}. The voice is {labels[-1]}.</think>\n<answer>{', '.join(labels)}</answer>"
+    )
     return Conversation(
         id=name,
         dataset="toy",

@@ -17,7 +17,11 @@ def byte_tokenizer(special: list[str], **named: str) -> PreTrainedTokenizerFast:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, eos_token=END, pad_token="<|endoftext|>", padding_side="left", extra_special_tokens=named or special
+        tokenizer_object=core,
+        eos_token=END,
+        pad_token="<|endoftext|>",
+        padding_side="left",
+        extra_special_tokens=named or special,
     )
 
 
@@ -25,7 +29,12 @@ def save_tiny_affect(folder: Path, seed: int = 0) -> Path:
     """A composed model of the embedded one's class, saved as a folder."""
     from transformers import LlamaConfig, WhisperConfig
 
-    from affectllm.models.affect import AffectConfig, AffectFeatureExtractor, AffectForConditionalGeneration, AffectProcessor
+    from affectllm.models.affect import (
+        AffectConfig,
+        AffectFeatureExtractor,
+        AffectForConditionalGeneration,
+        AffectProcessor,
+    )
     from affectllm.models.affect.processing_affect import FACE, FUSION, VOICE
 
     tokenizer = byte_tokenizer(["<|endoftext|>", START, END, FACE, VOICE, FUSION])
@@ -75,11 +84,16 @@ def save_tiny_omni(folder: Path, seed: int = 0, hidden: int = 32) -> Path:
     tokenizer = byte_tokenizer(["<|endoftext|>", START, END, *media.values()], **media)
     torch.manual_seed(seed)
     model = Qwen2_5OmniThinkerForConditionalGeneration(tiny_omni_config(tokenizer, hidden))
-    model.generation_config.eos_token_id, model.generation_config.pad_token_id = tokenizer.eos_token_id, tokenizer.pad_token_id
+    model.generation_config.eos_token_id, model.generation_config.pad_token_id = (
+        tokenizer.eos_token_id,
+        tokenizer.pad_token_id,
+    )
     model.save_pretrained(folder)
     processor = Qwen2_5OmniProcessor(
         image_processor=Qwen2VLImageProcessor(size={"shortest_edge": 28 * 28, "longest_edge": 56 * 56}),
-        video_processor=Qwen2VLVideoProcessor(size={"shortest_edge": 28 * 28, "longest_edge": 4 * 56 * 56}, cap_pixels_per_frame=True),
+        video_processor=Qwen2VLVideoProcessor(
+            size={"shortest_edge": 28 * 28, "longest_edge": 4 * 56 * 56}, cap_pixels_per_frame=True
+        ),
         feature_extractor=WhisperFeatureExtractor(feature_size=16, chunk_length=30, return_attention_mask=True),
         tokenizer=tokenizer,
         chat_template=OMNI_TEMPLATE,
@@ -93,7 +107,11 @@ def tiny_omni_config(tokenizer: PreTrainedTokenizerFast, hidden: int) -> Any:
 
     ids = tokenizer.convert_tokens_to_ids
     half = hidden // 4 // 2
-    rope = {"rope_type": "default", "rope_theta": 10000.0, "mrope_section": [half // 2, half // 4, half - half // 2 - half // 4]}
+    rope = {
+        "rope_type": "default",
+        "rope_theta": 10000.0,
+        "mrope_section": [half // 2, half // 4, half - half // 2 - half // 4],
+    }
     config = Qwen2_5OmniThinkerConfig(
         text_config={
             "vocab_size": len(tokenizer), "hidden_size": hidden, "intermediate_size": 2 * hidden, "num_hidden_layers": 2,

@@ -1,6 +1,6 @@
 """Sharpen a supervised adapter with GRPO: rewards are the evaluator's own scores.
 
-    affectllm train grpo --config train/configs/nano_grpo.yaml --model runs/sft --data data/conversations.jsonl --out runs/grpo
+    affectllm train grpo --config train/configs/nano_grpo.yaml --model runs/sft --data conversations.jsonl --out runs/grpo
     accelerate launch train/grpo.py --config train/configs/qwen2_5_omni_7b_grpo.yaml
 
 Trainer and algorithm are TRL's (DeepSeekMath, arXiv 2402.03300); what is ours lets clips reach every forward,
@@ -95,7 +95,7 @@ def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", r
 
 
 def row_of(conversation: "Conversation") -> dict[str, Any]:
-    """The prompt, and the gold that rewards read; the target travels as JSON, since Arrow fills missing keys with None."""
+    """The prompt and the gold that rewards read, as JSON, since Arrow would fill missing keys with None."""
     return {
         "prompt": conversation.model_dump_json(),
         "id": conversation.id,

@@ -81,7 +81,9 @@ def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", r
     return SFTTrainer(
         model=store.backbone.model,
         args=config,
-        train_dataset=Dataset.from_list([{"conversation": conversation.model_dump_json()} for conversation in conversations]),
+        train_dataset=Dataset.from_list(
+            [{"conversation": conversation.model_dump_json()} for conversation in conversations]
+        ),
         data_collator=ConversationCollator(store, run.max_tokens),
         processing_class=store.backbone.tokenizer,
     )

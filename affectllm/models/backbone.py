@@ -115,7 +115,9 @@ class Backbone(ABC):
 
 def used_modalities(conversation: Conversation, modalities: Sequence[str]) -> list[str]:
     """The modalities asked for that the conversation's question holds."""
-    asked = {part.type for message in conversation.messages if isinstance(message.content, list) for part in message.content}
+    asked = {
+        part.type for message in conversation.messages if isinstance(message.content, list) for part in message.content
+    }
     return [kind for kind in modalities if kind in asked]
 
 
@@ -143,19 +145,25 @@ def read_media(clip: Clip, root: Path, used: Sequence[str], num_frames: int) -> 
         path = media_path(clip.video, root, "video")
         found = read_frames(path, n=num_frames, start_s=clip.start_s, end_s=clip.end_s)
         if found is None:
-            raise AffectError(f"{path} has no video stream, and the question is about one. Train without: --modalities audio")
+            raise AffectError(
+                f"{path} has no video stream, and the question is about one. Train without: --modalities audio"
+            )
         frames, times = found.frames_THWC, found.times_s
     if "audio" in used:
         path = media_path(clip.audio or clip.video, root, "audio")
         wave = read_audio(path, start_s=clip.start_s, end_s=clip.end_s)
         if wave is None:
-            raise AffectError(f"{path} has no audio stream, and the question is about one. Train without: --modalities video")
+            raise AffectError(
+                f"{path} has no audio stream, and the question is about one. Train without: --modalities video"
+            )
     return Media(frames, times, wave)
 
 
 def media_path(relative: str | None, root: Path, kind: str) -> Path:
     if relative is None:
-        raise AffectError(f"A conversation asks about {kind}, but its clip names no {kind} file. Rebuild the data with --media.")
+        raise AffectError(
+            f"A conversation asks about {kind}, but its clip names no {kind} file. Rebuild the data with --media."
+        )
     return root / relative
 
 
@@ -165,5 +173,7 @@ def join_media(samples: Sequence[Sample]) -> dict[str, Tensor]:
     for name in dict.fromkeys(name for sample in samples for name in sample.media):
         tensors = [sample.media[name] for sample in samples if name in sample.media]
         longest = max(tensor.shape[-1] for tensor in tensors)
-        joined[name] = torch.cat([torch.nn.functional.pad(t, (0, longest - t.shape[-1])) if t.ndim > 1 else t for t in tensors])
+        joined[name] = torch.cat(
+            [torch.nn.functional.pad(t, (0, longest - t.shape[-1])) if t.ndim > 1 else t for t in tensors]
+        )
     return joined

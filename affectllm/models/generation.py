@@ -8,7 +8,9 @@ from affectllm.models.backbone import Backbone, Sample, join_media
 
 
 @torch.inference_mode()
-def generate(backbone: Backbone, samples: Sequence[Sample], max_new_tokens: int, temperature: float = 0.0) -> tuple[list[str], list[int]]:
+def generate(
+    backbone: Backbone, samples: Sequence[Sample], max_new_tokens: int, temperature: float = 0.0
+) -> tuple[list[str], list[int]]:
     """The answer text and its number of tokens for each sample, in order; temperature 0 is greedy."""
     device = backbone.model.device
     longest = max(len(sample.prompt_ids) for sample in samples)
@@ -16,7 +18,11 @@ def generate(backbone: Backbone, samples: Sequence[Sample], max_new_tokens: int,
     ids = torch.tensor([[pad_id] * (longest - len(s.prompt_ids)) + s.prompt_ids for s in samples], device=device)
     mask = torch.tensor([[0] * (longest - len(s.prompt_ids)) + [1] * len(s.prompt_ids) for s in samples], device=device)
     media = {name: tensor.to(device) for name, tensor in join_media(samples).items()}
-    sampling = {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0} if temperature else {"do_sample": False}
+    sampling = (
+        {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
+        if temperature
+        else {"do_sample": False}
+    )
     output = backbone.model.generate(
         input_ids=ids,
         attention_mask=mask,
@@ -38,6 +44,8 @@ def answer_log_probability(backbone: Backbone, sample: Sample, answer: str) -> f
     answer_ids = backbone.answer_ids(answer)
     ids = torch.tensor([[*sample.prompt_ids, *answer_ids]], device=device)
     media = {name: tensor.to(device) for name, tensor in sample.media.items()}
-    logits = backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids), **media).logits[0, len(sample.prompt_ids) - 1 : -1]
+    logits = backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids), **media).logits[
+        0, len(sample.prompt_ids) - 1 : -1
+    ]
     chosen = logits.float().log_softmax(-1).gather(1, ids[0, len(sample.prompt_ids) :, None])
     return float(chosen.mean())

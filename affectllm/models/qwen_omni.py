@@ -54,7 +54,10 @@ class QwenOmniBackbone(Backbone):
         mel = self.processor.feature_extractor(padded, sampling_rate=16000, padding="longest", return_tensors="pt")
         frames = -(-len(wave) // HOP)
         features = mel["input_features"][..., :frames].to(self.core.dtype)
-        return {"input_features": features, "feature_attention_mask": torch.ones(1, features.shape[-1], dtype=torch.long)}
+        return {
+            "input_features": features,
+            "feature_attention_mask": torch.ones(1, features.shape[-1], dtype=torch.long),
+        }
 
     def expand(self, prompt: str, media: dict[str, Tensor]) -> list[int]:
         p = self.processor
@@ -62,7 +65,9 @@ class QwenOmniBackbone(Backbone):
             count = int(media["video_grid_thw"].prod()) // p.video_processor.merge_size**2
             prompt = prompt.replace(p.video_token, p.video_token * count)
         if "feature_attention_mask" in media:
-            prompt = prompt.replace(p.audio_token, p.audio_token * audio_tokens(media["feature_attention_mask"].shape[-1]))
+            prompt = prompt.replace(
+                p.audio_token, p.audio_token * audio_tokens(media["feature_attention_mask"].shape[-1])
+            )
         return self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
 
     @property

@@ -24,7 +24,9 @@ if TYPE_CHECKING:
 SHARPNESS = 15.0
 
 
-def align_fusion(store: "MediaStore", conversations: Sequence[Conversation], steps: int, seed: int, batch: int = 32) -> float:
+def align_fusion(
+    store: "MediaStore", conversations: Sequence[Conversation], steps: int, seed: int, batch: int = 32
+) -> float:
     """Train `fusion` in place for `steps`; the mean loss of the last tenth of them."""
     backbone = store.backbone
     rng = random.Random(seed)
@@ -60,7 +62,9 @@ class WordSpace:
         return self._known[text]
 
 
-def alignment_loss(backbone: Backbone, samples: Sequence[Sample], conversations: Sequence[Conversation], words: WordSpace) -> Tensor:
+def alignment_loss(
+    backbone: Backbone, samples: Sequence[Sample], conversations: Sequence[Conversation], words: WordSpace
+) -> Tensor:
     media = join_media(samples)
     has_face = torch.tensor(["face_features" in sample.media for sample in samples])
     has_voice = torch.tensor(["voice_features" in sample.media for sample in samples])

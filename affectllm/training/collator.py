@@ -35,8 +35,8 @@ class ConversationCollator:
             if len(row) > self.max_tokens:
                 # Cutting would drop media tokens or the answer's end; both train the wrong thing.
                 raise AffectError(
-                    f"Conversation '{conversation.id}' takes {len(row)} tokens, more than --max-tokens {self.max_tokens}. "
-                    "Raise --max-tokens, or use fewer frames."
+                    f"Conversation '{conversation.id}' takes {len(row)} tokens, more than --max-tokens "
+                    f"{self.max_tokens}. Raise --max-tokens, or use fewer frames."
                 )
         pad_id = self.store.backbone.tokenizer.pad_token_id
         return {

@@ -37,7 +37,12 @@ class ClipGRPOTrainer(GRPOTrainer):
         return [sample.prompt_ids for sample in self._generated], None, {}
 
     def _generate_single_turn(
-        self, prompt_ids: list[list[int]], images: None, multimodal_fields: dict[str, Any], num_generations: int, **kwargs: Any
+        self,
+        prompt_ids: list[list[int]],
+        images: None,
+        multimodal_fields: dict[str, Any],
+        num_generations: int,
+        **kwargs: Any,
     ) -> Any:
         # TRL passes tensors among the multimodal fields to `generate` as they are.
         return super()._generate_single_turn(prompt_ids, None, join_media(self._generated), num_generations, **kwargs)

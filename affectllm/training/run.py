@@ -97,7 +97,9 @@ def media_store(backbone: "Backbone", run: Run) -> "MediaStore":
     from affectllm.media.cache import FeatureCache
     from affectllm.training.store import MediaStore
 
-    return MediaStore(backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities)
+    return MediaStore(
+        backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities
+    )
 
 
 def add_lora(backbone: "Backbone", rank: int, dropout: float, seed: int) -> None:
@@ -130,13 +132,14 @@ def show_plan(store: "MediaStore", conversations: Sequence[Conversation], run: R
     placeholders = sum(token in set(backbone.media_token_ids) for token in sample.prompt_ids)
     if run.modalities and not (sample.media and placeholders):
         raise AffectError(
-            f"Modalities {', '.join(run.modalities)} were asked for, but conversation '{conversations[0].id}' brings none of them "
-            f"to the model ({placeholders} media tokens). Build the data with media parts, or train with --modalities."
+            f"Modalities {', '.join(run.modalities)} were asked for, but conversation '{conversations[0].id}' brings "
+            f"none of them to the model ({placeholders} media tokens). Build the data with media parts, or train "
+            "with an empty --modalities."
         )
     trained = sum(p.numel() for p in backbone.model.parameters() if p.requires_grad)
     total = sum(p.numel() for p in backbone.model.parameters())
     media = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sample.media.items()) or "none"
-    print(f"{len(conversations)} conversations; first prompt: {len(sample.prompt_ids)} tokens, {placeholders} of them media")
+    print(f"{len(conversations)} conversations; first prompt: {len(sample.prompt_ids)} tokens, {placeholders} of media")
     print(f"media of the first clip: {media}")
     print(f"trained parameters: {trained:,} of {total:,} ({backbone.core.dtype}, {backbone.core.device})", flush=True)
 
@@ -151,7 +154,10 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
             import difflib
 
             near = difflib.get_close_matches(key, known, n=1)
-            raise AffectError(f"trainer.{key} is no option of TRL's {kind.__name__}." + (f" Perhaps you meant '{near[0]}'." if near else ""))
+            raise AffectError(
+                f"trainer.{key} is no option of TRL's {kind.__name__}."
+                + (f" Perhaps you meant '{near[0]}'." if near else "")
+            )
     defaults: dict[str, Any] = {
         "output_dir": str(run.out / "checkpoints"),
         "seed": run.seed,
@@ -218,5 +224,7 @@ def record_of(trainer: "Trainer", run: Run) -> dict[str, Any]:
 
 def git_revision() -> str | None:
     """Revision of the source checkout, or None for an installed package."""
-    found = subprocess.run(["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+    found = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent, capture_output=True, text=True, check=False
+    )
     return found.stdout.strip() or None

@@ -17,7 +17,9 @@ class MediaStore:
     `reads` counts the clips decoded: a run over n clips should not exceed n.
     """
 
-    def __init__(self, backbone: Backbone, root: Path, cache: FeatureCache, modalities: Sequence[str] = MODALITIES) -> None:
+    def __init__(
+        self, backbone: Backbone, root: Path, cache: FeatureCache, modalities: Sequence[str] = MODALITIES
+    ) -> None:
         self.backbone = backbone
         self.root = root
         self.cache = cache

@@ -1,17 +1,15 @@
 """The first test of any trainer: change the media, and loss and log-probabilities must change."""
 
-from pathlib import Path
-
 import pytest
 import torch
+
+from affectllm import jsonl
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.backbone import Sample, join_media
 from affectllm.records import Conversation
 from affectllm.training.collator import IGNORED, ConversationCollator
 from affectllm.training.store import MediaStore
-
-from affectllm import jsonl
 from tests.clips import write_toy_data
 from tests.tiny_models import save_tiny_affect, save_tiny_omni
 
@@ -45,11 +43,15 @@ def test_swapping_the_clip_changes_the_supervised_loss(store: MediaStore) -> Non
 @pytest.mark.parametrize("kind", ["video", "audio"])
 def test_each_modality_alone_changes_the_output(store: MediaStore, kind: str) -> None:
     own, other = (store.sample(row) for row in rows(store)[:2])
-    names = {"video": ("face_features", "pixel_values_videos"), "audio": ("voice_features", "prosody", "input_features")}[kind]
+    names = {
+        "video": ("face_features", "pixel_values_videos"),
+        "audio": ("voice_features", "prosody", "input_features"),
+    }[kind]
     changed = Sample(own.prompt_ids, {n: other.media[n] if n in names else t for n, t in own.media.items()})
     with torch.no_grad():
         a, b = (
-            store.backbone.model(input_ids=torch.tensor([s.prompt_ids]), **join_media([s])).logits for s in (own, changed)
+            store.backbone.model(input_ids=torch.tensor([s.prompt_ids]), **join_media([s])).logits
+            for s in (own, changed)
         )
     assert (a - b).abs().max() > 1e-6
 

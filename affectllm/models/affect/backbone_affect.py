@@ -37,7 +37,9 @@ class AffectBackbone(Backbone):
     @property
     def fingerprint(self) -> str:
         """The extractor's options and every weight of the two encoders."""
-        digest = hashlib.sha256(json.dumps(self.processor.feature_extractor.to_dict(), sort_keys=True, default=str).encode())
+        digest = hashlib.sha256(
+            json.dumps(self.processor.feature_extractor.to_dict(), sort_keys=True, default=str).encode()
+        )
         for encoder in (self.core.model.face_encoder, self.core.model.voice_encoder):
             for name, weight in encoder.state_dict().items():
                 digest.update(name.encode())

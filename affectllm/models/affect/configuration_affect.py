@@ -18,7 +18,7 @@ class AffectConfig(PreTrainedConfig):
     """
 
     model_type = "affectllm"
-    sub_configs = {"text_config": AutoConfig, "audio_config": WhisperConfig}  # noqa: RUF012 (transformers' own form)
+    sub_configs = {"text_config": AutoConfig, "audio_config": WhisperConfig}
 
     text_config: dict[str, Any] | PreTrainedConfig | None = None
     audio_config: dict[str, Any] | PreTrainedConfig | None = None

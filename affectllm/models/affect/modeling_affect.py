@@ -78,7 +78,10 @@ class Fusion(nn.Module):
             return x.view(N, -1, self.heads, H // self.heads).transpose(1, 2)
 
         found = F.scaled_dot_product_attention(
-            split(self.to_query(queries)), split(self.to_key(tokens)), split(self.to_value(tokens)), present[:, None, None]
+            split(self.to_query(queries)),
+            split(self.to_key(tokens)),
+            split(self.to_value(tokens)),
+            present[:, None, None],
         )
         return self.norm(queries + self.mix(found.transpose(1, 2).reshape(N, -1, H)))
 
@@ -102,7 +105,7 @@ class AffectPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     input_modalities = ("video", "audio", "text")
     supports_gradient_checkpointing = True
-    _no_split_modules = ["Fusion"]  # noqa: RUF012
+    _no_split_modules = ["Fusion"]
     _skip_keys_device_placement = "past_key_values"
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -172,7 +175,11 @@ class AffectModel(AffectPreTrainedModel):
         """
         embeds = self.get_input_embeddings()(input_ids)
         config = self.config
-        tokens: dict[int, Tensor | None] = {config.face_token_id: None, config.voice_token_id: None, config.fusion_token_id: None}
+        tokens: dict[int, Tensor | None] = {
+            config.face_token_id: None,
+            config.voice_token_id: None,
+            config.fusion_token_id: None,
+        }
         if media["face_features"] is not None or media["voice_features"] is not None:
             fused = self.fusion(
                 media["face_features"],
@@ -187,7 +194,9 @@ class AffectModel(AffectPreTrainedModel):
             count = 0 if values is None else values.shape[0] * values.shape[1]
             if int(places.sum()) != count:
                 name = {config.face_token_id: "face", config.voice_token_id: "voice"}.get(token_id, "fusion")
-                raise ValueError(f"The prompt has {int(places.sum())} {name} placeholders, the media give {count} tokens.")
+                raise ValueError(
+                    f"The prompt has {int(places.sum())} {name} placeholders, the media give {count} tokens."
+                )
             if values is not None:
                 embeds = embeds.masked_scatter(places[..., None], values.to(embeds.dtype))
         return embeds
@@ -229,7 +238,7 @@ class AffectModel(AffectPreTrainedModel):
 class AffectForConditionalGeneration(AffectPreTrainedModel, GenerationMixin):
     """The composed model with its language head: `generate`, PEFT, TRL and the Auto classes take it as any other."""
 
-    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}  # noqa: RUF012
+    _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
 
     def __init__(self, config: AffectConfig) -> None:
         super().__init__(config)
@@ -285,7 +294,9 @@ class AffectForConditionalGeneration(AffectPreTrainedModel, GenerationMixin):
         logits = self.lm_head(outputs.last_hidden_state[:, keep])
         loss = None
         if labels is not None:
-            loss = self.loss_function(logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs)
+            loss = self.loss_function(
+                logits=logits, labels=labels, vocab_size=self.config.text_config.vocab_size, **kwargs
+            )
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
@@ -294,7 +305,9 @@ class AffectForConditionalGeneration(AffectPreTrainedModel, GenerationMixin):
             attentions=outputs.attentions,
         )
 
-    def prepare_inputs_for_generation(self, input_ids: Tensor, is_first_iteration: bool = False, **kwargs: Any) -> dict[str, Any]:
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, is_first_iteration: bool = False, **kwargs: Any
+    ) -> dict[str, Any]:
         inputs = super().prepare_inputs_for_generation(input_ids, is_first_iteration=is_first_iteration, **kwargs)
         # Behind the prompt the media are in the key-value cache; without a cache every step reads them again.
         if not is_first_iteration and kwargs.get("use_cache", True):

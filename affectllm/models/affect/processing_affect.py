@@ -35,9 +35,11 @@ class AffectFeatureExtractor(FeatureExtractionMixin):
     Without detector weights every crop is the centre of its frame.
     """
 
-    model_input_names = ["face_pixels", "input_features", "feature_attention_mask", "prosody"]  # noqa: RUF012
+    model_input_names = ["face_pixels", "input_features", "feature_attention_mask", "prosody"]
 
-    def __init__(self, num_frames: int = 8, voice_chunks: int = 8, fusion_tokens: int = 4, rate_hz: int = 16000, **kwargs: Any) -> None:
+    def __init__(
+        self, num_frames: int = 8, voice_chunks: int = 8, fusion_tokens: int = 4, rate_hz: int = 16000, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.num_frames = num_frames
         self.voice_chunks = voice_chunks
@@ -54,7 +56,9 @@ class AffectFeatureExtractor(FeatureExtractionMixin):
         crops = crop_faces(frames_THWC[picks], self._detector)
         return torch.from_numpy(crops.pixels_THW).float() / 127.5 - 1
 
-    def __call__(self, videos: Sequence[np.ndarray] | None = None, audio: Sequence[np.ndarray] | None = None) -> BatchFeature:
+    def __call__(
+        self, videos: Sequence[np.ndarray] | None = None, audio: Sequence[np.ndarray] | None = None
+    ) -> BatchFeature:
         """Frames (T, H, W, 3) uint8 and waves (samples,) float32 at `rate_hz`, one entry a clip, as padded batches."""
         data: dict[str, torch.Tensor] = {}
         if videos:
@@ -62,8 +66,12 @@ class AffectFeatureExtractor(FeatureExtractionMixin):
         if audio:
             mels = [torch.as_tensor(log_mel(wave)) for wave in audio]
             longest = max(mel.shape[1] for mel in mels)
-            data["input_features"] = torch.stack([torch.nn.functional.pad(mel, (0, longest - mel.shape[1])) for mel in mels])
-            data["feature_attention_mask"] = torch.stack([(torch.arange(longest) < mel.shape[1]).long() for mel in mels])
+            data["input_features"] = torch.stack(
+                [torch.nn.functional.pad(mel, (0, longest - mel.shape[1])) for mel in mels]
+            )
+            data["feature_attention_mask"] = torch.stack(
+                [(torch.arange(longest) < mel.shape[1]).long() for mel in mels]
+            )
             data["prosody"] = torch.stack([torch.as_tensor(prosody(wave)) for wave in audio])
         return BatchFeature(data)
 
@@ -83,8 +91,12 @@ class AffectProcessor(ProcessorMixin):
     def widen(self, text: str) -> str:
         """Each placeholder repeated to the tokens its medium takes, the fused tokens behind the last of them."""
         extractor = self.feature_extractor
-        last = max(text.rfind(FACE) + len(FACE) if FACE in text else 0, text.rfind(VOICE) + len(VOICE) if VOICE in text else 0)
-        head = text[:last].replace(FACE, FACE * extractor.num_frames).replace(VOICE, VOICE * (extractor.voice_chunks + 1))
+        last = max(
+            text.rfind(FACE) + len(FACE) if FACE in text else 0, text.rfind(VOICE) + len(VOICE) if VOICE in text else 0
+        )
+        head = (
+            text[:last].replace(FACE, FACE * extractor.num_frames).replace(VOICE, VOICE * (extractor.voice_chunks + 1))
+        )
         return head + FUSION * extractor.fusion_tokens * bool(last) + text[last:]
 
     def __call__(
@@ -97,7 +109,9 @@ class AffectProcessor(ProcessorMixin):
         """Prompt ids and media tensors; at most one video and one audio a row, in the order of the rows."""
         rows = [text] if isinstance(text, str) else list(text)
         kwargs.setdefault("return_tensors", "pt")
-        encoded = self.tokenizer([self.widen(row) for row in rows], padding=len(rows) > 1, add_special_tokens=False, **kwargs)
+        encoded = self.tokenizer(
+            [self.widen(row) for row in rows], padding=len(rows) > 1, add_special_tokens=False, **kwargs
+        )
         return BatchFeature({**encoded, **self.feature_extractor(videos, audio)})
 
     def save_pretrained(self, save_directory: str | Path, push_to_hub: bool = False, **kwargs: Any) -> Any:

@@ -24,7 +24,7 @@ def write_clip(
     rng = np.random.default_rng(seed)
     with av.open(str(path), "w") as container:
         picture = container.add_stream("libx264", rate=fps) if video else None
-        sound = container.add_stream("aac", rate=RATE_HZ) if audio else None
+        sound = container.add_stream("aac", rate=RATE_HZ, layout="mono") if audio else None
         if picture is not None:
             picture.width = picture.height = size
             picture.pix_fmt = "yuv420p"
@@ -34,7 +34,6 @@ def write_clip(
                 container.mux(picture.encode(av.VideoFrame.from_ndarray(frame, format="rgb24")))
             container.mux(picture.encode())
         if sound is not None:
-            sound.layout = "mono"
             time_s = np.arange(int(seconds * RATE_HZ)) / RATE_HZ
             wave = 0.4 * np.sin(2 * np.pi * rng.uniform(100, 900) * time_s) + 0.05 * rng.standard_normal(len(time_s))
             samples = av.AudioFrame.from_ndarray((wave * 32767).astype(np.int16)[None], format="s16", layout="mono")

@@ -155,6 +155,7 @@ class FaceDetector(nn.Module):
 def refine(
     net: nn.Module, picture: Tensor, boxes: Tensor, size: int, threshold: float, overlap: float
 ) -> tuple[Tensor, Tensor]:
+    """The candidates that the next network of the cascade confirms, with its corrections."""
     boxes = squared(boxes)
     scores, shifts = net(standardise(torch.cat([cut(picture, box, size) for box in boxes.round().int().tolist()])))
     sure = scores > threshold
@@ -237,6 +238,5 @@ def grey_square(frame_HWC: np.ndarray, box: np.ndarray) -> np.ndarray:
     half = max(box[2] - box[0], box[3] - box[1]) / 2
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
     square = (round(x - half), round(y - half), round(x + half), round(y + half))
-    return np.asarray(
-        Image.fromarray(frame_HWC).convert("L").crop(square).resize((CROP, CROP), Image.Resampling.BILINEAR)
-    )
+    grey = Image.fromarray(frame_HWC).convert("L")
+    return np.asarray(grey.crop(square).resize((CROP, CROP), Image.Resampling.BILINEAR))

@@ -54,8 +54,11 @@ def main(run: SetupNano) -> None:
     if find() and not run.force:
         print(f"affectllm-nano is ready: {find()}")
         return
+    from transformers.utils import logging
+
     from affectllm.models import nano_weights
 
+    logging.disable_progress_bar()
     make_folder(folder().parent)
     # Assembled beside its place and renamed at the end: a kill leaves no half model.
     with tempfile.TemporaryDirectory(dir=folder().parent, prefix=".nano-") as temporary:
@@ -88,8 +91,10 @@ def assemble(files: dict[str, Path]) -> "tuple[AffectForConditionalGeneration, A
 
     language_model, tokenizer = nano_weights.read_language_model(files["language_model"])
     tokenizer.add_special_tokens({"additional_special_tokens": [FACE, VOICE, FUSION]})
-    language_model.resize_token_embeddings(len(tokenizer), mean_resizing=True)
+    language_model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     embeddings = language_model.get_input_embeddings().weight
+    # Placeholders are never read as words nor sampled; the mean word keeps their logits unremarkable.
+    embeddings.data[-3:] = embeddings.data[:-3].mean(0)
     face_id, voice_id, fusion_id = tokenizer.convert_tokens_to_ids([FACE, VOICE, FUSION])
     config = AffectConfig(
         text_config=language_model.config.to_dict(),

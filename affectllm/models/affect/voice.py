@@ -54,10 +54,8 @@ def chunk_statistics(states: Tensor, mask: Tensor, chunks: int = 8) -> Tensor:
         valid = row[: int(kept.sum())]
         edges = torch.linspace(0, len(valid), chunks + 1).round().long().tolist()
         # A slice of a very short clip may be empty: it then repeats the frame at its place.
-        slices = [
-            valid[min(a, len(valid) - 1) : max(b, min(a, len(valid) - 1) + 1)]
-            for a, b in zip(edges, edges[1:], strict=False)
-        ]
+        starts = [min(edge, len(valid) - 1) for edge in edges[:-1]]
+        slices = [valid[start : max(end, start + 1)] for start, end in zip(starts, edges[1:], strict=True)]
         rows.append(torch.stack([torch.cat([part.mean(0), part.std(0, correction=0)]) for part in slices]))
     return torch.stack(rows)
 

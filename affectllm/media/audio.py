@@ -32,10 +32,10 @@ def read_audio(
     end_s: float | None = None,
     limits: Limits = LIMITS,
 ) -> np.ndarray | None:
-    """float32 (samples,): the sound of the span, mixed down to mono, from -1 to 1. None when the file has no audio.
+    """float32 (samples,): the sound of the span, mixed down to mono. None when the file has no audio.
 
-    Sample i is heard i / rate_hz seconds after `start_s` (of the clip's start): a track that starts late begins with silence, and
-    lost packets leave silence. NaN and infinite samples become 0; `probe(path, verify=True)` counts them.
+    Sample i is heard i / rate_hz seconds after `start_s` (after the clip's start): a track that starts late begins with
+    silence, and lost packets leave silence. NaN and infinite samples become 0; `probe(path, verify=True)` counts them.
 
     Raises Unreadable naming file, what was seen and what to do.
     """
@@ -68,7 +68,11 @@ def decode_sound(path: Path, rate_hz: int, end_s: float | None, limits: Limits) 
         if timeline.audio is None:
             raise unreadable(path, "it announces audio but holds no sample", "Fetch or record it again")
         check_whole(path, timeline, timeline.audio, end_s)
-        check_result(path, 4 * min(end_s or np.inf, timeline.end_s(timeline.audio)) * max(rate_hz, stream.codec_context.sample_rate), limits)
+        check_result(
+            path,
+            4 * min(end_s or np.inf, timeline.end_s(timeline.audio)) * max(rate_hz, stream.codec_context.sample_rate),
+            limits,
+        )
     with open_media(path, limits, deadline) as media:
         return Mixer(path, media, timeline, deadline).read(rate_hz, end_s)
 
@@ -105,7 +109,9 @@ class Mixer:
             if end_s is not None and length > (end_s + 1) * rate:
                 break
         if not blocks:
-            raise unreadable(self.path, f"its audio cannot be decoded ({self.complaint})", "Re-encode it, or leave it out")
+            raise unreadable(
+                self.path, f"its audio cannot be decoded ({self.complaint})", "Re-encode it, or leave it out"
+            )
         return rate, blocks
 
     def mono(self) -> Iterator[tuple["AudioFrame", np.ndarray]]:
@@ -142,7 +148,7 @@ class Mixer:
 
 
 def resample(signal: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
-    """float32 mono at another rate: round(len * to_hz / from_hz) samples, each at its own moment (FFmpeg's windowed sinc)."""
+    """float32 mono at another rate: round(len * to_hz / from_hz) samples, each at its own moment (windowed sinc)."""
     from av import AudioFrame, AudioResampler
 
     if from_hz == to_hz or not len(signal):

@@ -1,7 +1,7 @@
 """Tensors made from a clip once and kept by content: same bytes, same options, same processor, same entry.
 
-An entry is one safetensors file with a checksum. It appears whole or not at all, so writers may race and be killed. Reading marks
-an entry as used; when the folder outgrows its size, the entries that were unused for longest go.
+An entry is one safetensors file with a checksum. It appears whole or not at all, so writers may race and be killed.
+Reading marks an entry as used; when the folder outgrows its size, the entries that were unused for longest go.
 """
 
 import hashlib
@@ -55,12 +55,12 @@ class FeatureCache:
 
     @staticmethod
     def key(content_hash: str, options: Mapping[str, Any], fingerprint: str) -> str:
-        """The name of what a processor (`fingerprint`) makes of a file (`content_hash`) under reading options (JSON values)."""
+        """The name of what a processor (`fingerprint`) makes of a file (`content_hash`) read with some options."""
         parts = [FORMAT, content_hash, dict(options), fingerprint]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def get(self, key: str) -> "dict[str, np.ndarray] | dict[str, torch.Tensor] | None":
-        """The tensors as they were put, NumPy's or torch's; None when there are none. A corrupt entry is removed and counts as none."""
+        """The tensors as they were put, NumPy's or torch's, or None. A corrupt entry is removed and counts as none."""
         path = self.path(key)
         try:
             blob = path.read_bytes()
@@ -86,8 +86,8 @@ class FeatureCache:
         except OSError as error:
             partial.unlink(missing_ok=True)
             raise AffectError(
-                f"Cannot write the media cache {self.folder}: {error.strerror}. Make room with 'affectllm cache prune', "
-                "or name another folder in AFFECTLLM_CACHE."
+                f"Cannot write the media cache {self.folder}: {error.strerror}. Make room with 'affectllm cache "
+                "prune', or name another folder in AFFECTLLM_CACHE."
             ) from error
         self._until_look -= len(blob)
         if self._until_look < 0:
@@ -149,7 +149,7 @@ class FeatureCache:
 
 
 def pack(tensors: "Mapping[str, np.ndarray] | Mapping[str, torch.Tensor]") -> bytes:
-    """A safetensors file whose metadata hold the library of the tensors and a checksum of names, types, shapes and values."""
+    """A safetensors file; its metadata hold the library of the tensors and a checksum over all that is stored."""
     try:
         import safetensors.numpy
     except ImportError as error:
@@ -162,7 +162,9 @@ def pack(tensors: "Mapping[str, np.ndarray] | Mapping[str, torch.Tensor]") -> by
     else:
         import numpy as np
 
-        blob = safetensors.numpy.save({name: np.ascontiguousarray(tensor).reshape(np.shape(tensor)) for name, tensor in tensors.items()})
+        blob = safetensors.numpy.save(
+            {name: np.ascontiguousarray(tensor).reshape(np.shape(tensor)) for name, tensor in tensors.items()}
+        )
     header, values = split(blob)
     header["__metadata__"] = {"library": library, "crc32": str(checksum(header, values))}
     text = json.dumps(header).encode()

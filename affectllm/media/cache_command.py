@@ -1,8 +1,8 @@
 """Look after the cache of media features.
 
-    affectllm cache stat                  entries and size
-    affectllm cache prune --max-gib 5     remove what was unused for longest
-    affectllm cache verify                read everything, remove what is corrupt
+affectllm cache stat                  entries and size
+affectllm cache prune --max-gib 5     remove what was unused for longest
+affectllm cache verify                read everything, remove what is corrupt
 """
 
 from dataclasses import dataclass

@@ -1,8 +1,8 @@
 """Look at a clip the way training does.
 
-    affectllm media probe FILE [--json] [--verify] [--hash]
-    affectllm media frames FILE --n 8 --out DIR
-    affectllm media audio FILE --out WAV
+affectllm media probe FILE [--json] [--verify] [--hash]
+affectllm media frames FILE --n 8 --out DIR
+affectllm media audio FILE --out WAV
 """
 
 import json
@@ -103,7 +103,11 @@ def save_frames(draw: Draw) -> None:
     from PIL import Image
 
     check_span(draw.start_s, draw.end_s)
-    if (draw.n is not None and draw.n < 1) or (draw.fps is not None and draw.fps <= 0) or (draw.n is not None and draw.fps is not None):
+    if (
+        (draw.n is not None and draw.n < 1)
+        or (draw.fps is not None and draw.fps <= 0)
+        or (draw.n is not None and draw.fps is not None)
+    ):
         raise AffectError("Give --n 1 or more, or --fps above 0, not both.")
     n = 8 if draw.n is None and draw.fps is None else draw.n
     with Guard(draw.timeout_s) as guard:

@@ -1,51 +1,18 @@
 """Frames of a clip at the moments asked for.
 
-Times are seconds from the start of the clip: the first moment of whichever track begins first. A frame is shown from its own
-timestamp until the next one's, so a variable frame rate, an edit list or a wrong rate in the header changes nothing.
+Times are seconds from the start of the clip: the first moment of whichever track begins first. A frame is shown from
+its own timestamp until the next one's, so a variable frame rate, an edit list or a wrong rate in the header changes
+nothing.
 """
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
-from affectllm.media.limits import LIMITS, Deadline, Limits, check_picture, check_result, unreadable
-from affectllm.media.source import look, open_media, say, video_stream
-from affectllm.media.timeline import Timeline, check_whole, scan
-
-if TYPE_CHECKING:
-    from av import VideoFrame
-    from av.container import InputContainer
-    from av.video.stream import VideoStream
-
-# Frame threads hold frames in flight: two keep memory low and leave the other cores to other workers.
-DECODER_THREADS = 2
-# Containers with an index of keyframes; in the others a seek is a guess, and decoding goes from the start.
-SEEKABLE = ("mov", "matroska")
-# A seek costs about as much as decoding this many frames.
-JUMP_FRAMES = 24
-# A damaged stretch may be bridged by a frame this much older than the one that should be shown.
-STALE_S = 0.5
-# Moments closer than this are the same, so that a tie does not depend on the rounding of a sum.
-TIE_S = 1e-6
-
-
-class Frames(NamedTuple):
-    frames_THWC: np.ndarray
-    """uint8 RGB, upright."""
-    times_s: np.ndarray
-    """float64 (T,): the moments asked for."""
-
-
-class Request(NamedTuple):
-    """Which frames of a clip are wanted; see `read_frames`."""
-
-    n: int | None
-    fps: float | None
-    start_s: float | None
-    end_s: float | None
-    longest_side: int | None
+from affectllm.media import stills
+from affectllm.media.limits import LIMITS, Deadline, Limits, check_picture, unreadable
+from affectllm.media.request import Frames, Request, check_request, fit, moments
+from affectllm.media.sampler import Sampler
+from affectllm.media.source import look, open_media, video_stream
+from affectllm.media.timeline import check_whole, scan
 
 
 def read_frames(
@@ -57,18 +24,17 @@ def read_frames(
     longest_side: int | None = None,
     limits: Limits = LIMITS,
 ) -> Frames | None:
-    """The frames shown at the centres of `n` equal segments of the span (`fps`: of so many segments a second; neither: every frame).
+    """The frames shown at the centres of `n` equal segments of the span. None when the file has no video.
 
-    `longest_side` scales frames down until neither side is longer. A still image is one frame whatever `n` says; a folder of
-    images and an .npy of crops (frames, height, width, 3) play at 25 frames a second. None when the file has no video.
+    `fps` cuts the span into so many segments a second instead; with neither, every frame of the span is read.
+    `longest_side` scales frames down until neither side is longer. A still image is one frame whatever `n` says; a
+    folder of images and an .npy of crops (frames, height, width, 3) play at 25 frames a second.
 
     Raises Unreadable naming file, what was seen and what to do.
 
     >>> read_frames("ten_seconds.mp4", n=2).times_s
     array([2.5, 7.5])
     """
-    from affectllm.media import stills
-
     path, request = Path(path), Request(n, fps, start_s, end_s, longest_side)
     check_request(request)
     deadline = Deadline(path, limits.timeout_s)
@@ -86,169 +52,7 @@ def read_frames(
         if timeline.video is None:
             raise unreadable(path, "it announces video but holds no frame", "Fetch or record it again")
         check_whole(path, timeline, timeline.video, end_s)
-        frame_bytes = 3 * np.prod(fit(stream.codec_context.width, stream.codec_context.height, longest_side))
-        wanted_s = moments(path, request, timeline.shown_s(timeline.video), timeline.end_s(timeline.video), frame_bytes, limits)
+        width, height = fit(stream.codec_context.width, stream.codec_context.height, longest_side)
+        shown_s, clip_end_s = timeline.shown_s(timeline.video), timeline.end_s(timeline.video)
+        wanted_s = moments(path, request, shown_s, clip_end_s, 3 * width * height, limits)
         return Sampler(path, media, timeline, limits, deadline).read(wanted_s, longest_side)
-
-
-def check_request(request: Request) -> None:
-    """Raise ValueError for what no clip could answer: these are mistakes of the calling code."""
-    n, fps, start_s, end_s, longest_side = request
-    if (n is not None and n < 1) or (fps is not None and not 0 < fps < np.inf) or (n is not None and fps is not None):
-        raise ValueError(f"frames are asked for by n >= 1 or by fps > 0, not by n={n}, fps={fps}")
-    if not (start_s or 0) >= 0 or (end_s is not None and not end_s > (start_s or 0)):
-        raise ValueError(f"a span needs 0 <= start_s < end_s, got start_s={start_s}, end_s={end_s}")
-    if longest_side is not None and longest_side < 1:
-        raise ValueError(f"longest_side must be at least 1 pixel, got {longest_side}")
-
-
-def moments(
-    path: Path, request: Request, shown_s: np.ndarray, clip_end_s: float, frame_bytes: float, limits: Limits
-) -> np.ndarray:
-    """float64 (T,): the moments at which a clip with frames at `shown_s` is to be looked at."""
-    start_s = float(shown_s[0]) if request.start_s is None else request.start_s
-    end_s = clip_end_s if request.end_s is None else min(request.end_s, clip_end_s)
-    if start_s >= end_s:
-        raise unreadable(path, f"its video ends at {clip_end_s:.2f} s, and {start_s:.2f} s was asked for", "Correct the span of this clip")
-    if request.n is None and request.fps is None:
-        inside = (shown_s >= start_s - TIE_S) & (shown_s < end_s)
-        check_result(path, inside.sum() * frame_bytes, limits)
-        return np.unique(shown_s[inside])
-    count = request.n or max(1, round((end_s - start_s) * (request.fps or 0)))
-    check_result(path, count * frame_bytes, limits)
-    return start_s + (np.arange(count) + 0.5) * (end_s - start_s) / count
-
-
-def fit(width: int, height: int, longest_side: int | None) -> tuple[int, int]:
-    """(width, height) scaled down, never up, to a longest side, keeping the shape."""
-    scale = min(1.0, (longest_side or max(width, height)) / max(width, height, 1))
-    return max(1, round(width * scale)), max(1, round(height * scale))
-
-
-class Sampler:
-    """Decodes one video stream just far enough to answer for each wanted moment."""
-
-    def __init__(self, path: Path, media: "InputContainer", timeline: Timeline, limits: Limits, deadline: Deadline) -> None:
-        assert timeline.video is not None
-        self.path, self.media, self.timeline, self.limits, self.deadline = path, media, timeline, limits, deadline
-        self.track = timeline.video
-        self.shown_s = timeline.shown_s(self.track)
-        self.complaint = "it gives no picture"
-
-    def read(self, wanted_s: np.ndarray, longest_side: int | None) -> Frames:
-        """The frames shown at the wanted moments, which are sorted; a frame wanted twice is decoded once."""
-        frames: np.ndarray | None = None
-        drawn, picture = None, np.empty(0)
-        for i, frame in self.chosen(wanted_s):
-            if frame is not drawn:
-                drawn, picture = frame, self.draw(frame, longest_side, None if frames is None else frames.shape[1:3])
-            if frames is None:
-                frames = np.empty((len(wanted_s), *picture.shape), np.uint8)
-            frames[i] = picture
-        assert frames is not None
-        return Frames(frames, wanted_s)
-
-    def chosen(self, wanted_s: np.ndarray) -> Iterator[tuple[int, "VideoFrame"]]:
-        """Each wanted moment's number and frame."""
-        for key, numbers in self.runs(wanted_s):
-            last: tuple[float, VideoFrame] | None = None
-            waiting = list(numbers)
-            for shown_s, frame in self.decode(key):
-                while waiting and wanted_s[waiting[0]] < shown_s - TIE_S:
-                    yield self.checked(waiting.pop(0), wanted_s, last or (shown_s, frame))
-                if not waiting:
-                    break
-                last = (shown_s, frame)
-            for i in waiting:
-                if last is None:
-                    raise unreadable(self.path, f"its video cannot be decoded ({self.complaint})", "Re-encode it, or leave it out")
-                yield self.checked(i, wanted_s, last)
-
-    def checked(self, i: int, wanted_s: np.ndarray, found: tuple[float, "VideoFrame"]) -> tuple[int, "VideoFrame"]:
-        """Raise Unreadable when damage left only a frame much older than the one that should be shown."""
-        shown_s, frame = found
-        if self.expected(wanted_s[i])[1] - shown_s > STALE_S:
-            seen = f"the picture at {wanted_s[i]:.2f} s cannot be decoded ({self.complaint})"
-            raise unreadable(self.path, seen, "Fetch it again, or leave it out")
-        return i, frame
-
-    def expected(self, moment_s: float) -> tuple[int, float]:
-        """Number and moment of the packet whose picture is shown then."""
-        i = max(0, int(np.searchsorted(self.shown_s, moment_s + TIE_S, side="right")) - 1)
-        return i, float(self.shown_s[i])
-
-    def runs(self, wanted_s: np.ndarray) -> list[tuple[int | None, list[int]]]:
-        """Moments grouped so that decoding straight on within a group is cheaper than a seek; with the keyframe to begin at.
-
-        None stands for the start of the file.
-        """
-        keys = self.track.keys if self.media.format.name.startswith(SEEKABLE) else self.track.keys[:0]
-        runs: list[tuple[int | None, list[int]]] = []
-        reached = 0
-        for i, moment_s in enumerate(wanted_s):
-            place, _ = self.expected(moment_s)
-            before = int(np.searchsorted(keys, self.track.shown[place], side="right")) - 1
-            key = None if before < 0 else int(keys[before])
-            skipped = 0 if key is None else int(np.searchsorted(self.track.shown, key)) - reached
-            if not runs or skipped > JUMP_FRAMES:
-                runs.append((key, []))
-            runs[-1][1].append(i)
-            reached = place
-        return runs
-
-    def decode(self, key: int | None) -> Iterator[tuple[float, "VideoFrame"]]:
-        """Frames with the moments they are shown, from a keyframe (by its timestamp) or from the start of the file on."""
-        if key is not None:
-            stream = video_stream(self.media)
-            assert stream is not None
-            self.media.seek(key, stream=stream)
-            frames = self.frames(self.media, stream)
-            first = next(frames, None)
-            if first is not None and first[0] <= key * self.track.tick_s - self.timeline.origin_s + TIE_S:
-                yield first
-                yield from frames
-                return
-        # Reached also when the seek went past the keyframe: the index lies, so it is not used.
-        with open_media(self.path, self.limits, self.deadline) as media:
-            stream = video_stream(media)
-            assert stream is not None
-            yield from self.frames(media, stream)
-
-    def frames(self, media: "InputContainer", stream: "VideoStream") -> Iterator[tuple[float, "VideoFrame"]]:
-        """All decodable frames from here on; a packet that cannot be decoded is passed over and its error kept."""
-        import av
-
-        if not stream.codec_context.is_open:
-            stream.codec_context.thread_count = DECODER_THREADS
-            stream.codec_context.thread_type = "AUTO"
-        packets = media.demux(stream)
-        ended = False
-        while not ended:
-            self.deadline.check()
-            found: list[VideoFrame] = []
-            try:
-                packet = next(packets, None)
-                ended = packet is None or packet.size == 0
-                found = stream.codec_context.decode(None if ended else packet)
-            except (av.FFmpegError, OSError) as error:
-                self.complaint = f"the decoder says '{say(error)}'"
-            for frame in found:
-                moment = frame.pts if frame.pts is not None else frame.dts
-                if moment is not None:
-                    yield float(moment * self.track.tick_s) - self.timeline.origin_s, frame
-
-    def draw(self, frame: "VideoFrame", longest_side: int | None, shape_HW: tuple[int, ...] | None) -> np.ndarray:
-        """uint8 (height, width, 3), upright; `shape_HW` is that of the frames before, should the size change on the way."""
-        check_picture(self.path, frame.width, frame.height, self.limits)
-        turns = quarter_turns(frame)
-        if shape_HW is None:
-            width, height = fit(frame.width, frame.height, longest_side)
-        else:
-            width, height = shape_HW if turns % 2 else shape_HW[::-1]
-        picture = frame.to_ndarray(format="rgb24", width=width, height=height, interpolation="AREA" if longest_side else "BICUBIC")
-        return np.rot90(picture, turns)
-
-
-def quarter_turns(frame: "VideoFrame") -> int:
-    """How often the picture must be turned by 90 degrees counterclockwise to stand upright; odd angles, as garbage gives them, are 0."""
-    return frame.rotation // 90 % 4 if frame.rotation % 90 == 0 and abs(frame.rotation) <= 360 else 0

@@ -1,6 +1,7 @@
-"""A second process that reads files, so that one that hangs, crashes or swells a decoder costs one error and nothing else."""
+"""A second process that reads files: one that hangs, crashes or swells a decoder costs an error and nothing else."""
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
@@ -19,17 +20,19 @@ TIMEOUT_S = 10.0
 MEMORY_BYTES = 1024 * MIB
 # Starting Python and its imports is not the file's fault and has its own, generous time.
 START_S = 60.0
+REMEDY = "Re-encode it, or leave it out"
 
 
 class Guard:
-    """Calls functions of affectllm in a worker process with a time-out and a memory limit for each call.
+    """Calls functions in a worker process with a time-out and a memory limit for each call.
 
         with Guard() as guard:
             frames = guard(read_frames, path, n=8)
 
-    The first argument of the function is the file, which errors name. What the function raises is raised here. A call that runs
-    out of time or memory, or crashes, raises Unreadable; the next call gets a new worker. One worker serves one call at a time;
-    a Guard that crosses a fork (as in a DataLoader) starts a worker of its own.
+    The function's first argument is the file, which errors name; it must be a function of an importable module. What
+    it raises is raised here. A call that runs out of time or memory, or crashes, raises Unreadable, and the next call
+    gets a new worker. A Guard serves one call at a time; carried into another process (a DataLoader's) it starts a
+    worker of its own there. The memory limit counts what the call adds and holds on Linux only.
     """
 
     def __init__(self, timeout_s: float = TIMEOUT_S, memory_bytes: int = MEMORY_BYTES) -> None:
@@ -37,32 +40,37 @@ class Guard:
         self._lock = threading.Lock()
         self._worker: subprocess.Popen[bytes] | None = None
         self._pipe: Connection | None = None
-        self._owner = 0
+        self._owner = os.getpid()
 
     def __call__(self, function: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         path = Path(str(args[0]))
         with self._lock:
-            pipe = self._start()
-            pipe.send((function, args, kwargs))
             try:
-                if not pipe.poll(self.timeout_s):
-                    self._stop()
-                    raise unreadable(path, f"reading took longer than {self.timeout_s:g} s and was stopped", "Re-encode it, or leave it out")
-                ok, result = pipe.recv()
-            except (EOFError, ConnectionResetError) as error:
-                raise unreadable(path, self._autopsy(), "Re-encode it, or leave it out") from error
+                ok, result = self._ask(pickle.dumps((function, args, kwargs)))
+            except TimeoutError as error:
+                self._stop()
+                raise unreadable(path, f"reading took longer than {self.timeout_s:g} s", REMEDY) from error
+            except (EOFError, ConnectionError) as error:
+                assert self._worker is not None
+                status = self._worker.wait()
+                self._stop()
+                raise unreadable(path, f"its decoder crashed (exit status {status})", REMEDY) from error
         if ok:
             return result
         if isinstance(result, MemoryError):
-            raise unreadable(path, self._too_much(), "Re-encode it smaller, or leave it out") from result
+            seen = f"reading it takes more than {self.memory_bytes / MIB:.0f} MiB of memory"
+            raise unreadable(path, seen, "Scale it down, or leave it out") from result
         raise result
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         with self._lock:
             self._stop()
+
+    def __del__(self) -> None:
+        self._stop()
 
     def __getstate__(self) -> dict[str, Any]:
         return {"timeout_s": self.timeout_s, "memory_bytes": self.memory_bytes}
@@ -70,42 +78,40 @@ class Guard:
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
+    def _ask(self, question: bytes) -> tuple[bool, Any]:
+        """Send a call, wait for its answer: (True, result) or (False, exception)."""
+        pipe = self._start()
+        pipe.send_bytes(question)
+        if not pipe.poll(self.timeout_s):
+            raise TimeoutError
+        return pickle.loads(pipe.recv_bytes())
+
     def _start(self) -> Connection:
         """The pipe to a living worker of this process."""
-        if self._pipe is not None and self._worker is not None and self._owner == os.getpid() and self._worker.poll() is None:
+        if self._owner != os.getpid():
+            # Forked: worker and pipe belong to the parent.
+            self._worker = self._pipe = None
+            self._owner = os.getpid()
+        if self._pipe is not None and self._worker is not None and self._worker.poll() is None:
             return self._pipe
-        self._owner = os.getpid()
+        self._stop()
         self._pipe, far_end = Pipe()
         root = str(Path(__file__).parents[2])
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [root, os.environ.get("PYTHONPATH")]))}
-        # More BLAS threads than one would each take address space, which is what the memory limit counts.
-        environment |= {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
         words = [sys.executable, "-m", "affectllm.media.worker", str(far_end.fileno()), str(self.memory_bytes)]
         self._worker = subprocess.Popen(words, pass_fds=[far_end.fileno()], env=environment, stdin=subprocess.DEVNULL)
         far_end.close()
         if not self._pipe.poll(START_S):
             self._stop()
-            raise TimeoutError(f"the reading process did not start within {START_S:g} s")
-        self._pipe.recv()
+            raise RuntimeError(f"the reading process did not start within {START_S:g} s")
+        self._pipe.recv_bytes()
         return self._pipe
 
-    def _stop(self) -> int:
-        """End the worker and take down its exit status; a worker of the process this one was forked from is left alone."""
-        status = 0
+    def _stop(self) -> None:
+        """End the worker, if this process has one."""
         if self._worker is not None and self._owner == os.getpid():
             self._worker.kill()
-            status = self._worker.wait()
+            self._worker.wait()
         if self._pipe is not None:
             self._pipe.close()
         self._worker = self._pipe = None
-        return status
-
-    def _autopsy(self) -> str:
-        """What to say about a worker that is gone."""
-        assert self._worker is not None
-        status = self._worker.wait()
-        self._stop()
-        return f"its decoder crashed (exit status {status})"
-
-    def _too_much(self) -> str:
-        return f"reading it takes more than {self.memory_bytes / MIB:.0f} MiB of memory"

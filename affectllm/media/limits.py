@@ -10,7 +10,7 @@ from affectllm.errors import AffectError
 MIB = 1 << 20
 
 
-class Unreadable(AffectError):
+class Unreadable(AffectError):  # noqa: N818
     """A file gives no usable frames or audio: the message names it, says what was seen and what to do."""
 
 
@@ -46,7 +46,9 @@ class Deadline:
     def check(self) -> None:
         """Raise Unreadable when the time is up."""
         if time.monotonic() > self.end:
-            raise unreadable(self.path, f"reading took longer than {self.seconds:g} s", "Re-encode it, or raise the time-out")
+            raise unreadable(
+                self.path, f"reading took longer than {self.seconds:g} s", "Re-encode it, or raise the time-out"
+            )
 
 
 def unreadable(path: Path, seen: str, remedy: str) -> Unreadable:
@@ -84,5 +86,6 @@ def check_length(path: Path, seconds: float, limits: Limits) -> None:
 
 def check_result(path: Path, bytes_asked: float, limits: Limits) -> None:
     if bytes_asked > limits.decoded_bytes:
-        seen = f"the result would take {bytes_asked / MIB:.0f} MiB, more than the limit of {limits.decoded_bytes / MIB:.0f} MiB"
+        asked, limit = bytes_asked / MIB, limits.decoded_bytes / MIB
+        seen = f"the result would take {asked:.0f} MiB, more than the limit of {limit:.0f} MiB"
         raise unreadable(path, seen, "Ask for fewer frames, smaller ones (longest_side) or a shorter span")

@@ -9,8 +9,8 @@ import numpy as np
 
 from affectllm.media import stills
 from affectllm.media.audio import decode_sound
-from affectllm.media.decode import Sampler, quarter_turns
 from affectllm.media.limits import LIMITS, Deadline, Limits, Unreadable, show, unreadable
+from affectllm.media.sampler import Sampler, quarter_turns
 from affectllm.media.source import Kind, audio_stream, look, open_media, video_stream
 from affectllm.media.timeline import Timeline, check_whole, scan
 from affectllm.records import Record
@@ -109,8 +109,8 @@ def content_hash(path: Path) -> str:
             total.update(f"{file.name}\\0{content_hash(file)}\\n".encode(errors="surrogateescape"))
         return total.hexdigest()
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        with path.open("rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest()
     except OSError as error:
         raise unreadable(path, f"the system says '{error.strerror}'", "Check the path and your permissions") from error
 
@@ -121,7 +121,11 @@ def probe_container(path: Path, limits: Limits) -> Probe:
         streams = [describe_stream(stream) for stream in media.streams]
         picture, sound = video_stream(media), audio_stream(media)
         timeline = scan(path, media, limits)
-        first = first_frame(Sampler(path, media, timeline, limits, deadline)) if picture and picture.codec_context and timeline.video else None
+        first = (
+            first_frame(Sampler(path, media, timeline, limits, deadline))
+            if picture and picture.codec_context and timeline.video
+            else None
+        )
         return Probe(
             path=show(path),
             bytes=path.stat().st_size,
@@ -146,7 +150,9 @@ def describe_stream(stream: "Stream") -> StreamInfo:
 
     cover = stream.type == "video" and stream.disposition & Disposition.attached_pic
     context = stream.codec_context
-    return StreamInfo(index=stream.index, kind="cover" if cover else stream.type or "unknown", codec=context.name if context else None)
+    return StreamInfo(
+        index=stream.index, kind="cover" if cover else stream.type or "unknown", codec=context.name if context else None
+    )
 
 
 def describe_video(stream: "VideoStream", timeline: Timeline, first: "VideoFrame | None") -> Video:
@@ -184,7 +190,11 @@ def describe_audio(stream: "AudioStream", timeline: Timeline) -> Audio:
 
 
 def defects(
-    path: Path, timeline: Timeline, picture: "VideoStream | None", sound: "AudioStream | None", first: "VideoFrame | None"
+    path: Path,
+    timeline: Timeline,
+    picture: "VideoStream | None",
+    sound: "AudioStream | None",
+    first: "VideoFrame | None",
 ) -> Iterator[str]:
     """What a reader should know about the file, each in a sentence."""
     for name, stream, track in (("video", picture, timeline.video), ("audio", sound, timeline.audio)):
@@ -225,7 +235,10 @@ def verified(path: Path, found: Probe, limits: Limits) -> Probe:
         assert sound is not None
         updates["audio"] = found.audio.model_copy(update={"bad_samples": sound.cleaned})
         if sound.cleaned:
-            updates["defects"] = [*found.defects, f"{sound.cleaned} audio samples are NaN or infinite and are read as 0."]
+            updates["defects"] = [
+                *found.defects,
+                f"{sound.cleaned} audio samples are NaN or infinite and are read as 0.",
+            ]
     return found.model_copy(update=updates)
 
 
@@ -247,4 +260,6 @@ def probe_stills(path: Path, kind: Kind, limits: Limits) -> Probe:
         duration_s=duration_s,
     )
     size = sum(file.stat().st_size for file in files)
-    return Probe(path=show(path), bytes=size, container=kind, duration_s=duration_s, start_s=0.0, video=video, audio=None)
+    return Probe(
+        path=show(path), bytes=size, container=kind, duration_s=duration_s, start_s=0.0, video=video, audio=None
+    )

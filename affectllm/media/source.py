@@ -6,7 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from affectllm.media.limits import Deadline, Limits, Unreadable, check_size, unreadable
+from affectllm.media.limits import Deadline, Limits, check_size, unreadable
 
 if TYPE_CHECKING:
     from av.audio.stream import AudioStream
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["container", "image", "crops", "folder"]
 
-# Demuxers that only unpack the bytes they are given. Playlists (hls, dash, concat) and devices would open other files or hosts.
+# Demuxers that only unpack the bytes they are given. Playlists (hls, dash, concat) would open other files or hosts.
 DEMUXERS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,wav,w64,aiff,au,caf,mp3,aac,flac,amr,amrnb,amrwb,ac3,eac3,"
     "h263,h264,hevc,m4v,ivf,obu,gif,mjpeg,dv,mxf,nut,rm,tta,wv,ape"
@@ -53,7 +53,9 @@ def look(path: Path, limits: Limits) -> Kind:
         if stat.S_ISDIR(status.st_mode):
             return "folder"
         if not stat.S_ISREG(status.st_mode):
-            raise unreadable(path, "it is no regular file but a pipe, socket or device", "Copy the clip to a file first")
+            raise unreadable(
+                path, "it is no regular file but a pipe, socket or device", "Copy the clip to a file first"
+            )
         with path.open("rb") as file:
             head = file.read(1024)
     except (OSError, ValueError) as error:
@@ -75,9 +77,13 @@ def refuse_text(path: Path, head: bytes) -> None:
     if head.startswith(b"version https://git-lfs"):
         raise unreadable(path, "it is a Git LFS pointer, not the file itself", "Run 'git lfs pull' in its repository")
     if head.lstrip(b"\xef\xbb\xbf \r\n\t")[:9].lower().startswith((b"<!doctype", b"<html", b"<?xml")):
-        raise unreadable(path, "it is a web page, not media", "Download it again; the server sent an error or a login page")
+        raise unreadable(
+            path, "it is a web page, not media", "Download it again; the server sent an error or a login page"
+        )
     if all(byte >= 32 or byte in b"\t\r\n" for byte in head) and is_utf8(head):
-        raise unreadable(path, f"it is text, not media (it begins {head[:40].decode('utf-8', 'ignore')!r})", "Give a media file")
+        raise unreadable(
+            path, f"it is text, not media (it begins {head[:40].decode('utf-8', 'ignore')!r})", "Give a media file"
+        )
 
 
 def is_utf8(head: bytes) -> bool:
@@ -99,12 +105,10 @@ def open_media(path: Path, limits: Limits, deadline: Deadline) -> Iterator["Inpu
     try:
         tap = Tap(path, deadline)
         options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
-        with av.open(tap, container_options=options, buffer_size=READ_BYTES, metadata_errors="replace") as media:  # type: ignore[call-overload]
+        with av.open(tap, "r", container_options=options, buffer_size=READ_BYTES, metadata_errors="replace") as media:
             if not (media.streams.video or media.streams.audio):
                 raise unreadable(path, "it holds neither video nor audio", remedy)
             yield media
-    except Unreadable:
-        raise
     except (av.FFmpegError, OSError, MemoryError) as error:
         seen = "its index (the moov box) is missing" if lacks_index(path) else f"the decoder says '{say(error)}'"
         raise unreadable(path, seen, remedy) from error
@@ -120,7 +124,7 @@ def say(error: BaseException) -> str:
 
 
 def lacks_index(path: Path) -> bool:
-    """True for an MP4 family file without its `moov` box, as an interrupted recording or download leaves it (ISO 14496-12)."""
+    """True for an MP4 without its `moov` box, as an interrupted recording or download leaves it (ISO 14496-12)."""
     with path.open("rb") as file:
         boxes = {file.read(8)[4:]}
         if boxes != {b"ftyp"}:
@@ -134,13 +138,16 @@ def lacks_index(path: Path) -> bool:
 
 
 def video_stream(media: "InputContainer") -> "VideoStream | None":
-    """The picture track that players would show: cover art is not video; among several, the default one, then the largest."""
+    """The picture track that players would show: never cover art; of several the default one, then the largest."""
     from av.stream import Disposition
 
     streams = [stream for stream in media.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
         return None
-    return max(streams, key=lambda s: (s.codec_context is not None, bool(s.disposition & Disposition.default), area(s), -s.index))
+    return max(
+        streams,
+        key=lambda s: (s.codec_context is not None, bool(s.disposition & Disposition.default), area(s), -s.index),
+    )
 
 
 def area(stream: "VideoStream") -> int:
@@ -154,4 +161,6 @@ def audio_stream(media: "InputContainer") -> "AudioStream | None":
     streams = list(media.streams.audio)
     if not streams:
         return None
-    return max(streams, key=lambda s: (s.codec_context is not None, bool(s.disposition & Disposition.default), -s.index))
+    return max(
+        streams, key=lambda s: (s.codec_context is not None, bool(s.disposition & Disposition.default), -s.index)
+    )

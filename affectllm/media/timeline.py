@@ -14,15 +14,17 @@ if TYPE_CHECKING:
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
-# Containers whose header states a length that was known when it was written; in others it is an estimate from the bit rate.
+# Containers whose header states a length known when it was written; elsewhere it is an estimate from the bit rate.
 STATES_LENGTH = ("mov", "matroska", "avi", "wav", "w64", "flac", "aiff", "asf", "caf")
 # A clip may lack this much of the stated length (seconds, or share of it) before it counts as cut off.
 MISSING_S = 0.5
 MISSING_SHARE = 0.1
+# Moments closer than this are the same, so that a tie does not depend on the rounding of a sum.
+TIE_S = 1e-6
 
 
 class Track(NamedTuple):
-    """One stream as it plays; all moments are seconds on the stream's own clock until `Timeline.origin_s` is taken off."""
+    """One stream as it plays; its moments are seconds on its own clock, until `Timeline.origin_s` is taken off."""
 
     shown: np.ndarray
     """int64, sorted: timestamps of the packets that are shown or heard, in the stream's time base."""
@@ -82,8 +84,12 @@ def scan(path: "Path", media: "InputContainer", limits: Limits) -> Timeline:
         damage = say(error)
     tracks = {stream.type: track(media, stream, packets[stream.index]) for stream in streams if packets[stream.index]}
     if not tracks:
-        raise unreadable(path, f"it announces {streams[0].type} but holds none{because(damage)}", "Fetch or record it again")
-    timeline = Timeline(tracks.get("video"), tracks.get("audio"), min(found.start_s for found in tracks.values()), damage)
+        raise unreadable(
+            path, f"it announces {streams[0].type} but holds none{because(damage)}", "Fetch or record it again"
+        )
+    timeline = Timeline(
+        tracks.get("video"), tracks.get("audio"), min(found.start_s for found in tracks.values()), damage
+    )
     check_length(path, timeline.duration_s, limits)
     return timeline
 
@@ -98,7 +104,9 @@ def track(media: "InputContainer", stream: "VideoStream | AudioStream", packets:
     length = int(durations[last]) or round(np.ptp(moments) / max(len(moments) - 1, 1))
     start = moments.min() if stream.type == "video" or stream.start_time is None else stream.start_time
     end_s = float(moments[last] + length) * tick_s
-    return Track(moments[order], np.sort(moments[keys]), tick_s, float(start) * tick_s, end_s, stated_end(media, stream))
+    return Track(
+        moments[order], np.sort(moments[keys]), tick_s, float(start) * tick_s, end_s, stated_end(media, stream)
+    )
 
 
 def stated_end(media: "InputContainer", stream: "VideoStream | AudioStream") -> float | None:
@@ -118,7 +126,9 @@ def check_whole(path: "Path", timeline: Timeline, track: Track, end_s: float | N
     wanted_s = stated_s if end_s is None else min(end_s, stated_s)
     found_s = timeline.end_s(track)
     if wanted_s - found_s > max(MISSING_S, MISSING_SHARE * wanted_s):
-        seen = f"it was cut off: {found_s:.2f} s are there of the {stated_s:.2f} s it announces{because(timeline.damage)}"
+        seen = (
+            f"it was cut off: {found_s:.2f} s are there of the {stated_s:.2f} s it announces{because(timeline.damage)}"
+        )
         raise unreadable(path, seen, "Fetch or record it again")
 
 

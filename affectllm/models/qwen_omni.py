@@ -23,7 +23,9 @@ class QwenOmniBackbone(Backbone):
     @property
     def media_token_ids(self) -> list[int]:
         p = self.processor
-        return [p.image_token_id, p.video_token_id, p.audio_token_id]
+        # Begin and end marks too: M-RoPE counts them to find the media of a row.
+        marks = [p.vision_bos_token, p.vision_eos_token, p.audio_bos_token, p.audio_eos_token]
+        return [p.image_token_id, p.video_token_id, p.audio_token_id, *self.tokenizer.convert_tokens_to_ids(marks)]
 
     def preprocess(self, media: Media) -> dict[str, Tensor]:
         made: dict[str, Tensor] = {}

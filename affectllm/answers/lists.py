@@ -1,0 +1,141 @@
+"""Lists of labels in every spelling data sets and models use: `['a', 'b']`, `[a, b]`, `a,b`, `a、b`, bullets, `a and b`."""
+
+import re
+from functools import lru_cache
+from typing import NamedTuple
+
+from affectllm.answers.phrases import (
+    INTENSIFIERS,
+    NEGATORS,
+    NO_LABEL,
+    drop_intensifiers,
+    is_negated,
+    is_word,
+    split_conjunctions,
+)
+
+LONGEST_PLAIN = 400
+# A lone capital is an option of a multiple-choice question, not a label.
+PLAIN = re.compile(r"""\s*(["']?)([a-z]|[A-Za-z]{2,}(?:[ '-][A-Za-z]+){0,4})\1\s*""")
+SEPARATOR = re.compile(r"[,;/|、，；\n\t]")
+BULLET = re.compile(r"^\s*(?:[-*•·–—]+\s+|[•·]|[(（]?\d{1,2}[.)、）．:]\s*)")
+PREFIX = re.compile(
+    r"^\s*(?:(?:final |the )?(?:answers?|labels?|emotions?|emotion labels?|emotional states?|sentiments?)"
+    r"|最终答案|答案|标签|情感标签|情感状态|情感|情绪)\s*(?:is|are|为|是)?\s*[:：]\s*",
+    re.IGNORECASE,
+)
+CHOICE_PREFIX = re.compile(r"^\s*[(\[（]?[A-H](?:[)\]）]\s*[.:]?|[.:、．：])\s*")
+PARENTHESIS = re.compile(r"[(（][^()（）]{0,200}[)）]")
+WRAPPING = " \t\r\n\"'`*_~#[](){}<>“”‘’「」『』《》【】（）.。!！?？…:：-"
+# Words that make a phrase a clause, not a label. Known phrases ("don't care") are asked for first.
+CLAUSE = frozenset(
+    """is are was were be been am being's he she they it i you we his her their its my your our him them this that these
+    those there here seems seem seemed feels felt appears appear appeared looks looked shows show showed shown because but
+    however although though therefore thus hence since while when which who whom what why how if then than as could would
+    should may might must will can has have had does do did says said saying smiles smiled person man woman character
+    speaker video audio subtitle text answer option sentence suggests suggesting indicates indicating reflects conveys
+    expresses inferred infer based towards not only""".split()
+)
+CLAUSE_ZH = re.compile(r"[。？！：]|因为|所以|因此|但是|但|说话|人物|角色|视频|音频|字幕|文本|表情|语气|他|她|我|你|这|那")
+
+
+class Said(NamedTuple):
+    """Labels of an answer, whether it was a clean list or template, what was dropped, and the prose they stood in."""
+
+    labels: list[str]
+    clean: bool
+    stripped: list[str]
+    reasoning: str | None = None
+
+
+def plain_list(text: str) -> list[str] | None:
+    """Labels of a short list without anything to clean, or None; the fast way for nearly every answer."""
+    if len(text) > LONGEST_PLAIN:
+        return None
+    if text[:1] == "[" and text[-1:] == "]":
+        text = text[1:-1]
+    labels: dict[str, None] = {}
+    for piece in text.split(","):
+        label = plain_label(piece)
+        if label is None:
+            return None
+        labels[label] = None
+    return list(labels)
+
+
+@lru_cache(maxsize=65536)
+def plain_label(piece: str) -> str | None:
+    """The label, if nothing has to be dropped, split or judged."""
+    match = PLAIN.fullmatch(piece)
+    if match is None:
+        return None
+    label = match[2].lower()
+    words = label.split()
+    risky = any(word in CLAUSE or word in NEGATORS or word in ("and", "or", "plus", "with", "as") for word in words)
+    if risky or words[0] in INTENSIFIERS or label in NO_LABEL:
+        return None
+    return label
+
+
+def read_list(text: str, choice: str | None = None, preference: str | None = None) -> Said | None:
+    """Labels of a list that may need cleaning; None where the text is prose."""
+    clean, letters = True, choice.split(",") if choice else []
+    if choice and (match := CHOICE_PREFIX.match(text)):
+        text = text[match.end() :]
+    if match := PREFIX.match(text):
+        text, clean = text[match.end() :], False
+    bracketed = text.strip()[:1] in "[【(" and bool(text.strip())
+    labels: dict[str, None] = {}
+    stripped: list[str] = []
+    for raw in SEPARATOR.split(text):
+        bare = BULLET.sub("", raw)
+        without = PARENTHESIS.sub(" ", bare) if bare.strip()[:1] not in "(（" else bare
+        clean = clean and bare == raw and without == bare and not any(mark in raw for mark in "*#`_~")
+        stripped += [note.strip() for note in PARENTHESIS.findall(bare)] if without != bare else []
+        for piece in split_conjunctions(clean_label(without)):
+            if piece and piece != preference and piece.upper() not in letters:
+                if not is_label(piece, bracketed):
+                    return None
+                keep(piece, labels, stripped)
+    return Said(list(labels), clean, stripped)
+
+
+def clean_label(piece: str) -> str:
+    """Lower-cased, without wrapping marks, leading 'and', underscores or doubled spaces.
+
+    >>> clean_label(" **Lack_of_Concern**. ")
+    'lack of concern'
+    """
+    label = " ".join(piece.replace("’", "'").replace("_", " ").strip(WRAPPING).lower().split())
+    for conjunction in ("and ", "or ", "but ", "plus ", "以及", "并且"):
+        label = label.removeprefix(conjunction)
+    return label
+
+
+def is_label(piece: str, bracketed: bool) -> bool:
+    """Whether a piece between separators is a label; inside brackets a longer phrase passes."""
+    words = piece.split()
+    if len(words) > (10 if bracketed else 5) or len(piece) > 120:
+        return False
+    if is_word(piece) or all(word in NEGATORS for word in words[:1]) and len(words) <= 3:
+        return True
+    if not piece.isascii():
+        return len(piece) <= (24 if bracketed else 10) and not CLAUSE_ZH.search(piece)
+    return bracketed or not any(word in CLAUSE for word in words)
+
+
+def keep(piece: str, labels: dict[str, None], stripped: list[str]) -> None:
+    """Add the piece to the labels, or to what was dropped."""
+    if is_negated(piece):
+        # 'not angry but hurt' says hurt.
+        denied, contrast, rest = piece.partition(" but ")
+        stripped.append(denied)
+        if not contrast:
+            return
+        piece = rest
+    label, dropped = drop_intensifiers(piece)
+    stripped += dropped
+    if label in NO_LABEL or not any(sign.isalpha() for sign in label):
+        stripped.append(label)
+    else:
+        labels[label] = None

@@ -1,0 +1,112 @@
+"""From annotation to conversation: the question as it is put in training, evaluation and demo alike."""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from functools import cache
+from importlib.resources import files
+from typing import Any, Literal
+
+from affectllm.errors import AffectError
+from affectllm.records import Annotation, Clues, Conversation, Message, Part, Target, Task
+
+Mode = Literal["labels", "describe", "think", "json"]
+LANGUAGES = ("en", "zh")
+
+
+def compose(
+    annotation: Annotation,
+    task: Task,
+    mode: Mode,
+    seed: int,
+    parts: Sequence[str] = ("video", "audio"),
+    candidates: Sequence[str] = (),
+    choices: Sequence[str] = (),
+) -> Conversation:
+    """The question about an annotated clip and, where the annotation has one, the answer wanted.
+
+    `parts` are the media shown, in order; `candidates` the closed label set of task `basic`; `choices` the two
+    descriptions of task `preference`. The wording depends on `seed` and the annotation's id alone, so adding or
+    dropping rows changes no other row's question. A language without wordings is asked in English.
+    """
+    language = annotation.language if annotation.language in LANGUAGES else "en"
+    named = dict(zip(("a1", "a2"), choices, strict=False))
+    question = wording(task, language, seed, annotation.id).format(candidates=", ".join(candidates), **named)
+    lines = [*setting(annotation, language), " ".join(filter(None, [question, form(task, mode, language)]))]
+    content = [*(Part(type=kind) for kind in parts), Part(type="text", text="\n".join(lines))]  # type: ignore[arg-type]
+    messages = [Message(role="user", content=content)]
+    answer = answer_text(annotation.target, task, mode)
+    if answer:
+        messages.append(Message(role="assistant", content=answer))
+    return Conversation(**{name: getattr(annotation, name) for name in Annotation.model_fields}, messages=messages, task=task)
+
+
+def setting(annotation: Annotation, language: str) -> list[str]:
+    """What precedes the question: subtitle, earlier turns, and whom it is about."""
+    family = families()
+    lines = []
+    if annotation.context:
+        turns = " / ".join(f"{turn.speaker}: {turn.text}" for turn in annotation.context)
+        lines.append(family["context"][language].format(turns=turns))
+    if annotation.subtitle:
+        lines.append(family["subtitle"][language].format(text=annotation.subtitle))
+    if annotation.person:
+        lines.append(family["person"][language].format(person=annotation.person))
+    return lines
+
+
+def wording(task: Task, language: str, seed: int, name: str) -> str:
+    """One wording of a family, drawn by seed and id."""
+    wordings = families()["tasks"][task][language]
+    draw = hashlib.sha256(f"{seed}:{task}:{name}".encode()).digest()
+    return wordings[int.from_bytes(draw[:4], "big") % len(wordings)]
+
+
+def form(task: Task, mode: Mode, language: str) -> str:
+    """The sentence about the answer's form; tasks with a single short answer need none unless they reason first."""
+    if mode == "labels" and task not in ("labels", "describe"):
+        return ""
+    return families()["modes"][mode][language]
+
+
+def answer_text(target: Target, task: Task, mode: Mode) -> str:
+    """The answer wanted, in the mode asked for; empty when the annotation does not hold one."""
+    short = short_answer(target, task)
+    if mode == "describe":
+        return target.description or ""
+    if not short:
+        return ""
+    if mode == "think":
+        return f"<think>{reasoning(target)}</think>\n<answer>{short}</answer>"
+    if mode == "json":
+        return json.dumps({"labels": target.labels, "clues": (target.clues or Clues()).model_dump()}, ensure_ascii=False)
+    return short
+
+
+def short_answer(target: Target, task: Task) -> str:
+    if task in ("labels", "describe"):
+        return ", ".join(target.labels)
+    if task == "valence":
+        return "" if target.valence is None else f"{target.valence:.2f}"
+    return getattr(target, task) or ""
+
+
+def reasoning(target: Target) -> str:
+    """The annotators' description, else their clues as short sentences."""
+    if target.description:
+        return target.description
+    clues = target.clues or Clues()
+    sentences = [f"The face shows {clue}." for clue in clues.visual]
+    sentences += [f"The voice is {clue}." for clue in clues.audio]
+    sentences += [f"The words {clue}." for clue in clues.text]
+    return " ".join(sentences)
+
+
+@cache
+def families() -> dict[str, Any]:
+    import yaml
+
+    found = yaml.safe_load(files("affectllm.prompts").joinpath("families.yaml").read_text(encoding="utf-8"))
+    if not isinstance(found, dict):
+        raise AffectError("affectllm/prompts/families.yaml is damaged. Install the package again.")
+    return found

@@ -1,0 +1,220 @@
+"""What every data builder shares: reading tables strictly, and writing a data folder that is whole or untouched.
+
+    DIR/conversations.jsonl   what training and evaluation read
+    DIR/rejected.jsonl        rows that could not be used, with the reason
+    DIR/manifest.json         counts, defects, sources and options: what made the other two
+"""
+
+import csv
+import hashlib
+import io
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from affectllm import __version__, jsonl
+from affectllm.errors import AffectError
+from affectllm.records import Clip, Conversation, Rejected, Turn
+
+
+@dataclass(frozen=True, kw_only=True)
+class Build:
+    """Options that every builder of an existing data set shares."""
+
+    source: Path
+    """The data set's file, or the folder that holds it."""
+    out: Path
+    """Folder for conversations.jsonl, rejected.jsonl and manifest.json."""
+    media: Path | None = None
+    """Root of the clips; given, rows whose clip is not there are rejected."""
+    seed: int = 7
+    """Draws each row's wording of the question; the same seed gives the same file, byte for byte."""
+    shard: str = "1/1"
+    """Part i of n of the rows, as i/n, to spread a large data set over machines."""
+
+
+class Row(NamedTuple):
+    """One row of a table with its 1-based number, the header being row 0."""
+
+    number: int
+    values: dict[str, str]
+
+
+class Manifest(NamedTuple):
+    rows_in: int
+    rows_out: int
+    rejected: int
+    defects: dict[str, list[str]]
+
+
+def read_table(path: Path, columns: Sequence[str], delimiter: str = ",") -> list[Row]:
+    """The rows of a csv file as text, 'NA' and 'None' included as the words they are.
+
+    Raises AffectError for a missing file or column and for bytes that are not UTF-8 (a byte-order mark is fine).
+    """
+    text = read_text(path)
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    seen = reader.fieldnames or []
+    missing = [column for column in columns if column not in seen]
+    if missing:
+        raise AffectError(f"{path} has no column '{missing[0]}'. Columns there: {', '.join(seen) or 'none'}.")
+    rows = []
+    try:
+        for number, values in enumerate(reader, 1):
+            if None in values or None in values.values():
+                raise AffectError(f"{path}: row {number} has another number of fields than the header's {len(seen)}.")
+            rows.append(Row(number, {str(key): value for key, value in values.items()}))
+    except csv.Error as error:
+        raise AffectError(f"{path}: row {len(rows) + 1} is not csv ({error}).") from error
+    return rows
+
+
+def read_text(path: Path) -> str:
+    """A text file as strict UTF-8; a wrong byte is named by its line."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise AffectError(f"Cannot read {path}: {error.strerror}. Give the data set's file with --source.") from error
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise AffectError(
+            f"{path}: line {line} holds byte 0x{content[error.start]:02x}, which is not UTF-8. "
+            f"If the file is Windows text, convert it: iconv -f cp1252 -t utf-8"
+        ) from error
+
+
+def find_source(source: Path, names: Sequence[str]) -> Path:
+    """The data set's file: `source` itself, or the one of `names` that the folder holds."""
+    if source.is_dir():
+        found = [source / name for name in names if (source / name).is_file()]
+        if not found:
+            raise AffectError(f"{source} holds none of {', '.join(names)}. Give the file itself with --source.")
+        return found[0]
+    return source
+
+
+def write(
+    out: Path,
+    rows: Iterable[Conversation | Rejected],
+    *,
+    sources: Sequence[Path],
+    options: Mapping[str, Any],
+    licence: str,
+    defects: Mapping[str, Sequence[str]] | None = None,
+    rows_in: int | None = None,
+    notes: Mapping[str, Any] | None = None,
+) -> Manifest:
+    """Write a data folder in one go: a kill before the end leaves the earlier one untouched.
+
+    `defects` are findings about the data set as a whole (kind -> ids) beside those named in each row's meta.
+    `rows_in` is the number of source rows where one row gives several conversations; notes go into the manifest.
+    """
+    found: dict[str, list[str]] = defaultdict(list)
+    for kind, ids in (defects or {}).items():
+        found[kind].extend(ids)
+    seen: set[str] = set()
+    kept, lost = Spool(out / "conversations.jsonl"), Spool(out / "rejected.jsonl")
+    with kept, lost:
+        for row in rows:
+            if isinstance(row, Rejected):
+                lost.add(row)
+                continue
+            if row.id in seen:
+                raise AffectError(f"Two conversations would have the id '{row.id}': {out} was left as it was.")
+            seen.add(row.id)
+            kept.add(row)
+            for defect in row.meta.defects:
+                found[defect].append(row.id)
+    manifest = Manifest(rows_in if rows_in is not None else kept.lines + lost.lines, kept.lines, lost.lines, dict(found))
+    kept.publish()
+    lost.publish()
+    details = {
+        "options": {key: str(value) if isinstance(value, Path) else value for key, value in options.items()},
+        "sources": {source.name: file_hash(source) for source in sources},
+        "conversations_sha256": file_hash(out / "conversations.jsonl"),
+        "licence": licence,
+        "affectllm": __version__,
+        **(notes or {}),
+    }
+    jsonl.write_json(out / "manifest.json", {**manifest._asdict(), **details})
+    return manifest
+
+
+class Spool:
+    """A JSON-lines file written beside its place in constant memory, and renamed when it is whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.partial = path.with_name(f".{path.name}.partial")
+        self.lines = 0
+
+    def __enter__(self) -> "Spool":
+        jsonl.make_folder(self.path.parent)
+        try:
+            self._file = self.partial.open("w", encoding="utf-8")
+        except OSError as error:
+            raise AffectError(f"Cannot write in {self.path.parent}: {error.strerror}. Choose another --out.") from error
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        self._file.close()
+        if kind is not None:
+            self.partial.unlink(missing_ok=True)
+
+    def add(self, row: Conversation | Rejected) -> None:
+        self._file.write(jsonl.dumps(row) + "\n")
+        self.lines += 1
+
+    def publish(self) -> None:
+        self.partial.replace(self.path)
+
+
+def file_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def row_hash(values: Mapping[str, Any]) -> str:
+    """Names the content of a source row."""
+    return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
+
+
+def in_shard(number: int, shard: str) -> bool:
+    part, _, parts = shard.partition("/")
+    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
+        raise AffectError(f"--shard {shard!r} must be i/n with 1 <= i <= n, for example 1/4.")
+    return (number - 1) % int(parts) == int(part) - 1
+
+
+def find_clip(media: Path | None, name: str, kinds: Sequence[str] = (".mp4", ".avi", ".mkv", ".wav")) -> Clip | None:
+    """The clip called `name` under the media root, by the first suffix there; None when it is missing.
+
+    Without a media root the most usual suffix is written down and nothing is checked.
+    """
+    if media is None:
+        return clip_of(name + kinds[0])
+    for kind in kinds:
+        if (media / (name + kind)).is_file():
+            return clip_of(name + kind)
+    return None
+
+
+def clip_of(path: str) -> Clip:
+    return Clip(audio=path) if path.endswith((".wav", ".flac", ".mp3")) else Clip(video=path)
+
+
+def past(turns: Sequence[Turn], window: int) -> list[Turn]:
+    """The last `window` of the turns before this one."""
+    return list(turns[-window:]) if window else []
+
+
+def summary(manifest: Manifest, out: Path) -> Iterator[str]:
+    """What a builder says at the end."""
+    yield f"{manifest.rows_in} rows in, {manifest.rows_out} conversations, {manifest.rejected} rejected -> {out}"
+    for kind, ids in sorted(manifest.defects.items()):
+        shown = ", ".join(ids[:5]) + (" ..." if len(ids) > 5 else "")
+        yield f"  {kind}: {len(ids)} ({shown})"

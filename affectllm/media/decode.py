@@ -28,7 +28,8 @@ def read_frames(
 
     `fps` cuts the span into so many segments a second instead; with neither, every frame of the span is read.
     `longest_side` scales frames down until neither side is longer. A still image is one frame whatever `n` says; a
-    folder of images and an .npy of crops (frames, height, width, 3) play at 25 frames a second.
+    folder of images and an .npy of crops (frames, height, width, 3) play at 25 frames a second. A damaged stretch is
+    bridged by the last good frame for half a second at most.
 
     Raises Unreadable naming file, what was seen and what to do.
 

@@ -84,7 +84,11 @@ class Guard:
         pipe.send_bytes(question)
         if not pipe.poll(self.timeout_s):
             raise TimeoutError
-        return pickle.loads(pipe.recv_bytes())
+        arrays = [bytearray(size) for size in pickle.loads(pipe.recv_bytes())]
+        told = pipe.recv_bytes()
+        for array in arrays:
+            pipe.recv_bytes_into(array)
+        return pickle.loads(told, buffers=arrays)
 
     def _start(self) -> Connection:
         """The pipe to a living worker of this process."""

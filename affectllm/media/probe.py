@@ -135,7 +135,7 @@ def probe_container(path: Path, limits: Limits) -> Probe:
             video=describe_video(picture, timeline, first) if picture and timeline.video else None,
             audio=describe_audio(sound, timeline) if sound and timeline.audio else None,
             streams=streams,
-            defects=list(defects(path, timeline, picture, sound, first)),
+            defects=list(list_defects(path, timeline, picture, sound, first)),
         )
 
 
@@ -189,7 +189,7 @@ def describe_audio(stream: "AudioStream", timeline: Timeline) -> Audio:
     )
 
 
-def defects(
+def list_defects(
     path: Path,
     timeline: Timeline,
     picture: "VideoStream | None",
@@ -223,23 +223,22 @@ def defects(
 
 def verified(path: Path, found: Probe, limits: Limits) -> Probe:
     """The probe with frames and unusable samples counted by decoding everything."""
-    updates: dict[str, object] = {}
-    if found.video is not None and found.video.codec is not None:
+    video, audio, defects = found.video, found.audio, list(found.defects)
+    if video is not None and video.codec is not None:
         deadline = Deadline(path, limits.timeout_s)
         with open_media(path, limits, deadline) as media:
             sampler = Sampler(path, media, scan(path, media, limits), limits, deadline)
             count = sum(1 for _ in sampler.decode(None))
-        updates["video"] = found.video.model_copy(update={"frames_decoded": count})
-    if found.audio is not None and found.audio.codec is not None:
+        if count < video.frames:
+            defects.append(f"{video.frames - count} of {video.frames} frames cannot be decoded.")
+        video = video.model_copy(update={"frames_decoded": count})
+    if audio is not None and audio.codec is not None:
         sound = decode_sound(path, 16000, None, limits)
         assert sound is not None
-        updates["audio"] = found.audio.model_copy(update={"bad_samples": sound.cleaned})
         if sound.cleaned:
-            updates["defects"] = [
-                *found.defects,
-                f"{sound.cleaned} audio samples are NaN or infinite and are read as 0.",
-            ]
-    return found.model_copy(update=updates)
+            defects.append(f"{sound.cleaned} audio samples are NaN or infinite and are read as 0.")
+        audio = audio.model_copy(update={"bad_samples": sound.cleaned})
+    return found.model_copy(update={"video": video, "audio": audio, "defects": defects})
 
 
 def probe_stills(path: Path, kind: Kind, limits: Limits) -> Probe:

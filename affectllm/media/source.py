@@ -6,6 +6,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from affectllm.media.announced import refuse_cut_index
 from affectllm.media.limits import Deadline, Limits, check_size, unreadable
 
 if TYPE_CHECKING:
@@ -101,6 +102,7 @@ def open_media(path: Path, limits: Limits, deadline: Deadline) -> Iterator["Inpu
     import av
 
     remedy = "Play it to check, then fetch or re-encode it"
+    refuse_cut_index(path)
     tap = None
     try:
         tap = Tap(path, deadline)
@@ -110,8 +112,7 @@ def open_media(path: Path, limits: Limits, deadline: Deadline) -> Iterator["Inpu
                 raise unreadable(path, "it holds neither video nor audio", remedy)
             yield media
     except (av.FFmpegError, OSError, MemoryError) as error:
-        seen = "its index (the moov box) is missing" if lacks_index(path) else f"the decoder says '{say(error)}'"
-        raise unreadable(path, seen, remedy) from error
+        raise unreadable(path, f"the decoder says '{say(error)}'", remedy) from error
     finally:
         if tap is not None:
             with suppress(OSError):
@@ -121,20 +122,6 @@ def open_media(path: Path, limits: Limits, deadline: Deadline) -> Iterator["Inpu
 def say(error: BaseException) -> str:
     """The text of a library's error without its bookkeeping."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
-
-
-def lacks_index(path: Path) -> bool:
-    """True for an MP4 without its `moov` box, as an interrupted recording or download leaves it (ISO 14496-12)."""
-    with path.open("rb") as file:
-        boxes = {file.read(8)[4:]}
-        if boxes != {b"ftyp"}:
-            return False
-        file.seek(0)
-        while len(head := file.read(16)) >= 8 and b"moov" not in boxes and len(boxes) < 100:
-            size = int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4], "big")
-            boxes.add(head[4:8])
-            file.seek(max(size, 8) - len(head), 1)
-    return b"moov" not in boxes
 
 
 def video_stream(media: "InputContainer") -> "VideoStream | None":

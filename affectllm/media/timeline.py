@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from affectllm.media.announced import announced_wav_bytes, is_cut_matroska
 from affectllm.media.limits import Limits, check_length, unreadable
 from affectllm.media.source import audio_stream, say, video_stream
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
 
 # Containers whose header states a length known when it was written; elsewhere it is an estimate from the bit rate.
-STATES_LENGTH = ("mov", "matroska", "avi", "wav", "w64", "flac", "aiff", "asf", "caf")
+STATES_LENGTH = ("mov", "avi", "w64", "flac", "aiff", "asf", "caf")
 # A clip may lack this much of the stated length (seconds, or share of it) before it counts as cut off.
 MISSING_S = 0.5
 MISSING_SHARE = 0.1
@@ -72,17 +73,23 @@ def scan(path: "Path", media: "InputContainer", limits: Limits) -> Timeline:
     if not streams:
         raise unreadable(path, "it holds only cover art", "Give a clip with video or audio")
     packets: dict[int, list[tuple[int, int, bool]]] = {stream.index: [] for stream in streams}
-    damage = None
+    damage, untimed = None, False
     try:
         for count, packet in enumerate(media.demux(streams)):
             moment = packet.pts if packet.pts is not None else packet.dts
             if moment is not None and not packet.is_discard:
                 packets[packet.stream_index].append((moment, packet.duration or 0, packet.is_keyframe))
+            untimed |= moment is None and packet.size > 0
             if count > limits.packets:
                 raise unreadable(path, f"it has more than {limits.packets} packets", "Cut it into clips")
     except av.FFmpegError as error:
         damage = say(error)
-    tracks = {stream.type: track(media, stream, packets[stream.index]) for stream in streams if packets[stream.index]}
+    tracks = {
+        stream.type: track(path, media, stream, packets[stream.index]) for stream in streams if packets[stream.index]
+    }
+    if untimed and len(tracks) < len(streams):
+        seen = "its packets carry no timestamps, as in a raw stream"
+        raise unreadable(path, seen, "Put it into a container, e.g. with: ffmpeg -i FILE -c copy FILE.mp4")
     if not tracks:
         raise unreadable(
             path, f"it announces {streams[0].type} but holds none{because(damage)}", "Fetch or record it again"
@@ -94,7 +101,9 @@ def scan(path: "Path", media: "InputContainer", limits: Limits) -> Timeline:
     return timeline
 
 
-def track(media: "InputContainer", stream: "VideoStream | AudioStream", packets: list[tuple[int, int, bool]]) -> Track:
+def track(
+    path: "Path", media: "InputContainer", stream: "VideoStream | AudioStream", packets: list[tuple[int, int, bool]]
+) -> Track:
     """What the packets (timestamp, duration, can decoding begin here) of one stream say."""
     moments, durations, keys = map(np.array, zip(*packets, strict=True))
     order = np.argsort(moments, kind="stable")
@@ -105,12 +114,25 @@ def track(media: "InputContainer", stream: "VideoStream | AudioStream", packets:
     start = moments.min() if stream.type == "video" or stream.start_time is None else stream.start_time
     end_s = float(moments[last] + length) * tick_s
     return Track(
-        moments[order], np.sort(moments[keys]), tick_s, float(start) * tick_s, end_s, stated_end(media, stream)
+        moments[order],
+        np.sort(moments[keys]),
+        tick_s,
+        float(start) * tick_s,
+        end_s,
+        stated_end(path, media, stream, end_s),
     )
 
 
-def stated_end(media: "InputContainer", stream: "VideoStream | AudioStream") -> float | None:
+def stated_end(
+    path: "Path", media: "InputContainer", stream: "VideoStream | AudioStream", end_s: float
+) -> float | None:
     """The end of a stream on its own clock as the header states it."""
+    if media.format.name == "wav":
+        announced = announced_wav_bytes(path)
+        return end_s * announced[0] / announced[1] if announced and announced[1] else None
+    if media.format.name.startswith("matroska"):
+        # The header states the end of the longest stream, used here or not: it counts only where bytes are missing.
+        return ((media.start_time or 0) + media.duration) / 1e6 if media.duration and is_cut_matroska(path) else None
     if not media.format.name.startswith(STATES_LENGTH):
         return None
     if stream.duration is not None and stream.time_base is not None:

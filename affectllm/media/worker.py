@@ -23,16 +23,24 @@ def main(descriptor: int, memory_bytes: int) -> None:
             question = pipe.recv_bytes()
         except EOFError:
             return
-        pipe.send_bytes(answer(question))
+        for piece in answer(question):
+            pipe.send_bytes(piece)
 
 
-def answer(question: bytes) -> bytes:
-    """The pickled result of a pickled call, or its exception; one that cannot be pickled is told in words."""
+def answer(question: bytes) -> list[bytes | memoryview]:
+    """The result of a pickled call, or its exception: the sizes of the arrays in it, the pickle, the arrays.
+
+    Arrays travel beside the pickle: a copy of large frames would not fit into the memory limit.
+    """
+    arrays: list[memoryview] = []
     try:
         function, args, kwargs = pickle.loads(question)
-        return pickle.dumps((True, function(*args, **kwargs)), pickle.HIGHEST_PROTOCOL)
+        result = function(*args, **kwargs)
+        told = pickle.dumps((True, result), protocol=5, buffer_callback=lambda array: arrays.append(array.raw()))
     except Exception as error:
-        return pickle.dumps((False, portable(error)))
+        arrays.clear()
+        told = pickle.dumps((False, portable(error)))
+    return [pickle.dumps([array.nbytes for array in arrays]), told, *arrays]
 
 
 def portable(error: Exception) -> Any:

@@ -1,8 +1,8 @@
 """What every data builder shares: reading tables strictly, and writing a data folder that is whole or untouched.
 
-    DIR/conversations.jsonl   what training and evaluation read
-    DIR/rejected.jsonl        rows that could not be used, with the reason
-    DIR/manifest.json         counts, defects, sources and options: what made the other two
+DIR/conversations.jsonl   what training and evaluation read
+DIR/rejected.jsonl        rows that could not be used, with the reason
+DIR/manifest.json         counts, defects, sources and options: what made the other two
 """
 
 import csv
@@ -129,7 +129,9 @@ def write(
             kept.add(row)
             for defect in row.meta.defects:
                 found[defect].append(row.id)
-    manifest = Manifest(rows_in if rows_in is not None else kept.lines + lost.lines, kept.lines, lost.lines, dict(found))
+    manifest = Manifest(
+        rows_in if rows_in is not None else kept.lines + lost.lines, kept.lines, lost.lines, dict(found)
+    )
     kept.publish()
     lost.publish()
     details = {

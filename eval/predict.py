@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.options import command
+from affectllm.progress import progress
 from affectllm.records import Answer, Conversation
 
 if TYPE_CHECKING:
@@ -74,7 +75,6 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
     from affectllm.media.cache import FeatureCache
     from affectllm.models import load
     from affectllm.paths import cache_folder
-    from affectllm.training.progress import progress
     from affectllm.training.run import media_root
     from affectllm.training.store import MediaStore
 
@@ -85,7 +85,7 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
     )
     torch.manual_seed(run.seed)
     batches = [conversations[i : i + run.batch] for i in range(0, len(conversations), run.batch)]
-    for batch in progress(batches, f"Answering with {run.model}"):
+    for batch in progress(batches, f"Answering with {run.model}", total=len(batches)):
         yield from answer_batch(store, batch, run)
 
 
@@ -143,7 +143,8 @@ def header_once(run: Predict) -> None:
     if known.is_file() and (before := json.loads(known.read_text())) != asked:
         key = next(key for key in asked if before.get(key) != asked[key])
         raise AffectError(
-            f"{run.out} holds answers with another {key} ({before.get(key)!r}, now {asked[key]!r}). Choose another --out."
+            f"{run.out} holds answers with another {key} ({before.get(key)!r}, now {asked[key]!r}). "
+            "Choose another --out."
         )
     jsonl.write_json(known, asked)
 

@@ -38,7 +38,9 @@ def compose(
     answer = answer_text(annotation.target, task, mode)
     if answer:
         messages.append(Message(role="assistant", content=answer))
-    return Conversation(**{name: getattr(annotation, name) for name in Annotation.model_fields}, messages=messages, task=task)
+    return Conversation(
+        **{name: getattr(annotation, name) for name in Annotation.model_fields}, messages=messages, task=task
+    )
 
 
 def setting(annotation: Annotation, language: str) -> list[str]:
@@ -79,7 +81,9 @@ def answer_text(target: Target, task: Task, mode: Mode) -> str:
     if mode == "think":
         return f"<think>{reasoning(target)}</think>\n<answer>{short}</answer>"
     if mode == "json":
-        return json.dumps({"labels": target.labels, "clues": (target.clues or Clues()).model_dump()}, ensure_ascii=False)
+        return json.dumps(
+            {"labels": target.labels, "clues": (target.clues or Clues()).model_dump()}, ensure_ascii=False
+        )
     return short
 
 

@@ -15,8 +15,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from affectllm.models.backbone import Backbone, Sample, join_media
+from affectllm.progress import progress
 from affectllm.records import Conversation
-from affectllm.training.progress import progress
 
 if TYPE_CHECKING:
     from affectllm.training.store import MediaStore
@@ -35,7 +35,7 @@ def align_fusion(
     optimizer = torch.optim.AdamW(fusion.parameters(), lr=1e-3, weight_decay=0.05)
     losses: list[float] = []
     fusion.train()
-    for _ in progress(range(steps), "Aligning media with words"):
+    for _ in progress(range(steps), "Aligning media with words", total=steps):
         picked = rng.sample(conversations, min(batch, len(conversations)))
         loss = alignment_loss(backbone, [store.sample(conversation) for conversation in picked], picked, words)
         loss.backward()

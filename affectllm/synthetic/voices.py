@@ -1,0 +1,130 @@
+"""Speech with emotional prosody: espeak-ng out of its Python wheel, then tremolo, harshness and loudness."""
+
+import ctypes
+from dataclasses import astuple, dataclass
+from functools import cache
+from random import Random
+
+import numpy as np
+
+from affectllm.errors import AffectError, missing_package
+
+RATE_HZ = 16000
+LONGEST_S = 4.0
+LEAD_S = 0.1
+# espeak-ng's speak_lib.h: parameters, output mode and text encoding.
+SPEED, PITCH, RANGE = 1, 3, 4
+SYNCHRONOUS, UTF8 = 2, 1
+
+
+@dataclass(frozen=True)
+class Prosody:
+    """How something is said, as factors of the speaker's own way unless said otherwise."""
+
+    pitch: float = 1.0
+    range: float = 0.8
+    speed: float = 1.0
+    loudness: float = 0.6
+    """Peak of the wave, of full scale."""
+    tremolo: float = 0.0
+    """Depth of a 6.5 Hz wavering."""
+    harshness: float = 0.0
+    """Saturation of the voice."""
+
+    def towards(self, other: "Prosody", share: float) -> "Prosody":
+        return Prosody(*(a + share * (b - a) for a, b in zip(astuple(self), astuple(other), strict=True)))
+
+
+PROSODIES = {
+    "neutral": Prosody(),
+    "happy": Prosody(1.3, 1.7, 1.15, 0.8, 0.0, 0.0),
+    "sad": Prosody(0.82, 0.4, 0.68, 0.35, 0.1, 0.0),
+    "angry": Prosody(1.08, 1.3, 1.2, 1.0, 0.0, 1.0),
+    "fearful": Prosody(1.4, 0.8, 1.35, 0.45, 1.0, 0.0),
+    "surprised": Prosody(1.5, 2.0, 0.95, 0.85, 0.0, 0.2),
+    "disgusted": Prosody(0.85, 1.2, 0.78, 0.6, 0.2, 0.6),
+}
+
+
+@dataclass(frozen=True)
+class Speaker:
+    voice: str
+    """espeak-ng voice and variant, e.g. en-us+f2."""
+    pitch: float
+    """Base pitch on espeak's scale of 0 to 99."""
+    speed: float
+    """Words a minute."""
+
+
+def draw_speaker(rng: Random, voices: tuple[str, ...], variants: tuple[str, ...]) -> Speaker:
+    return Speaker(f"{rng.choice(voices)}+{rng.choice(variants)}", rng.uniform(35, 60), rng.uniform(150, 180))
+
+
+def speak(sentence: str, speaker: Speaker, prosody: Prosody, rng: Random) -> np.ndarray:
+    """A 16 kHz mono wave, float32 in -1..1, of at most four seconds with a little silence around."""
+    from scipy.signal import resample_poly
+
+    wave, rate_hz = engine().say(
+        sentence,
+        speaker.voice,
+        speed=round(np.clip(speaker.speed * prosody.speed * rng.uniform(0.95, 1.05), 80, 320)),
+        pitch=round(np.clip(speaker.pitch * prosody.pitch * rng.uniform(0.95, 1.05), 0, 99)),
+        pitch_range=round(np.clip(50 * prosody.range * rng.uniform(0.9, 1.1), 0, 99)),
+    )
+    divisor = np.gcd(rate_hz, RATE_HZ)
+    wave = resample_poly(wave, RATE_HZ // divisor, rate_hz // divisor)
+    time_s = np.arange(len(wave)) / RATE_HZ
+    wave = wave * (1 - 0.35 * prosody.tremolo * (0.5 + 0.5 * np.sin(2 * np.pi * 6.5 * time_s)))
+    if prosody.harshness:
+        wave = np.tanh(wave * (1 + 3 * prosody.harshness)) / np.tanh(1 + 1.5 * prosody.harshness)
+    peak = prosody.loudness * 0.9 * rng.uniform(0.85, 1.1)
+    wave = wave[: int(LONGEST_S * RATE_HZ)] / (np.abs(wave).max() + 1e-6) * peak
+    wave = np.pad(wave, int(LEAD_S * RATE_HZ))
+    noise = np.random.default_rng(rng.getrandbits(32)).normal(0, 0.002, len(wave))
+    return (wave + noise).clip(-1, 1).astype(np.float32)
+
+
+class Engine:
+    """espeak-ng in this process. Its state is global, so there is one engine a process (`engine`)."""
+
+    def __init__(self) -> None:
+        try:
+            import espeakng_loader
+        except ImportError as error:
+            raise missing_package("Drawing clips", "train") from error
+        self.library = ctypes.CDLL(espeakng_loader.get_library_path())
+        data = espeakng_loader.get_data_path().encode()
+        self.rate_hz = self.library.espeak_Initialize(SYNCHRONOUS, 500, data, 0)
+        if self.rate_hz <= 0:
+            raise AffectError(
+                "espeak-ng did not start. Install its wheel again: pip install --force-reinstall espeakng-loader"
+            )
+        self._pieces: list[np.ndarray] = []
+        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+        # Kept as an attribute: the library holds a bare pointer to it.
+        self._collector = kind(self._collect)
+        self.library.espeak_SetSynthCallback(self._collector)
+
+    def _collect(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: int) -> int:
+        if count > 0:
+            self._pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
+        return 0
+
+    def say(self, sentence: str, voice: str, speed: int, pitch: int, pitch_range: int) -> tuple[np.ndarray, int]:
+        """The wave as float32 in -1..1, and its rate in Hz."""
+        self._pieces.clear()
+        if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
+            raise AffectError(
+                f"espeak-ng has no voice '{voice}'. Install the version made with: pip install espeakng-loader==0.2.4"
+            )
+        for parameter, value in ((SPEED, speed), (PITCH, pitch), (RANGE, pitch_range)):
+            self.library.espeak_SetParameter(parameter, value, 0)
+        text = sentence.encode() + b"\0"
+        self.library.espeak_Synth(text, len(text), 0, 0, 0, UTF8, None, None)
+        self.library.espeak_Synchronize()
+        return np.concatenate(self._pieces).astype(np.float32) / 32768, self.rate_hz
+
+
+@cache
+def engine() -> Engine:
+    return Engine()

@@ -1,7 +1,7 @@
 """What a model's answer says: one deterministic reader for training, reward, evaluation and demo.
 
-    parse(text)        labels, reasoning, confidence, choice, preference, clues and how well the text was understood
-    read_rating(text)  the number of a judge's reply, e.g. 2 of 5 in '{Score: 2/5}'
+parse(text)        labels, reasoning, confidence, choice, preference, clues and how well the text was understood
+read_rating(text)  the number of a judge's reply, e.g. 2 of 5 in '{Score: 2/5}'
 """
 
 from typing import Literal, NamedTuple

@@ -17,8 +17,8 @@ CONCLUSION = re.compile(
     re.IGNORECASE,
 )
 KEY_LINE = re.compile(
-    r"^[\s>*#-]{0,8}(?:final |the )?(?:answers?|labels?|emotions?|emotion labels?|emotional states?|最终答案|答案|标签|情感状态|"
-    r"情感|情绪)[\s*]{0,4}[:：][\s*]{0,4}([^\n]{1,600})$",
+    r"^[\s>*#-]{0,8}(?:(?:final |the )?(?:answers?|labels?|emotions?|emotion labels?|emotional states?)"
+    r"|最终答案|答案|标签|情感状态|情感|情绪)[\s*]{0,4}[:：][\s*]{0,4}([^\n]{1,600})$",
     re.IGNORECASE | re.MULTILINE,
 )
 

@@ -1,6 +1,7 @@
 """Fields beside the labels: confidence, multiple-choice letter, preference, and the rating of a judge."""
 
 import re
+from collections import deque
 from typing import Literal, NamedTuple
 
 NUMBER = r"(\d{1,6}(?:\.\d{1,12})?|\.\d{1,12})"
@@ -14,7 +15,8 @@ CONFIDENCE = re.compile(
 LETTER = r"[A-H]"
 ONLY_LETTERS = re.compile(rf"\W*({LETTER}(?:\s*[,、，;/&和]\s*{LETTER}|\s+and\s+{LETTER})*)\W*")
 CHOICE_CUE = re.compile(
-    rf"(?:(?i:answers?|options?|choices?|choose|select|pick|go with)(?:\s+(?i:options?|is|are|should be|would be|must be))*"
+    rf"(?:(?i:answers?|options?|choices?|choose|select|pick|go with)"
+    rf"(?:\s+(?i:options?|is|are|should be|would be|must be))*"
     rf"|最终答案|答案|选项|选择|应选|选)\s*(?:应该是|应为|是|为|:|：|=)?\s*[\"'*(\[（“]*"
     rf"({LETTER}(?:\s*[,、，和]\s*{LETTER}(?![A-Za-z'’])|\s+and\s+{LETTER}(?![A-Za-z'’]))*)(?![A-Za-z'’])"
 )
@@ -31,14 +33,18 @@ PREFERENCE_WORDS = re.compile(
     re.IGNORECASE,
 )
 PREFERENCE_CUE = re.compile(
-    r"\b(?:better|prefer\w*|best|wins?|choose|more (?:accurate|detailed|complete|precise)|same|tied?|equal\w*|equivalent)\b"
+    r"\b(?:better|prefer\w*|best|wins?|choose|more (?:accurate|detailed|complete|precise)"
+    r"|same|tied?|equal\w*|equivalent)\b"
     r"|更|较好|优于|相同|一样|平手|不分上下|差不多",
     re.IGNORECASE,
 )
-THAN = re.compile(r"\b(?:than|over|rather than|instead of|compared (?:to|with))\b.{0,200}|比.{0,40}更|优于.{0,60}", re.IGNORECASE)
-PREFERENCE_OF = {"1": "a1", "first": "a1", "former": "a1", "第一": "a1", "前者": "a1"} | {
-    word: "a2" for word in ("2", "second", "latter", "第二", "后者")
-}
+THAN = re.compile(
+    r"\b(?:than|over|rather than|instead of|compared (?:to|with))\b.{0,200}|比.{0,40}更|优于.{0,60}",
+    re.IGNORECASE,
+)
+PREFERENCE_OF = dict.fromkeys(("1", "first", "former", "第一", "前者"), "a1") | dict.fromkeys(
+    ("2", "second", "latter", "第二", "后者"), "a2"
+)
 RATING = re.compile(
     rf"(?:scores?|rating|rate|评分|得分|打分|分数)\s*(?:is|of|为|是|=|:|：)?\s*[\"'*]*\s*{NUMBER}"
     rf"(?:\s*(?:/|／|out\s+of)\s*{NUMBER})?(?!\s*[-–~到至]\s*\d)",
@@ -76,11 +82,10 @@ class Confidence(NamedTuple):
 
 def read_confidence(text: str) -> Confidence:
     """The last stated confidence, and the text without it."""
-    match = None
-    for match in CONFIDENCE.finditer(text):
-        pass
-    if match is None:
+    stated = deque(CONFIDENCE.finditer(text), maxlen=1)
+    if not stated:
         return Confidence(None, text)
+    match = stated[0]
     value = as_confidence(match[1] or match[4])
     return Confidence(value, (text[: match.start()] + " " + text[match.end() :]).strip())
 

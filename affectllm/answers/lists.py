@@ -1,4 +1,4 @@
-"""Lists of labels in every spelling data sets and models use: `['a', 'b']`, `[a, b]`, `a,b`, `a、b`, bullets, `a and b`."""
+"""Lists of labels in every spelling of data sets and models: ['a', 'b'], [a, b], a,b, a / b, bullets, 'a and b'."""
 
 import re
 from functools import lru_cache
@@ -13,6 +13,7 @@ from affectllm.answers.phrases import (
     is_word,
     split_conjunctions,
 )
+from affectllm.vocabulary.tables import function_words
 
 LONGEST_PLAIN = 400
 # A lone capital is an option of a multiple-choice question, not a label.
@@ -28,15 +29,10 @@ CHOICE_PREFIX = re.compile(r"^\s*[(\[（]?[A-H](?:[)\]）]\s*[.:]?|[.:、．：]
 PARENTHESIS = re.compile(r"[(（][^()（）]{0,200}[)）]")
 WRAPPING = " \t\r\n\"'`*_~#[](){}<>“”‘’「」『』《》【】（）.。!！?？…:：-"
 # Words that make a phrase a clause, not a label. Known phrases ("don't care") are asked for first.
-CLAUSE = frozenset(
-    """is are was were be been am being's he she they it i you we his her their its my your our him them this that these
-    those there here seems seem seemed feels felt appears appear appeared looks looked shows show showed shown because but
-    however although though therefore thus hence since while when which who whom what why how if then than as could would
-    should may might must will can has have had does do did says said saying smiles smiled person man woman character
-    speaker video audio subtitle text answer option sentence suggests suggesting indicates indicating reflects conveys
-    expresses inferred infer based towards not only""".split()
+CLAUSE = function_words("clause")
+CLAUSE_ZH = re.compile(
+    r"[。？！：]|因为|所以|因此|但是|但|说话|人物|角色|视频|音频|字幕|文本|表情|语气|他|她|我|你|这|那"
 )
-CLAUSE_ZH = re.compile(r"[。？！：]|因为|所以|因此|但是|但|说话|人物|角色|视频|音频|字幕|文本|表情|语气|他|她|我|你|这|那")
 
 
 class Said(NamedTuple):
@@ -117,7 +113,7 @@ def is_label(piece: str, bracketed: bool) -> bool:
     words = piece.split()
     if len(words) > (10 if bracketed else 5) or len(piece) > 120:
         return False
-    if is_word(piece) or all(word in NEGATORS for word in words[:1]) and len(words) <= 3:
+    if is_word(piece) or (words[0] in NEGATORS and len(words) <= 3):
         return True
     if not piece.isascii():
         return len(piece) <= (24 if bracketed else 10) and not CLAUSE_ZH.search(piece)

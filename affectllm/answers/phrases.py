@@ -1,28 +1,20 @@
-"""Small words around a label: intensifiers that are dropped, negations that cancel, conjunctions that join two labels."""
+"""Small words around a label: intensifiers are dropped, negations cancel it, conjunctions join two labels."""
 
 import re
 from functools import cache
 from typing import NamedTuple
 
-INTENSIFIERS = frozenset(
-    """very so too really quite rather extremely highly deeply slightly somewhat fairly pretty incredibly absolutely totally
-    completely utterly truly genuinely intensely mildly moderately strongly increasingly exceedingly super especially
-    particularly mostly mainly primarily probably possibly perhaps maybe clearly obviously visibly seemingly apparently
-    relatively overly terribly awfully immensely tremendously profoundly thoroughly a an the bit little also more most less
-    faintly vaguely subtly noticeably""".split()
-)
-INTENSIFIER_PHRASES = ("a little bit", "a bit", "a little", "kind of", "sort of", "a lot", "a hint of", "a touch of")
-INTENSIFIERS_ZH = (
-    "非常", "十分", "极其", "特别", "有一点", "有点儿", "有点", "有些", "略微", "略带", "略显", "稍微", "稍显", "比较",
-    "相当", "极度", "极为", "格外", "过于", "显得", "感到", "觉得", "很", "太", "挺", "颇", "更",
-)  # fmt: skip
-NEGATORS = frozenset(
-    """not no never without neither nor cannot isn't aren't wasn't weren't don't doesn't didn't won't wouldn't can't couldn't
-    shouldn't hardly barely scarcely nothing nobody none ain't hasn't haven't hadn't""".split()
-)
-NEGATIONS_ZH = ("并不是", "并没有", "并非", "并不", "不是", "没有", "不再", "而非", "毫无", "不", "没", "无", "未", "非")
+from affectllm.vocabulary import lexicon
+from affectllm.vocabulary.tables import function_words
+
+INTENSIFIERS = function_words("intensifier")
+# Longest first, so that 有点儿 goes before 有点.
+INTENSIFIER_PHRASES = tuple(sorted((word for word in INTENSIFIERS if " " in word), key=len, reverse=True))
+INTENSIFIERS_ZH = tuple(sorted((word for word in INTENSIFIERS if not word.isascii()), key=len, reverse=True))
+NEGATORS = function_words("negator")
+NEGATIONS_ZH = tuple(sorted((word for word in NEGATORS if not word.isascii()), key=len, reverse=True))
+NO_LABEL = function_words("no label")
 CONJUNCTION = re.compile(r"\s+(?:and|or|as well as|plus|mixed with|&|\+)\s+|\s*(?:以及|并且|而且|和|与|及|或|并)\s*")
-NO_LABEL = frozenset(("none", "null", "nan", "n/a", "na", "nil", "empty", "unknown", "无", "没有", "未知", "same"))
 
 
 class Trimmed(NamedTuple):
@@ -33,8 +25,6 @@ class Trimmed(NamedTuple):
 @cache
 def is_word(label: str) -> bool:
     """Whether our lexicon knows this phrase as it stands (no head-word back-off)."""
-    from affectllm.vocabulary import lexicon
-
     return lexicon.knows(label)
 
 
@@ -44,7 +34,7 @@ def drop_intensifiers(label: str) -> Trimmed:
     >>> drop_intensifiers("a bit sad")
     Trimmed(label='sad', stripped=['a bit'])
     """
-    stripped = []
+    stripped: list[str] = []
     while True:
         head = next((word for word in INTENSIFIER_PHRASES if label.startswith(word + " ")), None)
         head = head or next((word for word in INTENSIFIERS_ZH if label.startswith(word)), None)

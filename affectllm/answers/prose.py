@@ -4,20 +4,23 @@ import re
 from typing import NamedTuple
 
 from affectllm.answers.phrases import NEGATIONS_ZH, NEGATORS
+from affectllm.vocabulary import lexicon
+from affectllm.vocabulary.tables import function_words
 
 # How far a negation reaches: words in English ('not in the least happy'), signs in Chinese.
 REACH = 4
 TOKEN = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*|[\u3400-\u9fff]+|[.;:!?,\n。；：！？，、]")
 # Speech that is quoted (a subtitle) is evidence, not what the answer says is felt.
 QUOTED = re.compile(r'"[^"\n]{0,400}"|“[^”\n]{0,400}”')
-BREAKS = frozenset(".;:!?,\n。；：！？，") | {"but", "however", "yet", "although", "though", "while", "instead", "rather", "because"}
+BREAKS = frozenset(
+    (*".;:!?,\n。；：！？，", "but", "however", "yet", "although", "though", "while", "instead", "rather")
+)
 # 'not only angry', "can't hide his joy", 'no doubt': the negation does not fall on the emotion.
-HOLLOW = frozenset("only just merely simply help hide conceal suppress contain deny doubt mistake".split())
-HOLLOW_ZH = (
-    "不得不", "忍不住", "掩饰不住", "不仅", "不但", "不只", "不单", "不禁", "不由", "不断", "不时", "不停", "无比", "无疑",
-    "无法掩饰", "难以掩饰", "非常", "未来", "非但",
-)  # fmt: skip
-PAIRS = frozenset((("lack", "of"), ("absence", "of"), ("free", "of"), ("free", "from"), ("rather", "than"), ("instead", "of")))
+HOLLOW = function_words("hollow")
+HOLLOW_ZH = tuple(sorted((word for word in HOLLOW if not word.isascii()), key=len, reverse=True))
+PAIRS = frozenset(
+    (("lack", "of"), ("absence", "of"), ("free", "of"), ("free", "from"), ("rather", "than"), ("instead", "of"))
+)
 
 
 class Found(NamedTuple):
@@ -40,7 +43,7 @@ def find_emotions(text: str) -> Found:
         token, following = tokens[at], tokens[at + 1] if at + 1 < len(tokens) else ""
         if not token.isascii() and len(token) + (token not in BREAKS) > 1:
             find_chinese(token, labels, denied)
-        size = known_words(tokens, at)
+        size = lexicon.longest_phrase(tokens, at)
         if size:
             word = " ".join(tokens[at : at + size])
             if reach > 0:
@@ -68,17 +71,8 @@ def skip_speech(match: re.Match[str]) -> str:
     return words if words.count(" ") < 2 and len(words) <= 24 and (words.isascii() or len(words) <= 6) else " , "
 
 
-def known_words(tokens: list[str], at: int) -> int:
-    """How many tokens from `at` make up the longest phrase of the lexicon that means an emotion in prose; 0 for none."""
-    from affectllm.vocabulary import lexicon
-
-    return lexicon.longest_phrase(tokens, at)
-
-
 def find_chinese(run: str, labels: dict[str, None], denied: dict[str, None]) -> None:
     """The same for one run of Chinese signs: longest word first, a negation reaches four signs."""
-    from affectllm.vocabulary import lexicon
-
     at, reach, negator = 0, 0, ""
     while at < len(run):
         if size := lexicon.longest_chinese(run, at):

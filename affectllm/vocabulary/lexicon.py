@@ -7,61 +7,30 @@ each wheel that admits it. A word that a published taxonomy itself places keeps 
 import re
 import unicodedata
 from functools import cache, lru_cache
-from importlib.resources import files
 from typing import NamedTuple
 
 from affectllm.vocabulary import morphology
+from affectllm.vocabulary.tables import data_hash, function_words, tables
+from affectllm.vocabulary.wheels import Groups, Wheels
 
+PROTOCOL = "affectllm-1"
 CACHED = 65536
-LEVELS = ("level1", "level2")
 INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad\x00-\x08\x0e-\x1f\x7f]")
 OUTER = re.compile(r"^[^\w]+|[^\w]+$")
 # Cyrillic and Greek letters that look Latin; only words that also hold Latin letters are mended.
 LOOKALIKES = str.maketrans("аеорсухіјѕɡαορνικτ", "aeopcyxijsgaopvikt")
 LATIN = re.compile(r"[a-z]")
 CHINESE = re.compile(r"[\u3400-\u9fff]")
-CHINESE_SHELL = re.compile(r"^(?:感到|觉得|感觉|显得|表现出|表现得|充满|带有|带着|一丝|一种|内心)+|(?:的|地|得|了|着|之情|之意|情绪|情感|心情|心理|感受|的样子)+$")
-CONNECTIVE = re.compile(r"\b(?:about|for|of|to|at|with|in|on|over|by|from|towards?|against|regarding|because|that|after|when|and)\b")
-# Heads that only say "here comes the emotion": the word beside them carries the meaning.
-LIGHT = frozenset(
-    """feeling feelings sense state emotion emotions mood attitude expression tone look air hint touch trace degree kind sort
-    bit level mixture mix atmosphere manner behavior behaviour response reaction demeanor spirit experience mental psychological
-    inner mind mindset heart tendency way full filled feel feels being very slightly somewhat a an the some certain""".split()
+# What frames an emotion word in Chinese: 感到, 一丝 before it, 的, 情绪, 的样子 after it.
+CHINESE_SHELL = re.compile(
+    r"^(?:感到|觉得|感觉|显得|表现出|表现得|充满|带有|带着|一丝|一种|内心)+"
+    r"|(?:的|地|得|了|着|之情|之意|情绪|情感|心情|心理|感受|的样子)+$"
 )
-DENIALS = frozenset("not no non never without lack lacking less absence loss free un nor neither hardly isn't don't doesn't".split())
+CONNECTIVE = re.compile(
+    r"\b(?:about|for|of|to|at|with|in|on|over|by|from|towards?|against|regarding|because|that|after|when|and)\b"
+)
 LONGEST_PHRASE = 5
 LONGEST_CHINESE = 8
-
-
-class Entry(NamedTuple):
-    """A base word of the tables."""
-
-    word: str
-    concept: str
-    valence: int
-    prose: bool
-    """False for words that name an emotion in a list of labels only: 'cold', 'close', 'content'."""
-    source: str
-
-
-class Concept(NamedTuple):
-    name: str
-    valence: int
-    sectors: dict[str, str]
-    """Wheel -> level-2 sector, where the taxonomy admits one."""
-
-
-class Tables(NamedTuple):
-    entries: dict[str, Entry]
-    concepts: dict[str, Concept]
-    sectors: dict[str, dict[str, str]]
-    """Wheel -> level-2 sector -> level-1 sector."""
-    terms: dict[str, dict[str, str]]
-    """Wheel -> base word that the taxonomy itself places -> level-2 sector."""
-    forms: dict[str, str]
-    """Irregular form -> base word; '-' bars a form from being taken for an inflection."""
-    phrase_starts: frozenset[str]
-    """First words of phrases of two words and more."""
 
 
 class Resolved(NamedTuple):
@@ -70,35 +39,6 @@ class Resolved(NamedTuple):
     form: str
     base: str
     rule: str
-
-
-def rows(name: str) -> list[list[str]]:
-    """Cells of a table in `data/`, without its header and comments."""
-    text = (files("affectllm.vocabulary") / "data" / name).read_text(encoding="utf-8")
-    lines = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
-    return lines[1:]
-
-
-@cache
-def tables() -> Tables:
-    """All tables, read once."""
-    sectors: dict[str, dict[str, str]] = {}
-    for wheel, level1, level2, _ in rows("sectors.tsv"):
-        sectors.setdefault(wheel, {})[level2] = level1
-    concepts = {}
-    for name, valence, *cells in rows("concepts.tsv"):
-        placed = {wheel: cell for wheel, cell in zip(sectors, cells, strict=False) if cell != "-"}
-        concepts[name] = Concept(name, int(valence), placed)
-    entries = {}
-    for word, concept, valence, prose, source in rows("words_en.tsv") + rows("words_zh.tsv"):
-        sign = int(valence) if valence else concepts[concept].valence
-        entries[word] = Entry(word, concept, sign, prose == "prose", source)
-    terms: dict[str, dict[str, str]] = {}
-    for wheel, word, level2, _ in rows("terms.tsv"):
-        terms.setdefault(wheel, {})[word] = level2
-    forms = {form: word for form, word, _ in rows("forms.tsv")}
-    starts = frozenset(word.partition(" ")[0] for word in entries if " " in word)
-    return Tables(entries, concepts, sectors, terms, forms, starts)
 
 
 def normalise(word: str) -> str:
@@ -148,18 +88,20 @@ def find(form: str) -> tuple[str, str] | None:
 def head_word(form: str) -> str | None:
     """The word that carries a phrase's meaning: 'concern about others' evaluations' -> 'concern'.
 
-    The part before the first connective is asked first, its last word before its first ('emotional turmoil'); light heads
-    are skipped ('sense of urgency'). A phrase that denies ('not annoyed', 'lack of trust') has no head word.
+    The part before the first connective is asked first, its last word before its first ('emotional turmoil'); light
+    heads are skipped ('sense of urgency'). A phrase that denies ('not annoyed', 'lack of trust') has no head word.
     """
     words = form.replace("-", " ").split()
-    if len(words) < 2 or any(word in DENIALS for word in words):
+    denials = function_words("denial") | function_words("negator")
+    if len(words) < 2 or not denials.isdisjoint(words[:-1]):
         return None
+    light = function_words("light")
     for part in CONNECTIVE.split(" ".join(words)):
-        heavy = [word for word in part.split() if word not in LIGHT]
+        heavy = [word for word in part.split() if word not in light]
         for size in range(min(len(heavy), LONGEST_PHRASE), 1, -1):
             if found := find(" ".join(heavy[-size:])):
                 return found[0]
-        for word in [*reversed(heavy)]:
+        for word in reversed(heavy):
             if found := find(word):
                 return found[0]
     return None
@@ -232,3 +174,58 @@ def groups(label: str) -> dict[str, tuple[str, str]]:
         return dict.fromkeys(tables().sectors, (own, own))
     concept = tables().entries[found.base].concept
     return dict.fromkeys(tables().sectors, (concept, concept)) | sectors_of(found.base)
+
+
+@cache
+def load_wheels() -> Wheels:
+    """Our wheels as protocol 'affectllm-1': 'ekman/level1', 'ekman/level2', 'plutchik/level1' ...; never a None group."""
+    columns = tuple(f"{wheel}/{level}" for wheel in tables().sectors for level in ("level1", "level2"))
+    return Wheels(PROTOCOL, columns, data_hash(), find_groups)
+
+
+@lru_cache(maxsize=CACHED)
+def find_groups(label: str) -> Groups:
+    placed = groups(label)
+    return tuple(group for wheel in tables().sectors for group in placed[wheel])
+
+
+class Place(NamedTuple):
+    level1: str
+    level2: str
+    why: str
+
+
+class Explanation(NamedTuple):
+    """How a word lands where it lands; `base` and what follows are None for a word we do not know."""
+
+    word: str
+    form: str
+    base: str | None
+    rule: str | None
+    """The step that found the base: base word, spelling, irregular form, inflection, without frame, head word."""
+    concept: str | None
+    valence: int | None
+    source: str | None
+    synonyms: list[str]
+    groups: dict[str, Place]
+
+
+def explain(word: str) -> Explanation:
+    """The way of a word: form -> base -> concept with its other words -> group on every wheel, and why."""
+    found = resolve(word)
+    placed = groups(word)
+    if found is None:
+        own = {wheel: Place(*place, "unknown word: its own group") for wheel, place in placed.items()}
+        return Explanation(word, normalise(word), None, None, None, None, None, [], own)
+    entry = tables().entries[found.base]
+    same = [other for other, it in tables().entries.items() if it.concept == entry.concept and other != found.base]
+    why = {wheel: Place(*place, reason(found.base, wheel)) for wheel, place in placed.items()}
+    return Explanation(word, found.form, found.base, found.rule, entry.concept, entry.valence, entry.source, same, why)
+
+
+def reason(base_word: str, wheel: str) -> str:
+    known = tables()
+    if base_word in known.terms[wheel]:
+        return "the taxonomy's own word"
+    concept = known.concepts[known.entries[base_word].concept]
+    return f"as '{concept.name}'" if wheel in concept.sectors else "no sector for it: its own group"

@@ -1,7 +1,7 @@
 """Regular English inflection undone by rule: 'happily' -> 'happy', 'worrying' -> 'worry', 'humour' -> 'humor'.
 
 Rules only propose; the lexicon accepts the first proposal it knows, and its table of exceptions comes first. Derivation
-that changes the meaning is never undone: un-, dis-, in-, non-, -less and -ful keep their words ('fearless' is not 'fear').
+that changes the meaning is never undone: un-, dis-, in-, non-, -less and -ful stay ('fearless' is not 'fear').
 """
 
 from collections.abc import Iterator
@@ -30,7 +30,14 @@ ENDINGS = (
     ("er", ("", "e")),
 )
 DOUBLING = ("ed", "ing", "er", "est")
-BRITISH = (("our", "or"), ("ise", "ize"), ("isation", "ization"), ("ising", "izing"), ("ised", "ized"), ("lled", "led"), ("lling", "ling"))
+BRITISH = (
+    ("our", "or"),
+    ("isation", "ization"),
+    ("ise", "ize"),
+    ("ising", "izing"),
+    ("lled", "led"),
+    ("lling", "ling"),
+)
 SHORTEST_STEM = 3
 
 

@@ -67,7 +67,7 @@ def is_cut_matroska(path: Path) -> bool:
 
 
 def read_vint(first: bytes, file: BinaryIO) -> int | None:
-    """A variable-size integer of EBML: as many bytes follow the first as it has leading zero bits; all ones is unknown."""
+    """A variable-size integer of EBML: leading zero bits of the first byte count the others; all ones is unknown."""
     length = 8 - first[0].bit_length() if first else 8
     value = int.from_bytes(bytes([first[0] & (0x7F >> length)]) + file.read(length), "big") if length < 8 else 0
     return None if value == (1 << 7 * (length + 1)) - 1 else value

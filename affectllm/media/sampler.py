@@ -12,7 +12,7 @@ from affectllm.media.source import open_media, say, video_stream
 from affectllm.media.timeline import TIE_S, Timeline
 
 if TYPE_CHECKING:
-    from av import VideoFrame
+    from av import Packet, VideoFrame
     from av.container import InputContainer
     from av.video.stream import VideoStream
 
@@ -32,14 +32,20 @@ class Sampler:
     def __init__(
         self, path: Path, media: "InputContainer", timeline: Timeline, limits: Limits, deadline: Deadline
     ) -> None:
+        from av.video.reformatter import VideoReformatter
+
         assert timeline.video is not None
         self.path, self.media, self.timeline, self.limits, self.deadline = path, media, timeline, limits, deadline
         self.track = timeline.video
         self.shown_s = timeline.shown_s(self.track)
         self.complaint = "it gives no picture"
+        self.reformatter = VideoReformatter()
+        # Timestamps of the packets whose pictures are wanted; None when all are.
+        self.needed: set[int] | None = None
 
     def read(self, wanted_s: np.ndarray, longest_side: int | None) -> Frames:
         """The frames shown at the wanted moments, which are sorted; a frame wanted twice is decoded once."""
+        self.needed = {int(self.track.shown[self.expected(moment_s)[0]]) for moment_s in wanted_s}
         frames: np.ndarray | None = None
         drawn, picture = None, np.empty(0)
         for i, frame in self.chosen(wanted_s):
@@ -123,9 +129,10 @@ class Sampler:
         """All decodable frames from here on; a packet that cannot be decoded is passed over and its error kept."""
         import av
 
-        if not stream.codec_context.is_open:
-            stream.codec_context.thread_count = DECODER_THREADS
-            stream.codec_context.thread_type = "AUTO"
+        context = stream.codec_context
+        if not context.is_open:
+            context.thread_count = DECODER_THREADS
+            context.thread_type = "AUTO"
         packets = media.demux(stream)
         ended = False
         while not ended:
@@ -134,11 +141,14 @@ class Sampler:
             try:
                 packet = next(packets, None)
                 ended = packet is None or packet.size == 0
-                found = stream.codec_context.decode(None if ended else packet)
+                if self.needed is not None and context.name == "h264" and packet is not None:
+                    # Pictures that no other one refers to (nal_ref_idc 0) need no decoding unless they are wanted.
+                    context.skip_frame = "DEFAULT" if moment_of(packet) in self.needed else "NONREF"
+                found = context.decode(None if ended else packet)
             except (av.FFmpegError, OSError) as error:
                 self.complaint = f"the decoder says '{say(error)}'"
             for frame in found:
-                moment = frame.pts if frame.pts is not None else frame.dts
+                moment = moment_of(frame)
                 if moment is not None:
                     yield float(moment * self.track.tick_s) - self.timeline.origin_s, frame
 
@@ -150,10 +160,14 @@ class Sampler:
             width, height = fit(frame.width, frame.height, longest_side)
         else:
             width, height = shape_HW if turns % 2 else shape_HW[::-1]
-        picture = frame.to_ndarray(
-            format="rgb24", width=width, height=height, interpolation="AREA" if longest_side else "BICUBIC"
-        )
-        return np.rot90(picture, turns)
+        method = "AREA" if longest_side else "BICUBIC"
+        drawn = self.reformatter.reformat(frame, format="rgb24", width=width, height=height, interpolation=method)
+        return np.rot90(drawn.to_ndarray(), turns)
+
+
+def moment_of(carrier: "Packet | VideoFrame") -> int | None:
+    """When a packet or frame is shown, in its time base; AVI and others give it as decoding time only."""
+    return carrier.pts if carrier.pts is not None else carrier.dts
 
 
 def quarter_turns(frame: "VideoFrame") -> int:

@@ -12,8 +12,8 @@ Groups = tuple[str | None, ...]
 class Wheels:
     """Emotion wheels of one protocol, and which data they were made from.
 
-    A MERTools vocabulary gives None for words it does not know, so the official rule drops them. Our own vocabulary never
-    gives None: an unknown word is a group of its own, so the same scoring code makes it cost precision.
+    A MERTools vocabulary gives None for words it does not know, so the official rule drops them. Our own vocabulary
+    never gives None: an unknown word is a group of its own, so the same scoring code makes it cost precision.
     """
 
     protocol: str

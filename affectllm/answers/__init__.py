@@ -6,7 +6,7 @@ read_rating(text)  the number of a judge's reply, e.g. 2 of 5 in '{Score: 2/5}'
 
 from typing import Literal, NamedTuple
 
-from affectllm.answers.conclusions import read_statement
+from affectllm.answers.conclusions import plain_statement, read_statement
 from affectllm.answers.fields import Rating, read_choice, read_confidence, read_preference, read_rating
 from affectllm.answers.lists import plain_list, read_list
 from affectllm.answers.structure import JsonAnswer, read_json, read_sections, tidy
@@ -53,6 +53,9 @@ def parse(text: str) -> Parsed:
     text, stripped = tidy(text)
     sections = read_sections(text)
     stripped += sections.stripped
+    if labels := plain_list(sections.answer) or plain_statement(sections.answer):
+        status = status_of(True, sections.clean and not stripped)
+        return Parsed(labels, sections.reasoning, sections.confidence, status=status, stripped=stripped)
     confidence, answer = read_confidence(sections.answer)
     fields = read_json(answer)
     if fields is not None:

@@ -2,7 +2,7 @@
 
 import re
 
-from affectllm.answers.lists import Said, read_list
+from affectllm.answers.lists import Said, plain_list, read_list
 from affectllm.answers.prose import find_emotions
 
 TEMPLATE = re.compile(
@@ -21,6 +21,12 @@ KEY_LINE = re.compile(
     r"|最终答案|答案|标签|情感状态|情感|情绪)[\s*]{0,4}[:：][\s*]{0,4}([^\n]{1,600})$",
     re.IGNORECASE | re.MULTILINE,
 )
+
+
+def plain_statement(text: str) -> list[str] | None:
+    """Labels of the template sentence, where nothing in them has to be cleaned."""
+    match = TEMPLATE.fullmatch(text)
+    return plain_list(match[1] or match[2]) if match else None
 
 
 def read_statement(text: str) -> Said:

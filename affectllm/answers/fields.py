@@ -12,6 +12,7 @@ CONFIDENCE = re.compile(
     rf"|({NUMBER}\s{{0,3}}[%％])\s+(?:confident|confidence|sure|certain)\b",
     re.IGNORECASE,
 )
+DIGIT = re.compile(r"\d")
 LETTER = r"[A-H]"
 ONLY_LETTERS = re.compile(rf"\W*({LETTER}(?:\s*[,、，;/&和]\s*{LETTER}|\s+and\s+{LETTER})*)\W*")
 CHOICE_CUE = re.compile(
@@ -82,7 +83,7 @@ class Confidence(NamedTuple):
 
 def read_confidence(text: str) -> Confidence:
     """The last stated confidence, and the text without it."""
-    stated = deque(CONFIDENCE.finditer(text), maxlen=1)
+    stated = deque(CONFIDENCE.finditer(text) if DIGIT.search(text) else (), maxlen=1)
     if not stated:
         return Confidence(None, text)
     match = stated[0]

@@ -96,6 +96,16 @@ def read_list(text: str, choice: str | None = None, preference: str | None = Non
     return Said(list(labels), clean, stripped)
 
 
+def split_labels(text: str) -> list[str]:
+    """Every label of a data set's open-set cell as written: nothing is dropped or judged.
+
+    >>> split_labels("['not annoyed', 'very happy']")
+    ['not annoyed', 'very happy']
+    """
+    labels = (clean_label(piece) for piece in SEPARATOR.split(text))
+    return [label for label in labels if any(sign.isalpha() for sign in label)]
+
+
 def clean_label(piece: str) -> str:
     """Lower-cased, without wrapping marks, leading 'and', underscores or doubled spaces.
 

@@ -1,16 +1,24 @@
 """Small words around a label: intensifiers are dropped, negations cancel it, conjunctions join two labels."""
 
 import re
-from functools import cache
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import NamedTuple
 
 from affectllm.vocabulary import lexicon
 from affectllm.vocabulary.tables import function_words
 
+
+def one_of(words: Iterable[str]) -> str:
+    """A pattern that takes the longest of the words: 有点儿 before 有点."""
+    return "|".join(re.escape(word) for word in sorted(words, key=len, reverse=True))
+
+
 INTENSIFIERS = function_words("intensifier")
-# Longest first, so that 有点儿 goes before 有点.
-INTENSIFIER_PHRASES = tuple(sorted((word for word in INTENSIFIERS if " " in word), key=len, reverse=True))
-INTENSIFIERS_ZH = tuple(sorted((word for word in INTENSIFIERS if not word.isascii()), key=len, reverse=True))
+LEADING_INTENSIFIER = re.compile(
+    rf"(?:({one_of(word for word in INTENSIFIERS if word.isascii())}) "
+    rf"|({one_of(word for word in INTENSIFIERS if not word.isascii())}))(?=.)"
+)
 NEGATORS = function_words("negator")
 NEGATIONS_ZH = tuple(sorted((word for word in NEGATORS if not word.isascii()), key=len, reverse=True))
 NO_LABEL = function_words("no label")
@@ -22,30 +30,26 @@ class Trimmed(NamedTuple):
     stripped: list[str]
 
 
-@cache
+@lru_cache(maxsize=lexicon.CACHED)
 def is_word(label: str) -> bool:
     """Whether our lexicon knows this phrase as it stands (no head-word back-off)."""
     return lexicon.knows(label)
 
 
 def drop_intensifiers(label: str) -> Trimmed:
-    """'very happy' -> 'happy'; a phrase that is a word of its own ('a little') stays whole.
+    """'very happy' -> 'happy'; an intensifier alone stays.
 
     >>> drop_intensifiers("a bit sad")
     Trimmed(label='sad', stripped=['a bit'])
     """
     stripped: list[str] = []
-    while True:
-        head = next((word for word in INTENSIFIER_PHRASES if label.startswith(word + " ")), None)
-        head = head or next((word for word in INTENSIFIERS_ZH if label.startswith(word)), None)
-        if head is None:
-            first, _, rest = label.partition(" ")
-            head = first if rest and first in INTENSIFIERS else None
-        rest = label[len(head) :].lstrip() if head else ""
-        if not head or not rest or (len(label) > len(head) and not head.isascii() and is_word(label)):
-            return Trimmed(label, stripped)
-        stripped.append(head)
-        label = rest
+    while match := LEADING_INTENSIFIER.match(label):
+        # 有点 or 太 may open a word of its own.
+        if match[2] and is_word(label):
+            break
+        stripped.append(match[1] or match[2])
+        label = label[match.end() :]
+    return Trimmed(label, stripped)
 
 
 def is_negated(label: str) -> bool:

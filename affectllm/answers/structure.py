@@ -1,6 +1,5 @@
 """The frame around an answer: special tokens, code fences, think and answer tags, JSON."""
 
-import ast
 import json
 import re
 from typing import Any, Literal, NamedTuple, cast
@@ -14,6 +13,7 @@ INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad\x0
 SPECIAL_TOKEN = re.compile(r"<\|[A-Za-z_]{1,24}\|>|</?s>|<pad>|###\s*(?=$|Human|Assistant)")
 FENCE = re.compile(r"```[A-Za-z]{0,10}[ \t]*\n?")
 TAG = re.compile(r"[<＜]\s{0,3}(/?)\s{0,3}(think|thinking|answer|context|confidence)\s{0,3}[>＞]", re.IGNORECASE)
+TRAILING_COMMA = re.compile(r",\s{0,9}([}\]])")
 LABEL_KEYS = ("labels", "emotions", "emotion", "openset", "label", "answer", "emotion_labels", "情感", "情绪", "标签")
 REASON_KEYS = ("reasoning", "reason", "think", "thinking", "explanation", "description", "analysis", "rationale")
 CHOICE_KEYS = ("choice", "option")
@@ -123,12 +123,13 @@ def read_json(text: str) -> JsonAnswer | None:
 
 
 def load_object(text: str) -> dict[str, Any] | None:
-    """The object as a dict with lower-cased keys and `__valid__`; Python's spelling is read too, as not valid."""
-    for load, valid in ((json.loads, True), (ast.literal_eval, False)):
+    """The object as a dict with lower-cased keys and `__valid__`; single quotes and trailing commas are mended."""
+    mended = TRAILING_COMMA.sub(r"\1", text if '"' in text else text.replace("'", '"'))
+    for spelling, valid in ((text, True), (mended, False)):
         try:
-            value = load(text)
-        # Deep nesting exhausts the readers' stacks: that is broken text like any other.
-        except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError):
+            value = json.loads(spelling)
+        # Deep nesting exhausts the reader's stack: that is broken text like any other.
+        except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
             return {str(key).lower(): item for key, item in value.items()} | {"__valid__": valid}

@@ -178,7 +178,7 @@ def groups(label: str) -> dict[str, tuple[str, str]]:
 
 @cache
 def load_wheels() -> Wheels:
-    """Our wheels as protocol 'affectllm-1': 'ekman/level1', 'ekman/level2', 'plutchik/level1' ...; never a None group."""
+    """Our wheels as protocol 'affectllm-1': columns 'ekman/level1', 'ekman/level2' ...; never a None group."""
     columns = tuple(f"{wheel}/{level}" for wheel in tables().sectors for level in ("level1", "level2"))
     return Wheels(PROTOCOL, columns, data_hash(), find_groups)
 

@@ -1,6 +1,6 @@
 """Sound of a clip: mono float32 at one rate, in time with the pictures."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -116,16 +116,15 @@ class Mixer:
 
     def mono(self) -> Iterator[tuple["AudioFrame", np.ndarray]]:
         """Decoded frames and their samples as float32 mono at their own rate."""
-        from av import AudioResampler
-
-        mixer, form = None, None
+        mix, form = None, None
         for frame in self.frames():
             if form != (frame.format.name, frame.layout.name, frame.sample_rate):
                 form = (frame.format.name, frame.layout.name, frame.sample_rate)
-                mixer = AudioResampler(format="flt", layout="mono", rate=frame.sample_rate)
-            assert mixer is not None
-            for mixed in mixer.resample(frame):
-                yield frame, mixed.to_ndarray()[0].astype(np.float32)
+                mix = mixer(frame)
+            assert mix is not None
+            mono = mix(frame)
+            if len(mono):
+                yield frame, mono
 
     def frames(self) -> Iterator["AudioFrame"]:
         """All decodable frames; a packet that cannot be decoded is passed over and its error kept."""
@@ -145,6 +144,27 @@ class Mixer:
             except (av.FFmpegError, OSError) as error:
                 self.complaint = f"the decoder says '{say(error)}'"
             yield from found
+
+
+def mixer(like: "AudioFrame") -> Callable[["AudioFrame"], np.ndarray]:
+    """A function that mixes frames of this form down to float32 (samples,): FFmpeg's coefficients, scaled to sum to 1.
+
+    Unscaled, as FFmpeg leaves them for floats, two equal channels would come out 3 dB too loud.
+    """
+    from av import AudioFrame, AudioResampler
+
+    def mix(frame: AudioFrame) -> np.ndarray:
+        pieces = [piece.to_ndarray()[0] for piece in resampler.resample(frame)]
+        return np.concatenate(pieces) / gain if pieces else np.empty(0, np.float32)
+
+    resampler, gain = AudioResampler(format="flt", layout="mono", rate=like.sample_rate), np.float32(1)
+    channels = len(like.layout.channels) or like.layout.nb_channels
+    if channels > 1:
+        ones = AudioFrame.from_ndarray(np.ones((1, 64 * channels), np.float32), "flt", like.layout.name)
+        ones.sample_rate = like.sample_rate
+        gain = mix(ones)[32]
+        resampler = AudioResampler(format="flt", layout="mono", rate=like.sample_rate)
+    return mix
 
 
 def resample(signal: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:

@@ -106,10 +106,9 @@ def read_choice(text: str) -> str | None:
         return join_letters(cued[-1][1])
     if inside := IN_PARENTHESES.findall(text):
         return str(inside[-1])
-    for pattern in (LINE_START, STANDING_ALONE):
-        if len(letters := set(pattern.findall(text))) == 1:
-            return str(letters.pop())
-    return None
+    # Options that are all repeated ('A. happy', 'B. sad' ...) choose none.
+    letters = set(LINE_START.findall(text)) or set(STANDING_ALONE.findall(text))
+    return str(letters.pop()) if len(letters) == 1 else None
 
 
 def is_option(text: str, match: re.Match[str]) -> bool:

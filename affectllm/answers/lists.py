@@ -19,7 +19,7 @@ LONGEST_PLAIN = 400
 # A lone capital is an option of a multiple-choice question, not a label.
 PLAIN = re.compile(r"""\s*(["']?)([a-z]|[A-Za-z]{2,}(?:[ '-][A-Za-z]+){0,4})\1\s*""")
 SEPARATOR = re.compile(r"[,;/|、，；\n\t]")
-BULLET = re.compile(r"^\s*(?:[-*•·–—]+\s+|[•·]|[(（]?\d{1,2}[.)、）．:]\s*)")
+BULLET = re.compile(r"^\s*(?:[-*•·–—]+\s+|[•·]|[(（]?\d{1,2}[.)、）．:]\s*|[A-H][.)、]\s+)")
 PREFIX = re.compile(
     r"^\s*(?:(?:final |the )?(?:answers?|labels?|emotions?|emotion labels?|emotional states?|sentiments?)"
     r"|最终答案|答案|标签|情感标签|情感状态|情感|情绪)\s*(?:is|are|为|是)?\s*[:：]\s*",
@@ -75,24 +75,30 @@ def plain_label(piece: str) -> str | None:
 
 def read_list(text: str, choice: str | None = None, preference: str | None = None) -> Said | None:
     """Labels of a list that may need cleaning; None where the text is prose."""
-    clean, letters = True, choice.split(",") if choice else []
-    if choice and (match := CHOICE_PREFIX.match(text)):
-        text = text[match.end() :]
-    if match := PREFIX.match(text):
-        text, clean = text[match.end() :], False
-    bracketed = text.strip()[:1] in "[【(" and bool(text.strip())
+    if choice:
+        text = CHOICE_PREFIX.sub("", text, count=1)
+    body = PREFIX.sub("", text, count=1)
+    if (whole := clean_label(body)) in NO_LABEL:
+        return Said([], True, [whole])
+    clean = body == text
+    options = {preference, *(letter.lower() for letter in (choice or "").split(","))}
+    bracketed = body.lstrip()[:1] in tuple("[【(")
     labels: dict[str, None] = {}
     stripped: list[str] = []
-    for raw in SEPARATOR.split(text):
+    for raw in SEPARATOR.split(body):
         bare = BULLET.sub("", raw)
-        without = PARENTHESIS.sub(" ", bare) if bare.strip()[:1] not in "(（" else bare
-        clean = clean and bare == raw and without == bare and not any(mark in raw for mark in "*#`_~")
+        without = PARENTHESIS.sub(" ", bare) if bare.lstrip()[:1] not in tuple("(（") else bare
+        clean = clean and without == raw and not any(mark in raw for mark in "*#`~")
         stripped += [note.strip() for note in PARENTHESIS.findall(bare)] if without != bare else []
         for piece in split_conjunctions(clean_label(without)):
-            if piece and piece != preference and piece.upper() not in letters:
-                if not is_label(piece, bracketed):
-                    return None
-                keep(piece, labels, stripped)
+            if not piece or piece in options:
+                continue
+            if not is_label(piece, bracketed):
+                return None
+            kept = read_piece(piece)
+            clean = clean and not kept.denied
+            stripped += kept.stripped
+            labels |= dict.fromkeys(kept.labels)
     return Said(list(labels), clean, stripped)
 
 
@@ -130,18 +136,18 @@ def is_label(piece: str, bracketed: bool) -> bool:
     return bracketed or not any(word in CLAUSE for word in words)
 
 
-def keep(piece: str, labels: dict[str, None], stripped: list[str]) -> None:
-    """Add the piece to the labels, or to what was dropped."""
-    if is_negated(piece):
-        # 'not angry but hurt' says hurt.
-        denied, contrast, rest = piece.partition(" but ")
-        stripped.append(denied)
-        if not contrast:
-            return
-        piece = rest
-    label, dropped = drop_intensifiers(piece)
-    stripped += dropped
+class Kept(NamedTuple):
+    labels: list[str]
+    stripped: list[str]
+    denied: bool = False
+
+
+def read_piece(piece: str) -> Kept:
+    """The label of one piece without intensifiers; a denied one is dropped, and 'not angry but hurt' says hurt."""
+    label, stripped = drop_intensifiers(piece)
+    if is_negated(label):
+        denied, _, contrast = label.partition(" but ")
+        return Kept([contrast] if contrast else [], [*stripped, denied], denied=True)
     if label in NO_LABEL or not any(sign.isalpha() for sign in label):
-        stripped.append(label)
-    else:
-        labels[label] = None
+        return Kept([], [*stripped, label])
+    return Kept([label], stripped)

@@ -54,8 +54,7 @@ def drop_intensifiers(label: str) -> Trimmed:
 
 def is_negated(label: str) -> bool:
     """Whether the phrase denies what it names ('not annoyed'); 'no emotion' and '不满' are words of their own."""
-    first = label.partition(" ")[0]
-    negator = first in NEGATORS or label.startswith(NEGATIONS_ZH)
+    negator = label.partition(" ")[0] in NEGATORS or label.startswith(NEGATIONS_ZH)
     return negator and label not in NO_LABEL and not is_word(label)
 
 

@@ -49,7 +49,7 @@ def show_word(found: lexicon.Explanation, as_json: bool) -> None:
 
 
 def coverage(file: Path) -> dict[str, Any]:
-    """Tokens and types of the labels in a file, and how many the vocabulary maps; unmapped ones, most frequent first."""
+    """Tokens and types of a file's labels, and how many the vocabulary maps; unmapped ones, most frequent first."""
     counts = Counter(label for cell in read_cells(file) for label in split_labels(cell))
     if not counts:
         raise AffectError(

@@ -166,7 +166,8 @@ def pack(tensors: "Mapping[str, np.ndarray] | Mapping[str, torch.Tensor]") -> by
             {name: np.ascontiguousarray(tensor).reshape(np.shape(tensor)) for name, tensor in tensors.items()}
         )
     header, values = split(blob)
-    header["__metadata__"] = {"library": library, "crc32": str(checksum(header, values))}
+    header["__metadata__"] = {"library": library}
+    header["__metadata__"]["crc32"] = str(checksum(header, values))
     text = json.dumps(header).encode()
     # The format wants values to begin at a multiple of 8 bytes; blanks may follow the JSON.
     text += b" " * (-len(text) % 8)
@@ -190,14 +191,14 @@ def split(blob: bytes) -> tuple[dict[str, Any], memoryview]:
 
 
 def checksum(header: dict[str, Any], values: memoryview) -> int:
-    described = {name: header[name] for name in header if name != "__metadata__"}
-    return zlib.crc32(values, zlib.crc32(json.dumps(described, sort_keys=True).encode()))
+    return zlib.crc32(values, zlib.crc32(json.dumps(header, sort_keys=True).encode()))
 
 
 def checksum_fits(blob: bytes) -> bool:
     """False for an entry that was cut, overwritten or flipped somewhere."""
     try:
         header, values = split(blob)
-        return header["__metadata__"]["crc32"] == str(checksum(header, values))
+        written = header["__metadata__"].pop("crc32")
+        return written == str(checksum(header, values))
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         return False

@@ -1,0 +1,194 @@
+"""How fast clips are read, beside decord, plain PyAV and qwen-vl-utils, all in one run.
+
+    python benchmarks/media_read.py --clips FOLDER
+
+Without --clips, clips are drawn: 5 s of 640x360 H.264 with sound, and a long one. Times are the least of several
+rounds, in which the readers take turns, so that a busy machine slows all of them.
+"""
+
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from affectllm.media import Guard, read_audio, read_frames
+from affectllm.media.cache import FeatureCache
+from affectllm.media.probe import content_hash
+from affectllm.options import command
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    clips: Path | None = None
+    """Folder of .mp4 clips to read; drawn ones without."""
+    n: int = 8
+    """Frames a clip."""
+    rounds: int = 7
+    """Rounds of which the fastest counts."""
+
+
+def main(run: Benchmark) -> None:
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        clips = (
+            sorted(run.clips.glob("*.mp4")) if run.clips else [draw(folder / f"clip{i}.mp4", 125, i) for i in range(4)]
+        )
+        for clip in clips:
+            check_equal(clip, run.n)
+            first_read(clip, run)
+        second_read(clips, folder / "cache", run)
+        long_clip(draw(folder / "long.mp4", 15_000, 9, (1920, 1080)), run)
+        two_workers(clips, run)
+
+
+def draw(path: Path, frames: int, seed: int, size: tuple[int, int] = (640, 360)) -> Path:
+    """A clip of moving noise at 25 frames a second, with a tone: harder to compress than faces, easier than film."""
+    import av
+
+    rng = np.random.default_rng(seed)
+    base = np.kron(
+        rng.integers(0, 256, (size[1] // 20, size[0] // 20 + 50, 3), np.uint8), np.ones((20, 20, 1), np.uint8)
+    )
+    with av.open(str(path), "w") as out:
+        video: Any = out.add_stream("libx264", rate=25)
+        video.width, video.height, video.pix_fmt = *size, "yuv420p"
+        video.codec_context.options = {"preset": "veryfast"}
+        audio: Any = out.add_stream("aac", rate=16000, layout="mono")
+        for i in range(frames):
+            view = base[: size[1], i % 900 : i % 900 + size[0]]
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(view), format="rgb24")
+            out.mux(video.encode(picture))
+        out.mux(video.encode(None))
+        for i in range(frames * 16000 // 25 // 1024):
+            moments = (np.arange(1024) + 1024 * i) / 16000
+            sound = av.AudioFrame.from_ndarray(np.sin(2764 * moments)[None].astype(np.float32), "fltp", "mono")
+            sound.sample_rate, sound.pts, sound.time_base = 16000, 1024 * i, Fraction(1, 16000)
+            out.mux(audio.encode(sound))
+        out.mux(audio.encode(None))
+    return path
+
+
+def with_pyav(path: Path, n: int) -> np.ndarray:
+    """Decode straight through, keep what is wanted: the shortest correct loop for a constant frame rate."""
+    import av
+
+    with av.open(str(path)) as media:
+        stream = media.streams.video[0]
+        stream.thread_type = "AUTO"
+        wanted = set(places(stream.frames, n))
+        return np.stack(
+            [frame.to_ndarray(format="rgb24") for i, frame in enumerate(media.decode(stream)) if i in wanted]
+        )
+
+
+def with_decord(path: Path, n: int) -> np.ndarray:
+    import decord
+
+    reader = decord.VideoReader(str(path))
+    return reader.get_batch(places(len(reader), n)).asnumpy()
+
+
+def with_qwen(path: Path, n: int) -> Any:
+    from qwen_vl_utils import process_vision_info
+
+    video = {"type": "video", "video": str(path), "nframes": n}
+    return process_vision_info([{"role": "user", "content": [video]}])
+
+
+def places(frames: int, n: int) -> list[int]:
+    return [int((i + 0.5) * frames / n + 1e-6) for i in range(n)]
+
+
+def check_equal(path: Path, n: int) -> None:
+    ours = read_frames(path, n=n)
+    assert ours is not None
+    for name, other in (("decord", with_decord(path, n)), ("PyAV", with_pyav(path, n))):
+        same = sum(bool((a == b).all()) for a, b in zip(ours.frames_THWC, other, strict=True))
+        print(f"{path.name}: {same} of {n} frames equal {name}'s, byte for byte")
+
+
+def fastest_ms(rounds: int, **readers: Callable[[], object]) -> dict[str, float]:
+    """Least milliseconds of each reader; they take turns."""
+    times: dict[str, list[float]] = {name: [] for name in readers}
+    for _ in range(rounds):
+        for name, read in readers.items():
+            begun = time.perf_counter()
+            read()
+            times[name].append(1000 * (time.perf_counter() - begun))
+    return {name: min(spent) for name, spent in times.items()}
+
+
+def first_read(path: Path, run: Benchmark) -> None:
+    with Guard(timeout_s=60) as guard:
+        found = fastest_ms(
+            run.rounds,
+            ours=lambda: read_frames(path, n=run.n),
+            guarded=lambda: guard(read_frames, path, n=run.n),
+            decord=lambda: with_decord(path, run.n),
+            pyav=lambda: with_pyav(path, run.n),
+            sound=lambda: read_audio(path),
+        )
+    ratio = found["ours"] / min(found["decord"], found["pyav"])
+    print(f"{path.name}: first read, ms: {told(found)}; ours / faster of decord and PyAV = {ratio:.2f}")
+
+
+def second_read(clips: list[Path], folder: Path, run: Benchmark) -> None:
+    """A clip's frames and sound from the cache, the file hashed once a run, against decoding them each time."""
+    cache = FeatureCache(folder)
+    keys = {clip: cache.key(content_hash(clip), {"n": run.n}, "benchmark") for clip in clips}
+    for clip, key in keys.items():
+        frames, sound = read_frames(clip, n=run.n, longest_side=336), read_audio(clip)
+        assert frames is not None
+        assert sound is not None
+        cache.put(key, {"frames": frames.frames_THWC, "sound": sound})
+    found = fastest_ms(
+        run.rounds,
+        cache=lambda: [cache.get(key) for key in keys.values()],
+        qwen_vl_utils=lambda: [(with_qwen(clip, run.n), read_audio(clip)) for clip in clips],
+    )
+    print(f"{len(clips)} clips again, ms: {told(found)}; ratio {found['qwen_vl_utils'] / found['cache']:.0f}")
+
+
+def long_clip(path: Path, run: Benchmark) -> None:
+    found = fastest_ms(
+        2,
+        ours=lambda: read_frames(path, n=run.n),
+        decord=lambda: with_decord(path, run.n),
+    )
+    with Guard(timeout_s=120, memory_bytes=600 << 20) as guard:
+        guard(read_frames, path, n=run.n)
+        guard(read_audio, path)
+    print(f"10 minutes of 1080p, ms: {told(found)}; read within 600 MiB")
+
+
+def read_many(path: Path, n: int, times: int) -> float:
+    """CPU seconds of this process for reading a clip again and again."""
+    for _ in range(times):
+        read_frames(path, n=n)
+        read_audio(path)
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime + used.ru_stime
+
+
+def two_workers(clips: list[Path], run: Benchmark) -> None:
+    with ProcessPoolExecutor(2) as pool:
+        list(pool.map(read_many, clips[:2], [run.n] * 2, [1] * 2))
+        begun = time.perf_counter()
+        before = sum(pool.map(read_many, clips[:2], [run.n] * 2, [0] * 2))
+        after = sum(pool.map(read_many, clips[:2], [run.n] * 2, [20] * 2))
+        print(f"2 workers keep {(after - before) / (time.perf_counter() - begun):.2f} cores busy")
+
+
+def told(found: dict[str, float]) -> str:
+    return ", ".join(f"{name} {spent:.1f}" for name, spent in found.items())
+
+
+if __name__ == "__main__":
+    command(main)

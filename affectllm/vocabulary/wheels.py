@@ -34,7 +34,7 @@ class Wheels:
 
     @cached_property
     def _indices(self) -> dict[str, tuple[int, ...]]:
-        indices = {name: (i,) for i, name in enumerate(self.columns)}
+        indices: dict[str, tuple[int, ...]] = {name: (i,) for i, name in enumerate(self.columns)}
         for level in {name.partition("/")[2] for name in self.columns} - {""}:
             indices[level] = tuple(i for i, name in enumerate(self.columns) if name.endswith(f"/{level}"))
         return indices

@@ -1,0 +1,145 @@
+"""Score predictions against gold labels, with interval, baselines and all that was skipped.
+
+    affectllm eval score preds-openset.npz --gold label.npz:test_corpus --protocol unibench --metric hit_rate \
+        --assets MER2025/emotion_wheel --json
+    affectllm eval score runs/test/answers.jsonl --gold data/conversations.jsonl --split test --out runs/test
+
+Files may be AffectGPT's .npz, MERBench's label.npz, .csv with a column `name`, or .jsonl. Without --metric, answers.jsonl
+against conversations.jsonl gives the summary of a run: results.json and scores.jsonl in --out.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from affectllm import jsonl, vocabulary
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.records import Answer, Conversation
+
+Protocol = Literal["affectllm-1", "unibench", "mer2024", "ovmer", "mer2025", "mer2026"]
+
+
+@dataclass(frozen=True)
+class Options:
+    pred: Annotated[str, tyro.conf.Positional]
+    """Predictions: .npz, .csv, .jsonl."""
+    gold: str
+    """Gold labels: .npz (FILE.npz:CORPUS names the corpus in it), .csv, .jsonl."""
+    protocol: Protocol = "affectllm-1"
+    """Whose emotion wheels and rules; all but affectllm-1 need --assets."""
+    metric: str | None = None
+    """ew, hit_rate, mscore, sentiment, waf, war, uar or macro_f1; without it, the summary of a run."""
+    assets: Path | None = None
+    """Your copy of MERTools' emotion_wheel folder."""
+    level: Literal["level1", "level2", "M1", "M2"] = "level1"
+    """Inner or outer ring of the wheels; M1 and M2 are OV-MER's scores without a wheel."""
+    split: str | None = None
+    """Of a conversations file, only this split."""
+    classes: tuple[str, ...] = ()
+    """Names of the emotions, in order, where an archive holds them as numbers."""
+    only_predicted: bool = False
+    """Score the clips that have a prediction; the table then says how many have none."""
+    out: Path | None = None
+    """Folder for results.json, and of a summary also scores.jsonl."""
+    json: bool = False
+    """Print one JSON object instead of lines to read."""
+
+
+def main(run: Options) -> None:
+    results = score_metric(run, run.metric) if run.metric else summarise_run(run)
+    if run.out:
+        jsonl.write_json(run.out / "results.json", results)
+    print(json.dumps(results, ensure_ascii=False) if run.json else readable(results))
+
+
+def score_metric(run: Options, name: str) -> dict[str, Any]:
+    """One metric as the object that is printed."""
+    from affectllm.scores import metrics
+    from affectllm.scores.tables import match, read_table
+
+    if name not in metrics.METRICS:
+        raise AffectError(f"No metric '{name}'. Known: {', '.join(metrics.METRICS)}.")
+    wheels = vocabulary.load(run.protocol, run.assets) if name in metrics.NEED_WHEELS else None
+    gold = read_table(run.gold, run.classes, run.split)
+    said = read_table(run.pred, run.classes)
+    ids, missing = match(said, gold, run.only_predicted)
+    result = metrics.METRICS[name](metrics.make_case(said, gold, ids, run.protocol, wheels, run.level))
+    results = {"metric": name, "protocol": run.protocol} | {k: v for k, v in asdict(result).items() if v is not None}
+    if missing:
+        results["skipped"] = result.skipped | {"no prediction": missing}
+    if wheels:
+        results |= {"level": run.level, "wheels_hash": wheels.hash}
+    return clean(results)
+
+
+def summarise_run(run: Options) -> dict[str, Any]:
+    """The summary of a run; scores.jsonl goes to --out."""
+    from affectllm.scores.summary import summarise
+
+    if not (run.pred.endswith(".jsonl") and run.gold.endswith(".jsonl")):
+        raise AffectError(
+            "Without --metric, give answers.jsonl and conversations.jsonl; else name one, e.g. --metric ew."
+        )
+    conversations = list(jsonl.read(Path(run.gold), Conversation))
+    gold = by_id([clip for clip in conversations if run.split in (None, clip.split)], run.gold)
+    if not gold:
+        raise AffectError(f"{run.gold} has no clip of split '{run.split}'.")
+    said = by_id(list(jsonl.read(Path(run.pred), Answer)), run.pred)
+    from affectllm.scores.tables import match
+
+    ids, missing = match(said, gold, run.only_predicted)
+    wheels = vocabulary.load(run.protocol, run.assets)
+    results, scores = summarise([said[it] for it in ids], [gold[it] for it in ids], wheels, run.level)
+    if missing:
+        results["skipped"] |= {"no prediction": missing}
+    if run.out:
+        jsonl.write(run.out / "scores.jsonl", scores)
+    return clean(results)
+
+
+def by_id(records: Sequence[Any], path: str) -> dict[str, Any]:
+    found = {record.id: record for record in records}
+    if len(found) < len(records):
+        seen: set[str] = set()
+        twice = next(record.id for record in records if record.id in seen or seen.add(record.id))
+        raise AffectError(f"{path}: id '{twice}' occurs twice. Keep one row a clip.")
+    return found
+
+
+def clean(value: Any) -> Any:
+    """JSON has no nan: a number that the published rule leaves undefined becomes null."""
+    if isinstance(value, dict):
+        return {key: clean(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [clean(item) for item in value]
+    return None if isinstance(value, float) and math.isnan(value) else value
+
+
+def readable(results: dict[str, Any]) -> str:
+    """One line a number; nested objects on one line each."""
+    lines = []
+    for name, value in results.items():
+        if isinstance(value, dict) and "value" in value and "low" in value:
+            value = f"{shown(value['value'])} [{shown(value['low'])}, {shown(value['high'])}] n={value['n']}"
+        elif isinstance(value, dict):
+            value = ", ".join(f"{key} {shown(item)}" for key, item in value.items()) or "none"
+        elif name == "constants":
+            value = "; ".join(f"{'+'.join(it['labels'])} {shown(it['value'])}" for it in value)
+        lines.append(f"{name:<18} {shown(value)}")
+    return "\n".join(lines)
+
+
+def shown(value: Any) -> str:
+    if isinstance(value, float):
+        return f"{value:.4f}"
+    return ", ".join(map(shown, value)) if isinstance(value, list) else str(value)
+
+
+if __name__ == "__main__":
+    command(main)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True, kw_only=True)
 class GRPO(Run):
     rewards: str = "strict"
-    """A preset (affectllm rewards list) or a YAML file of reward terms."""
+    """A preset (strict, affectgpt-r1, no-think), a YAML file of reward terms, or your own module:function."""
     steps: int = 20
     """Optimiser steps."""
     prompts: int = 4
@@ -58,6 +58,7 @@ def main(run: GRPO) -> None:
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
     runs.show_plan(store, conversations, run)
+    runs.score_labels_only()
     trainer = make_trainer(store, conversations, run)
     trainer.train(resume_from_checkpoint=runs.last_checkpoint(run.out))
     runs.save(trainer, backbone, run)
@@ -70,9 +71,11 @@ def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", r
     from affectllm import rewards
     from affectllm.training.grpo import ClipGRPOTrainer
 
+    functions = rewards.load(run.rewards)
     config = runs.trainer_config(
         GRPOConfig,
         run,
+        reward_weights=[getattr(function, "weight", 1.0) for function in functions],
         max_steps=run.steps,
         per_device_train_batch_size=run.prompts * run.group,
         num_generations=run.group,
@@ -87,7 +90,7 @@ def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", r
     return ClipGRPOTrainer(
         model=store.backbone.model,
         args=config,
-        reward_funcs=rewards.load(run.rewards),
+        reward_funcs=functions,
         train_dataset=Dataset.from_list([row_of(conversation) for conversation in conversations]),
         processing_class=store.backbone.tokenizer,
         store=store,

@@ -55,6 +55,7 @@ def main(run: SFT) -> None:
         align_fusion(store, conversations, run.align_steps, run.seed)
     runs.add_lora(backbone, run.rank, run.dropout, run.seed)
     runs.show_plan(store, conversations, run)
+    runs.score_labels_only()
     trainer = make_trainer(store, conversations, run)
     trainer.train(resume_from_checkpoint=resume)
     runs.save(trainer, backbone, run)

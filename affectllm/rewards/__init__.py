@@ -1,10 +1,130 @@
-"""GRPO rewards: the evaluator's scores with TRL's signature."""
+"""GRPO rewards: the evaluator's scores with TRL's signature, composed by a preset or a YAML file.
 
+functions = rewards.load("strict")
+functions[0](prompts=..., completions=[...], target=[...])   # -> one float or None a completion
+"""
+
+import difflib
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
+from pydantic import ConfigDict, Field, ValidationError
 
-def load(name: str) -> list[Callable[..., Any]]:
-    module, _, function = name.partition(":")
-    return [getattr(importlib.import_module(module), function)]
+from affectllm import vocabulary
+from affectllm.errors import AffectError
+from affectllm.records import Record, Target
+from affectllm.rewards.terms import TERMS
+from affectllm.vocabulary import Wheels
+
+
+class TermOptions(Record):
+    """One line of a composition."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    weight: float = Field(gt=0, le=10)
+    times: list[str] = []
+    """Terms that multiply this one's value, e.g. a penalty for too many labels."""
+    gates: list[str] = []
+    """Terms that must be above 0 for this one to count."""
+
+
+class Composition(Record):
+    """What GRPO pays for; see presets.yaml."""
+
+    source: str
+    about: str
+    protocol: str = "affectllm-1"
+    assets: Path | None = None
+    """Folder of MERTools' wheel files, for its protocols."""
+    terms: dict[str, TermOptions] = Field(min_length=1)
+
+
+class Reward:
+    """One weighted term as TRL calls it; `weight` goes to TRL's reward_weights."""
+
+    def __init__(self, name: str, options: TermOptions, wheels: Wheels) -> None:
+        self.__name__ = name
+        self.weight = options.weight
+        self.term = TERMS[name]
+        self.times = [TERMS[factor] for factor in options.times]
+        self.gates = [TERMS[gate] for gate in options.gates]
+        self.wheels = wheels
+
+    def __call__(
+        self, completions: Sequence[str | list[dict[str, str]]], target: Sequence[Any] | None = None, **columns: Any
+    ) -> list[float | None]:
+        """One value a completion, in the range of the term; None where the term does not apply."""
+        if target is None:
+            raise AffectError(
+                f"Reward '{self.__name__}' needs the column 'target'; the data set has {sorted(columns)}."
+            )
+        return [self.value(text_of(text), gold_of(gold)) for text, gold in zip(completions, target, strict=True)]
+
+    def value(self, text: str, gold: Target) -> float | None:
+        value = self.term(text, gold, self.wheels)
+        if value is None:
+            return None
+        if any(not gate(text, gold, self.wheels) for gate in self.gates):
+            return 0.0
+        for factor in self.times:
+            value *= factor(text, gold, self.wheels) or 0.0
+        return value
+
+
+def text_of(completion: str | list[dict[str, str]]) -> str:
+    """TRL hands strings or chat lists, depending on the form of the prompt."""
+    return completion if isinstance(completion, str) else "".join(turn["content"] for turn in completion)
+
+
+def gold_of(target: Any) -> Target:
+    """Gold as it travels in a data set: JSON text, a mapping, or the record itself."""
+    if isinstance(target, Target):
+        return target
+    return Target.model_validate_json(target) if isinstance(target, str) else Target.model_validate(target)
+
+
+def load(name: str) -> list[Callable[..., list[float | None]]]:
+    """Reward functions of a preset, of a YAML file, or one function of yours as 'module:function'.
+
+    Unknown names and values out of range are errors here, not at step 400.
+    """
+    if ":" in name and not Path(name).exists():
+        module, _, function = name.partition(":")
+        return [getattr(importlib.import_module(module), function)]
+    composition = read_composition(name)
+    for term, options in composition.terms.items():
+        for used in (term, *options.times, *options.gates):
+            if used not in TERMS:
+                near = difflib.get_close_matches(used, TERMS, n=1)
+                hint = f" Perhaps you meant '{near[0]}'." if near else f" Known: {', '.join(TERMS)}."
+                raise AffectError(f"Rewards '{name}': unknown term '{used}'.{hint}")
+    wheels = vocabulary.load(composition.protocol, composition.assets)
+    return [Reward(term, options, wheels) for term, options in composition.terms.items()]
+
+
+def read_composition(name: str) -> Composition:
+    import yaml
+
+    found = presets()
+    if name in found:
+        return Composition.model_validate(found[name])
+    path = Path(name)
+    if not path.is_file():
+        raise AffectError(f"No reward preset or file '{name}'. Presets: {', '.join(found)}.")
+    try:
+        return Composition.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise AffectError(f"Rewards file {path}, '{'.'.join(map(str, first['loc']))}': {first['msg']}.") from error
+    except yaml.YAMLError as error:
+        raise AffectError(f"Rewards file {path} is not YAML: {' '.join(str(error).split())}") from error
+
+
+def presets() -> dict[str, Any]:
+    """The compositions that ship with the package, by name."""
+    import yaml
+
+    return dict(yaml.safe_load(files("affectllm.rewards").joinpath("presets.yaml").read_text(encoding="utf-8")))

@@ -174,6 +174,18 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
     return kind(**{**defaults, **settings, **run.trainer})
 
 
+def score_labels_only() -> None:
+    """Let TRL's fused head skip positions without a label on a CPU too, as it does on a GPU.
+
+    TRL scores every position where kernels are compiled per shape; a plain CPU has no such kernels, and the
+    vocabulary projection is a fifth of a small model's step.
+    """
+    import trl.trainer.utils as trl_utils
+
+    gpu_only = trl_utils._use_triton
+    trl_utils._use_triton = lambda device: device.type == "cpu" or gpu_only(device)
+
+
 def run_dtype_is_bf16(run: Run) -> bool:
     import torch
 

@@ -1,0 +1,113 @@
+"""Reward terms: each reads one completion and its gold, in a stated range, and calls the evaluator's own score.
+
+A term gives None where it does not apply (gold that no wheel maps, no clues annotated): TRL then leaves it out
+instead of punishing a good answer for a gap in the annotation.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from functools import lru_cache
+
+from affectllm import answers
+from affectllm.answers import Parsed
+from affectllm.records import Target
+from affectllm.scores import clues, open_vocabulary
+from affectllm.vocabulary import Wheels
+
+Term = Callable[[str, Target, Wheels], float | None]
+
+THINK = re.compile(r"<think>(?P<think>.+?)</think>\s*<answer>(?P<answer>.+?)</answer>\s*", re.DOTALL)
+TAG = re.compile(r"</?(?:think|answer)>")
+
+
+@lru_cache(maxsize=8192)
+def read(text: str) -> Parsed:
+    """The one parser; several terms read the same completion."""
+    return answers.parse(text)
+
+
+@lru_cache(maxsize=8192)
+def reasoning_labels(text: str) -> tuple[str, ...]:
+    """Emotion words named in the think text."""
+    reasoning = read(text).reasoning
+    return tuple(answers.parse(reasoning).labels) if reasoning else ()
+
+
+def format(text: str, gold: Target, wheels: Wheels) -> float:
+    """1 when the whole completion is one think block and one answer block, each tag exactly once; else 0."""
+    return float(THINK.fullmatch(text.strip()) is not None and len(TAG.findall(text)) == 4)
+
+
+def wheel_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """Wheel-grouped F of labels said against gold, mean over the wheels on which gold stands, in 0..1.
+
+    The per-clip surrogate of the corpus score, whose harmonic mean of means has no per-clip form.
+    """
+    value = open_vocabulary.f1(read(text).labels, gold.labels, wheels)
+    return None if math.isnan(value) else value
+
+
+def hit(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """Recall of the gold groups, in 0..1; naming everything is never wrong here, so use it with a label count."""
+    recalls = [r for _, r in open_vocabulary.overlap(read(text).labels, gold.labels, wheels) if not math.isnan(r)]
+    return sum(recalls) / len(recalls) if recalls else None
+
+
+def dual(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """Wheel-grouped F of the labels named in the reasoning against gold, in 0..1 (AffectGPT-R1's dual reward)."""
+    value = open_vocabulary.f1(reasoning_labels(text), gold.labels, wheels)
+    return None if math.isnan(value) else value
+
+
+def alignment(text: str, gold: Target, wheels: Wheels) -> float:
+    """Jaccard overlap of the groups named in the reasoning and in the answer, mean over wheels, in 0..1."""
+    thought, said = reasoning_labels(text), read(text).labels
+    if not thought or not said:
+        return 0.0
+    shares = []
+    for column in wheels.at("level1"):
+        a = {wheels.groups(label)[column] for label in thought} - {None}
+        b = {wheels.groups(label)[column] for label in said} - {None}
+        shares.append(len(a & b) / len(a | b) if a | b else 0.0)
+    return sum(shares) / len(shares)
+
+
+def clue_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """Overlap F of the reasoning with the annotated clues, in 0..1; pasting every clue costs precision."""
+    if gold.clues is None or not (gold.clues.visual or gold.clues.audio or gold.clues.text):
+        return None
+    return clues.overlap(read(text).reasoning or "", gold.clues).f1
+
+
+def label_count_1(text: str, gold: Target, wheels: Wheels) -> float:
+    """P1 = 1 / (n - m + 1) for n labels said and m in gold; 1 while n <= m (AffectGPT-R1, length penalty)."""
+    n, m = len(read(text).labels), max(1, len(gold.labels))
+    return 1.0 if n <= m else 1 / (n - m + 1)
+
+
+def label_count_2(text: str, gold: Target, wheels: Wheels) -> float:
+    """P2 = m / n; 1 while n <= m."""
+    n, m = len(read(text).labels), max(1, len(gold.labels))
+    return 1.0 if n <= m else m / n
+
+
+def label_count_3(text: str, gold: Target, wheels: Wheels) -> float:
+    """P3 = ln m / ln n, and ln 2 / ln (n + 1) for m = 1; 1 while n <= m."""
+    n, m = len(read(text).labels), max(1, len(gold.labels))
+    if n <= m:
+        return 1.0
+    return math.log(2) / math.log(n + 1) if m == 1 else math.log(m) / math.log(n)
+
+
+def parsed(text: str, gold: Target, wheels: Wheels) -> float:
+    """1 when the answer follows its mode cleanly, 0 when it had to be recovered or could not be read: a gate."""
+    return float(read(text).status == "ok")
+
+
+TERMS: dict[str, Term] = {
+    term.__name__: term
+    for term in (
+        format, wheel_f1, hit, dual, alignment, clue_f1, label_count_1, label_count_2, label_count_3, parsed
+    )
+}  # fmt: skip

@@ -264,7 +264,6 @@ CASES: dict[str, Case] = {
     "starts at an hour": Case(drawn("clip.mkv", sound=tone(2), start_s=3600), FIVE, 2.05),
     "ts starts at an hour": Case(drawn("clip.ts", sound=tone(2), start_s=3600), FIVE, 2.1),
     "sound starts late": Case(drawn("clip.mp4", sound=tone(1.5), sound_delay_s=0.5), FIVE, 2.05),
-    "8k frame": Case(drawn("c.mkv", frames=1, codec="mjpeg", pix_fmt="yuvj420p", size=(8192, 4320)), [0] * 5, None),
     "ten hours": Case(
         drawn("c.mp4", frames=3600, codec="mpeg4", size=(32, 32), pts=range(0, 36000, 10), time_base=Fraction(1)),
         "35990 s",

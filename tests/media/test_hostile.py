@@ -9,7 +9,7 @@ import pytest
 
 from affectllm.media import Guard, Unreadable, probe, read_audio, read_frames
 from tests.media.hostile import CASES, CUTS, FIVE, Case
-from tests.media.make import numbers
+from tests.media.make import clip, numbers
 
 FORM = re.compile(r"Cannot read .+: .+\. [A-Z].+\.", re.DOTALL)
 
@@ -98,3 +98,14 @@ def test_cut_files(build: Callable[[Path], Path], tmp_path: Path, guard: Guard) 
 def close(found: list[int], wanted: list[int]) -> bool:
     """Frames may be bridged by one half a second older, but never by a later one."""
     return all(0 <= w - f <= 13 for f, w in zip(found, wanted, strict=True))
+
+
+def test_8k_frames_fit_into_the_memory(tmp_path: Path, guard: Guard) -> None:
+    path = clip(tmp_path / "c.mkv", frames=1, codec="mjpeg", pix_fmt="yuvj420p", size=(8192, 4320))
+    found = guard(read_frames, path, n=1)
+    assert found is not None
+    assert found.frames_THWC.shape == (1, 4320, 8192, 3)
+    assert numbers(found.frames_THWC) == [0]
+    small = guard(read_frames, path, n=8, longest_side=256)
+    assert small is not None
+    assert small.frames_THWC.shape == (8, 135, 256, 3)

@@ -6,7 +6,8 @@ that changes the meaning is never undone: un-, dis-, in-, non-, -less and -ful s
 
 from collections.abc import Iterator
 
-# Ending -> what may stand in its place; longer endings first. Schoolbook rules of English inflection.
+# Ending -> what may stand in its place; longer endings first. Schoolbook rules of English inflection; -ed and -ing find
+# each other, since many verbs of feeling are listed by a participle only (captivated, captivating).
 ENDINGS = (
     ("iness", ("y",)),
     ("edness", ("ed",)),
@@ -22,10 +23,10 @@ ENDINGS = (
     ("ied", ("y",)),
     ("ies", ("y", "ie")),
     ("ying", ("y", "ie")),
-    ("ed", ("", "e")),
-    ("ing", ("", "e")),
+    ("ed", ("", "e", "ing")),
+    ("ing", ("", "e", "ed")),
     ("es", ("", "e")),
-    ("s", ("",)),
+    ("s", ("", "d")),
     ("est", ("", "e")),
     ("er", ("", "e")),
 )

@@ -74,14 +74,16 @@ def decode_sound(path: Path, rate_hz: int, end_s: float | None, limits: Limits) 
             limits,
         )
     with open_media(path, limits, deadline) as media:
-        return Mixer(path, media, timeline, deadline).read(rate_hz, end_s)
+        return Mixer(path, media, timeline, limits, deadline).read(rate_hz, end_s)
 
 
 class Mixer:
     """Decodes one audio stream into one mono signal."""
 
-    def __init__(self, path: Path, media: "InputContainer", timeline: Timeline, deadline: Deadline) -> None:
-        self.path, self.media, self.timeline, self.deadline = path, media, timeline, deadline
+    def __init__(
+        self, path: Path, media: "InputContainer", timeline: Timeline, limits: Limits, deadline: Deadline
+    ) -> None:
+        self.path, self.media, self.timeline, self.limits, self.deadline = path, media, timeline, limits, deadline
         self.complaint = "it gives no sample"
 
     def read(self, rate_hz: int, end_s: float | None) -> Sound:
@@ -97,6 +99,7 @@ class Mixer:
         rate, length = 0, 0
         for frame, mono in self.mono():
             rate = rate or frame.sample_rate
+            check_result(self.path, 4 * (length + len(mono) * rate / frame.sample_rate), self.limits)
             if frame.sample_rate != rate:
                 mono = resample(mono, frame.sample_rate, rate)
             if frame.pts is not None and frame.time_base is not None:
@@ -178,5 +181,5 @@ def resample(signal: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
     resampler = AudioResampler(format="flt", layout="mono", rate=to_hz)
     pieces = [piece.to_ndarray()[0] for given in (frame, None) for piece in resampler.resample(given)]
     length = round(len(signal) * to_hz / from_hz)
-    joined = np.concatenate(pieces)[:length]
+    joined = np.concatenate([np.empty(0, np.float32), *pieces])[:length]
     return np.pad(joined, (0, length - len(joined)))

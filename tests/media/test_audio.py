@@ -54,8 +54,11 @@ def test_resampling_keeps_length_and_moments(tmp_path: Path, rate_hz: int) -> No
     np.testing.assert_allclose(found[200:-200], tone(1)[200:-200], atol=2e-3)
 
 
-def test_resampling_nothing_gives_nothing() -> None:
-    assert len(resample(np.zeros(0, np.float32), 48000, 16000)) == 0
+@pytest.mark.parametrize(
+    ("samples", "from_hz", "to_hz", "length"), [(0, 48000, 16000, 0), (3, 48000, 16000, 1), (1, 192000, 8000, 0)]
+)
+def test_resampling_next_to_nothing(samples: int, from_hz: int, to_hz: int, length: int) -> None:
+    assert resample(np.ones(samples, np.float32), from_hz, to_hz).shape == (length,)
 
 
 def test_a_late_track_begins_with_silence(tmp_path: Path) -> None:

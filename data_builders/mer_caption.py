@@ -1,0 +1,141 @@
+"""MER-Caption and MER-Caption+ (Lian et al., arXiv 2501.16566): label sets and descriptions of short clips.
+
+    affectllm build mer-caption --source track2_train_mercaptionplus.csv --reasons track3_train_mercaptionplus.csv \
+        --subtitles subtitle_chieng.csv --exclude track2_train_human.csv --out data/mercaptionplus
+
+Takes every spelling of a label set that the csvs of 2025 and 2026 use. Where the English subtitle is missing the
+Chinese one is used and marked. `--exclude` names human-labelled files whose clips must not be trained on: some five
+hundred of them are in MER-Caption+ too.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from affectllm import answers, building
+from affectllm.building import Build, Row
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.prompts import Mode, compose
+from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
+
+LICENCE = "CC BY-NC 4.0, redistribution of annotations forbidden"
+FILES = ("track2_train_mercaptionplus.csv", "track2_train_human.csv", "track2_train_ovmerd.csv")
+SUBTITLE_COLUMNS = ("english", "sentence", "subtitles", "chinese")
+ABSENT = ("", "nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MerCaption(Build):
+    reasons: Path | None = None
+    """Csv with columns name, reason: the descriptions, joined on the name."""
+    subtitles: Path | None = None
+    """Csv with name and one of english, sentence, subtitles, chinese."""
+    exclude: tuple[Path, ...] = ()
+    """Csvs with a column name whose clips are left out, so that nothing tested on is trained on."""
+    mode: Mode | None = None
+    """Form of the answer; without it, think where descriptions are given and labels elsewhere."""
+    split: str = "train"
+    """Split the rows are put in."""
+
+
+def main(run: MerCaption) -> None:
+    path = building.find_source(run.source, FILES)
+    header = building.read_text(path).partition("\n")[0]
+    rows = building.read_table(
+        path, ("name", "reason" if "reason" in header and "openset" not in header else "openset")
+    )
+    reasons = read_reasons(run.reasons) if run.reasons else {}
+    subtitles = read_subtitles(run.subtitles) if run.subtitles else {}
+    held_out = {row.values["name"] for other in run.exclude for row in building.read_table(other, ("name",))}
+    sources = [path, *(other for other in (run.reasons, run.subtitles, *run.exclude) if other)]
+    manifest = building.write(
+        run.out,
+        converse(run, rows, reasons, subtitles, held_out),
+        sources=sources,
+        options={**asdict(run), "exclude": [str(other) for other in run.exclude]},
+        licence=LICENCE,
+        rows_in=len(rows),
+    )
+    print("\n".join(building.summary(manifest, run.out)))
+
+
+def read_reasons(path: Path) -> dict[str, str]:
+    return {row.values["name"]: row.values["reason"] for row in building.read_table(path, ("name", "reason"))}
+
+
+def read_subtitles(path: Path) -> dict[str, dict[str, str]]:
+    """The text columns of each clip, by its name."""
+    rows = building.read_table(path, ("name",))
+    if rows and not set(SUBTITLE_COLUMNS) & set(rows[0].values):
+        seen, wanted = ", ".join(rows[0].values), ", ".join(SUBTITLE_COLUMNS)
+        raise AffectError(f"{path} has no text column. Columns there: {seen}; wanted: {wanted}.")
+    return {row.values["name"]: row.values for row in rows}
+
+
+def converse(
+    run: MerCaption,
+    rows: Sequence[Row],
+    reasons: dict[str, str],
+    subtitles: dict[str, dict[str, str]],
+    held_out: set[str],
+) -> Iterator[Conversation | Rejected]:
+    for row in rows:
+        if not building.in_shard(row.number, run.shard):
+            continue
+        values, name = row.values, row.values["name"].strip()
+        clip = building.find_clip(run.media, name)
+        description = (values.get("reason") or reasons.get(name) or "").strip()
+        labels = answers.parse(values.get("openset") or "").labels
+        problem = problem_with(run, name, clip is None, labels, description, name in held_out)
+        if problem or clip is None:
+            yield Rejected(
+                id=name or f"row {row.number}", row=row.number, reason=problem, source=run.source.name, data=values
+            )
+            continue
+        subtitle, language, defects = subtitle_of(subtitles.get(name, {}))
+        if not labels:
+            defects.append("no-labels")
+        if reasons and not description:
+            defects.append("no-description")
+        annotation = Annotation(
+            id=name,
+            dataset="mer-caption",
+            split=run.split,
+            media=clip,
+            subtitle=subtitle,
+            language=language,
+            target=Target(labels=labels, description=description or None),
+            meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(values)),
+        )
+        mode: Mode = run.mode or ("describe" if not labels else "think" if description else "labels")
+        yield compose(annotation, task="labels" if labels else "describe", mode=mode, seed=run.seed)
+
+
+def problem_with(run: MerCaption, name: str, no_clip: bool, labels: list[str], description: str, held_out: bool) -> str:
+    """Why a row cannot be used, or nothing. An empty label set is said to be empty, never taken for neutral."""
+    if not name:
+        return "no name"
+    if held_out:
+        return "also in a file given with --exclude"
+    if no_clip:
+        return f"no clip {name} under {run.media}"
+    if not labels and not description:
+        return "empty label set and no description"
+    return ""
+
+
+def subtitle_of(values: dict[str, str]) -> tuple[str | None, str, list[str]]:
+    """Subtitle, its language, and what had to be done for it: English first, Chinese where it is missing."""
+    texts = {column: values.get(column, "").strip() for column in SUBTITLE_COLUMNS}
+    for column, text in texts.items():
+        if text.lower() not in ABSENT:
+            language = "zh" if re.search(r"[\u4e00-\u9fff]", text) else "en"
+            fell_back = ["chinese-subtitle-used"] if column == "chinese" else []
+            return text, language, fell_back
+    return None, "en", ["no-subtitle"] if values else []
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,41 @@
+"""The difference between two scored runs on the same clips, with a paired interval.
+
+affectllm eval compare runs/sft/test runs/grpo/test
+"""
+
+import json as json_
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from affectllm.options import command
+from affectllm.reports import runs as scored
+
+
+@dataclass(frozen=True)
+class Compare:
+    first: Annotated[Path, tyro.conf.Positional]
+    """Scored run to compare with."""
+    second: Annotated[Path, tyro.conf.Positional]
+    """Scored run whose gain over the first is asked for."""
+    json: bool = False
+    """Print one JSON object."""
+
+
+def main(run: Compare) -> None:
+    first, second = scored.read_run(run.first.name, run.first), scored.read_run(run.second.name, run.second)
+    gain = scored.difference(first, second)
+    n = len(scored.shared_ids(first, second))
+    alone = len(first.scores.keys() ^ second.scores.keys())
+    if run.json:
+        print(json_.dumps({"metric": "set_f1", **gain._asdict(), "n": n, "not_shared": alone}))
+        return
+    print(f"set F1 {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], p = {gain.p:.4f}, n = {n}")
+    if alone:
+        print(f"{alone} clips are in one run only and were left out.")
+
+
+if __name__ == "__main__":
+    command(main)

@@ -57,13 +57,14 @@ def read_array(data: bytes, where: str) -> Any:
 
 
 class SafeUnpickler(pickle.Unpickler):
-    """Knows the four names that a pickled NumPy array needs and no other."""
+    """Knows the few names that a pickled NumPy array needs and no other."""
 
     def find_class(self, module: str, name: str) -> Any:
         core = module.replace("numpy._core", "numpy.core")
         known = {
             ("numpy.core.multiarray", "_reconstruct"): empty_items,
             ("numpy.core.multiarray", "scalar"): scalar,
+            ("numpy.core.numeric", "_frombuffer"): items_of_buffer,
             ("numpy", "ndarray"): "ndarray",
             ("numpy", "dtype"): Kind,
             ("_codecs", "encode"): encode_latin1,
@@ -102,6 +103,11 @@ class Items(list[Any]):
 
 def empty_items(*_: Any) -> Items:
     return Items()
+
+
+def items_of_buffer(raw: Any, kind: Kind, *_: Any) -> Items:
+    """How pickle protocol 5 writes arrays of numbers."""
+    return Items(kind.decode(bytes(raw)))
 
 
 def scalar(kind: Kind, raw: Any) -> Any:

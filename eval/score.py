@@ -4,8 +4,8 @@
         --assets MER2025/emotion_wheel --json
     affectllm eval score runs/test/answers.jsonl --gold data/conversations.jsonl --split test --out runs/test
 
-Files may be AffectGPT's .npz, MERBench's label.npz, .csv with a column `name`, or .jsonl. Without --metric, answers.jsonl
-against conversations.jsonl gives the summary of a run: results.json and scores.jsonl in --out.
+Files may be AffectGPT's .npz, MERBench's label.npz, .csv with a column `name`, or .jsonl. Without --metric,
+answers.jsonl against conversations.jsonl gives the summary of a run: results.json and scores.jsonl in --out.
 """
 
 import json
@@ -81,18 +81,15 @@ def score_metric(run: Options, name: str) -> dict[str, Any]:
 def summarise_run(run: Options) -> dict[str, Any]:
     """The summary of a run; scores.jsonl goes to --out."""
     from affectllm.scores.summary import summarise
+    from affectllm.scores.tables import match
 
     if not (run.pred.endswith(".jsonl") and run.gold.endswith(".jsonl")):
-        raise AffectError(
-            "Without --metric, give answers.jsonl and conversations.jsonl; else name one, e.g. --metric ew."
-        )
+        raise AffectError("Name a --metric, or give answers.jsonl and conversations.jsonl for the summary of a run.")
     conversations = list(jsonl.read(Path(run.gold), Conversation))
     gold = by_id([clip for clip in conversations if run.split in (None, clip.split)], run.gold)
     if not gold:
         raise AffectError(f"{run.gold} has no clip of split '{run.split}'.")
     said = by_id(list(jsonl.read(Path(run.pred), Answer)), run.pred)
-    from affectllm.scores.tables import match
-
     ids, missing = match(said, gold, run.only_predicted)
     wheels = vocabulary.load(run.protocol, run.assets)
     results, scores = summarise([said[it] for it in ids], [gold[it] for it in ids], wheels, run.level)
@@ -122,23 +119,22 @@ def clean(value: Any) -> Any:
 
 
 def readable(results: dict[str, Any]) -> str:
-    """One line a number; nested objects on one line each."""
-    lines = []
-    for name, value in results.items():
-        if isinstance(value, dict) and "value" in value and "low" in value:
-            value = f"{shown(value['value'])} [{shown(value['low'])}, {shown(value['high'])}] n={value['n']}"
-        elif isinstance(value, dict):
-            value = ", ".join(f"{key} {shown(item)}" for key, item in value.items()) or "none"
-        elif name == "constants":
-            value = "; ".join(f"{'+'.join(it['labels'])} {shown(it['value'])}" for it in value)
-        lines.append(f"{name:<18} {shown(value)}")
-    return "\n".join(lines)
+    """One number a line."""
+    return "\n".join(f"{name:<18} {shown(value)}" for name, value in results.items())
 
 
 def shown(value: Any) -> str:
     if isinstance(value, float):
         return f"{value:.4f}"
-    return ", ".join(map(shown, value)) if isinstance(value, list) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(shown, value))
+    if isinstance(value, dict) and {"value", "low", "high", "n"} <= set(value):
+        return f"{shown(value['value'])} [{shown(value['low'])}, {shown(value['high'])}] n={value['n']}"
+    if isinstance(value, dict) and {"labels", "value"} == set(value):
+        return f"{'+'.join(value['labels'])} {shown(value['value'])}"
+    if isinstance(value, dict):
+        return "; ".join(f"{key} {shown(item)}" for key, item in value.items()) or "none"
+    return str(value)
 
 
 if __name__ == "__main__":

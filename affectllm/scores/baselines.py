@@ -1,8 +1,8 @@
 """What an answer is worth that never looked at the clip: the number to stand beside every score.
 
-A constant answer's wheel score has a closed form. Per wheel, with the groups S that the answer names, P is the sum of the
-groups' shares of clips divided by |S|, and R the sum over S of the mean of 1/|G| over the clips whose gold G holds the
-group. So thousands of answers are tried in the time of one scoring run.
+A constant answer's wheel score has a closed form. Per wheel, with the groups S that the answer names, P is the sum of
+the groups' shares of clips divided by |S|, and R the sum over S of 1/|G| over the clips whose gold groups G hold it,
+divided by all clips. So thousands of answers are tried in the time of one scoring run.
 """
 
 from collections import Counter, defaultdict

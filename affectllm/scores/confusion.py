@@ -1,7 +1,7 @@
 """Scores of a closed label set as functions of the confusion table, for one table or for thousands of resampled ones.
 
-`columns` gives one row a clip, whose sum over clips is the flattened table (gold classes down, said classes across). The
-functions take sums of shape (draws, classes * (classes + 1)): the last column of a table counts answers of no class.
+`columns` gives one row a clip, whose sum over clips is the flattened table (gold classes down, said classes across).
+The functions take sums of shape (draws, classes * (classes + 1)): a table's last column counts answers of no class.
 A class with neither gold nor answers counts nowhere, as in scikit-learn; a class without answers has precision 0.
 """
 

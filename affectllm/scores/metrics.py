@@ -83,7 +83,7 @@ class Result:
 
 
 def read_answer(row: Row, protocol: str) -> Said:
-    """Labels of a row. MERTools protocols split written open sets as the official code does; ours reads every spelling."""
+    """Labels of a row. MERTools' protocols split an open set as the official code does; ours reads every spelling."""
     if row.error is not None:
         return Said([], True)
     if row.labels is not None:
@@ -229,9 +229,8 @@ def sign_of_row(row: Row, said: Said) -> float | None:
     """The sentiment said; None for a word that is no sentiment, which the published rule counts as neutral."""
     if row.value is not None:
         return row.value
-    return next(
-        (sentiment.SIGN[word] for label in said.labels if (word := label.strip().lower()) in sentiment.SIGN), None
-    )
+    words = [label.strip().lower() for label in said.labels]
+    return next((sentiment.SIGN[word] for word in words if word in sentiment.SIGN), None)
 
 
 def score_classes(case: Case, statistic: Callable[[Values], Values]) -> Result:

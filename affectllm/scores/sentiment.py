@@ -1,7 +1,7 @@
 """Sentiment: MER-UniBench's binary rule on words, and the regression scores of CMU-MOSI, CMU-MOSEI and SIMS.
 
-Sources: AffectGPT `evaluation.py` (rule on words); MMSA `metricsTop.py` (github.com/thuiar/MMSA) for Acc-2, Acc-3, Acc-5,
-Acc-7, F1, MAE and Corr on both scales.
+Sources: AffectGPT `evaluation.py` (rule on words); MMSA `metricsTop.py` (github.com/thuiar/MMSA) for Acc-2, Acc-3,
+Acc-5, Acc-7, F1, MAE and Corr on both scales.
 """
 
 from collections.abc import Sequence

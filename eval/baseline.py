@@ -1,0 +1,70 @@
+"""Answer every clip with the same words: the best constant answer of the training split, as a model to be scored.
+
+    affectllm eval baseline --train data/conversations.jsonl --gold data/conversations.jsonl --out runs/constant
+
+The words are chosen on the training split only, so the score on the test split is one that a blind answer really gets.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from affectllm import jsonl, vocabulary
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.records import Answer, Conversation
+from affectllm.scores import baselines
+from affectllm.scores.summary import gold_labels
+from affectllm.vocabulary import OURS, Wheels
+
+
+@dataclass(frozen=True)
+class Options:
+    train: Path
+    """Conversations on which the words are chosen."""
+    gold: Path
+    """Conversations to answer; may be the same file."""
+    out: Path
+    """Folder for answers.jsonl."""
+    train_split: str = "train"
+    """Split of `train` that is looked at."""
+    split: str = "test"
+    """Split of `gold` that is answered."""
+    protocol: str = OURS
+    """Whose wheels judge the words."""
+    assets: Path | None = None
+    """Your copy of MERTools' emotion_wheel folder, for its protocols."""
+    level: str = "level1"
+    """Ring of the wheels."""
+
+
+def main(run: Options) -> None:
+    wheels = vocabulary.load(run.protocol, run.assets)
+    constant = choose(read_clips(run.train, run.train_split), wheels, run.level)
+    text = ", ".join(constant.labels)
+    clips = read_clips(run.gold, run.split)
+    answers = [Answer(id=clip.id, text=text, model="constant", seconds=0.0, tokens=0, prompt_hash="") for clip in clips]
+    n = jsonl.write(run.out / "answers.jsonl", answers)
+    print(f"'{text}' to {n} clips (train set F1 {constant.value:.4f}, {wheels.protocol}): {run.out / 'answers.jsonl'}")
+
+
+def choose(clips: Sequence[Conversation], wheels: Wheels, level: str) -> baselines.Constant:
+    """The best constant answer of up to 8 words on these clips."""
+    gold = [labels for clip in clips if (labels := gold_labels(clip))]
+    found = baselines.best(baselines.best_constants(gold, baselines.ConstantScore(gold, wheels, level).f1))
+    if found is None:
+        raise AffectError(f"None of the {len(clips)} training clips has a label to choose words from.")
+    return found
+
+
+def read_clips(path: Path, split: str) -> list[Conversation]:
+    clips = list(jsonl.read(path, Conversation))
+    chosen = [clip for clip in clips if clip.split == split]
+    if not chosen:
+        known = ", ".join(sorted({clip.split for clip in clips})) or "none"
+        raise AffectError(f"{path} has no clip of split '{split}'; splits there: {known}.")
+    return chosen
+
+
+if __name__ == "__main__":
+    command(main)

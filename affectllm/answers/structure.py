@@ -5,7 +5,7 @@ import re
 from typing import Any, Literal, NamedTuple, cast
 
 from affectllm.answers.fields import as_confidence, as_preference, read_choice
-from affectllm.answers.lists import read_list
+from affectllm.answers.lists import Said, plain_list, read_list
 from affectllm.records import Clues
 
 LONGEST = 200_000
@@ -140,7 +140,9 @@ def from_fields(fields: dict[str, Any], clean: bool) -> JsonAnswer | None:
     known = [*LABEL_KEYS, *REASON_KEYS, *CHOICE_KEYS, "preference", "confidence", "clues"]
     if not any(key in fields for key in known):
         return None
-    said = read_list("\n".join(as_texts(first(fields, LABEL_KEYS))))
+    texts = as_texts(first(fields, LABEL_KEYS))
+    plain = plain_list(",".join(texts))
+    said = Said(plain, True, []) if plain else read_list("\n".join(texts))
     reasoning = "\n".join(as_texts(first(fields, REASON_KEYS)))
     choice = read_choice("\n".join(as_texts(first(fields, CHOICE_KEYS))))
     return JsonAnswer(

@@ -22,7 +22,7 @@ DECODER_THREADS = 2
 SEEKABLE = ("mov", "matroska")
 # A seek costs about as much as decoding this many frames.
 JUMP_FRAMES = 24
-# A damaged stretch may be bridged by a frame this much older than the one that should be shown.
+# A damaged stretch may be bridged by a frame this far from the one that should be shown.
 STALE_S = 0.5
 
 
@@ -76,9 +76,9 @@ class Sampler:
                 yield self.checked(i, wanted_s, last)
 
     def checked(self, i: int, wanted_s: np.ndarray, found: tuple[float, "VideoFrame"]) -> tuple[int, "VideoFrame"]:
-        """Raise Unreadable when damage left only a frame much older than the one that should be shown."""
+        """Raise Unreadable when damage left only a frame far from the one that should be shown."""
         shown_s, frame = found
-        if self.expected(wanted_s[i])[1] - shown_s > STALE_S:
+        if abs(self.expected(wanted_s[i])[1] - shown_s) > STALE_S:
             seen = f"the picture at {wanted_s[i]:.2f} s cannot be decoded ({self.complaint})"
             raise unreadable(self.path, seen, "Fetch it again, or leave it out")
         return i, frame

@@ -195,6 +195,24 @@ def test_file_deleted_while_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             read_frames(path, n=5)
 
 
+def test_no_later_picture_stands_for_a_lost_beginning(tmp_path: Path) -> None:
+    """The first 2 s of pictures are gone: a moment there is an error, a moment behind them is read."""
+    import av
+
+    path = clip(tmp_path / "c.mp4", frames=150, gop=50)
+    with av.open(str(path)) as media:
+        places = [(packet.pos, packet.size) for packet in media.demux(video=0) if packet.size]
+    with path.open("r+b") as file:
+        for start, size in places[:50]:
+            file.seek(start or 0)
+            file.write(bytes(size))
+    with pytest.raises(Unreadable, match=r"the picture at 1\.00 s cannot be decoded"):
+        read_frames(path, n=1, end_s=2)
+    found = read_frames(path, n=1, start_s=4, end_s=5)
+    assert found is not None
+    assert numbers(found.frames_THWC) == [112]
+
+
 def test_file_cut_while_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = clip(tmp_path / "c.mp4", frames=1500, muxer={"movflags": "faststart"})
     assert path.stat().st_size > 60_000

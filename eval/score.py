@@ -101,11 +101,11 @@ def summarise_run(run: Options) -> dict[str, Any]:
 
 
 def by_id(records: Sequence[Any], path: str) -> dict[str, Any]:
-    found = {record.id: record for record in records}
-    if len(found) < len(records):
-        seen: set[str] = set()
-        twice = next(record.id for record in records if record.id in seen or seen.add(record.id))
-        raise AffectError(f"{path}: id '{twice}' occurs twice. Keep one row a clip.")
+    found: dict[str, Any] = {}
+    for record in records:
+        if record.id in found:
+            raise AffectError(f"{path}: id '{record.id}' occurs twice. Keep one row a clip.")
+        found[record.id] = record
     return found
 
 

@@ -89,15 +89,20 @@ def overlaps(said: Sequence[Labels], gold: Sequence[Labels], wheels: Wheels, lev
     """`overlap` of many clips at once: shape (clips, wheels, 2), last axis precision and recall, nan where skipped."""
     if len(said) != len(gold):
         raise ValueError(f"{len(said)} predictions for {len(gold)} gold sets")
-    parts = [overlap_block(said[i : i + BLOCK], gold[i : i + BLOCK], wheels, level) for i in range(0, len(gold), BLOCK)]
-    return np.concatenate(parts) if parts else np.empty((0, len(wheels.at(level)), 2))
-
-
-def overlap_block(said: Sequence[Labels], gold: Sequence[Labels], wheels: Wheels, level: str) -> Values:
     words = Numbering()
-    said_clips, said_words = flatten(said, words)
-    gold_clips, gold_words = flatten(gold, words)
+    said_words = [[words[label] for label in labels] for labels in said]
+    gold_words = [[words[label] for label in labels] for labels in gold]
     numbers = number_groups(list(words), wheels, level)
+    blocks = range(0, max(len(gold), 1), BLOCK)
+    return np.concatenate(
+        [overlap_block(said_words[i : i + BLOCK], gold_words[i : i + BLOCK], numbers) for i in blocks]
+    )
+
+
+def overlap_block(said: Sequence[list[int]], gold: Sequence[list[int]], numbers: NDArray[np.intp]) -> Values:
+    """`overlaps` of some clips, given as word numbers; `numbers` holds each word's group per wheel."""
+    said_clips, said_words = flatten(said)
+    gold_clips, gold_words = flatten(gold)
     values = np.full((len(gold), len(numbers), 2), np.nan)
     for wheel, group in enumerate(numbers):
         size = int(group.max(initial=-1)) + 1
@@ -118,16 +123,16 @@ class Numbering(dict[str, int]):
         return self[word]
 
 
-def flatten(sets: Sequence[Labels], words: Numbering) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+def flatten(sets: Sequence[list[int]]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Clip number and word number of every label."""
     lengths = np.fromiter(map(len, sets), np.intp, len(sets))
-    numbers = np.fromiter(map(words.__getitem__, chain.from_iterable(sets)), np.intp, int(lengths.sum()))
-    return np.repeat(np.arange(len(sets)), lengths), numbers
+    words = np.fromiter(chain.from_iterable(sets), np.intp, int(lengths.sum()))
+    return np.repeat(np.arange(len(sets)), lengths), words
 
 
 def number_groups(words: Labels, wheels: Wheels, level: str) -> NDArray[np.intp]:
     """Number of each word's group per wheel, shape (wheels, words); -1 where the wheel does not know the word."""
-    found = [wheels.groups(word) for word in words]
+    found = list(map(wheels.groups, words))
     numbers = np.empty((len(wheels.at(level)), len(words)), np.intp)
     for row, column in enumerate(wheels.at(level)):
         known: dict[str | None, int] = {None: -1}

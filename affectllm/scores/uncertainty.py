@@ -16,7 +16,8 @@ Statistic = Callable[[Values], Values]
 """From sums of shape (draws, columns) to values of shape (draws,)."""
 
 DRAWS = 10_000
-BLOCK_CELLS = 1_000_000
+# Small enough for the cache of one core.
+BLOCK_CELLS = 100_000
 
 
 class Interval(NamedTuple):

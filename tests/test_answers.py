@@ -222,10 +222,11 @@ def test_data_set_cells_keep_every_label() -> None:
 
 
 FRAGMENTS = [
-    "happy", "sad", "very ", "not ", " but ", " and ", ", ", "; ", "、", "，", "和", "不", "生气", "<think>",
-    "</think>", "<answer>", "</answer>", "{", "}", '"labels"', ":", "[", "]", "'", '"', "```json\n", "\n- ", "1. ", "(", "）", "A",
-    ".", "The answer is ", "90%", "9/10", "confidence ", "a1", " better", "The character's emotional state is ",
-    "\u200b", "<|im_end|>", "\\", "\ud800", "none", "don't care", "**", "_", "情感状态为", "NaN", "//", " than ", "emotion is ",
+    "happy", "sad", "very ", "not ", " but ", " and ", ", ", "; ", "、", "，", "和", "不", "生气", "{", "}", "[", "]",
+    "<think>", "</think>", "<answer>", "</answer>", '"labels"', ":", "'", '"', "```json\n", "\n- ", "1. ", "(", "）",
+    "A", ".", "The answer is ", "90%", "9/10", "confidence ", "a1", " better", "emotion is ", " than ", "none", "_",
+    "The character's emotional state is ", "\u200b", "<|im_end|>", "\\", "\ud800", "don't care", "**", "NaN",
+    "情感状态为",
 ]  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import re
 from typing import NamedTuple
 
-from affectllm.answers.phrases import NEGATIONS_ZH, NEGATORS
+from affectllm.answers.phrases import NEGATORS, one_of
 from affectllm.vocabulary import lexicon
 from affectllm.vocabulary.tables import function_words
 
@@ -17,7 +17,10 @@ BREAKS = frozenset(
 )
 # 'not only angry', "can't hide his joy", 'no doubt': the negation does not fall on the emotion.
 HOLLOW = function_words("hollow")
-HOLLOW_ZH = tuple(sorted((word for word in HOLLOW if not word.isascii()), key=len, reverse=True))
+DENIAL_ZH = re.compile(
+    rf"{one_of(word for word in HOLLOW if not word.isascii())}"
+    rf"|(?P<negator>{one_of(word for word in NEGATORS if not word.isascii())})"
+)
 PAIRS = frozenset(
     (("lack", "of"), ("absence", "of"), ("free", "of"), ("free", "from"), ("rather", "than"), ("instead", "of"))
 )
@@ -83,10 +86,8 @@ def find_chinese(run: str, labels: dict[str, None], denied: dict[str, None]) -> 
                 labels[word] = None
             at += size
             reach = REACH if reach > 0 and run[at : at + 1] in ("和", "或", "与") else 0
-        elif hollow := next((word for word in HOLLOW_ZH if run.startswith(word, at)), ""):
-            at += len(hollow)
-        elif found := next((word for word in NEGATIONS_ZH if run.startswith(word, at)), ""):
-            at += len(found)
-            reach, negator = REACH, found
+        elif match := DENIAL_ZH.match(run, at):
+            at = match.end()
+            reach, negator = (REACH, match["negator"]) if match["negator"] else (reach, negator)
         else:
             at, reach = at + 1, max(0, reach - 1)

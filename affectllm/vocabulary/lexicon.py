@@ -143,9 +143,11 @@ def is_prose_word(token: str) -> bool:
 
 def longest_chinese(run: str, at: int) -> int:
     """How many signs from `at` make the longest Chinese entry that names an emotion in prose; 0 for none."""
-    entries = tables().entries
+    known = tables()
+    if run[at] not in known.chinese_starts:
+        return 0
     for size in range(min(LONGEST_CHINESE, len(run) - at), 1, -1):
-        entry = entries.get(run[at : at + size])
+        entry = known.entries.get(run[at : at + size])
         if entry and entry.prose:
             return size
     return 0

@@ -44,6 +44,8 @@ class Tables(NamedTuple):
     """Irregular form -> base word; '-' bars a form from being taken for an inflection."""
     phrase_starts: frozenset[str]
     """First words of the phrases of two words and more."""
+    chinese_starts: frozenset[str]
+    """First signs of the Chinese words."""
 
 
 @cache
@@ -61,7 +63,8 @@ def tables() -> Tables:
         terms[wheel][word] = level2
     forms = {form: word for form, word, _ in rows("forms.tsv")}
     starts = frozenset(word.partition(" ")[0] for word in entries if " " in word)
-    return Tables(entries, concepts, sectors, terms, forms, starts)
+    chinese_starts = frozenset(word[0] for word in entries if not word.isascii())
+    return Tables(entries, concepts, sectors, terms, forms, starts, chinese_starts)
 
 
 def read_concept(name: str, cells: list[str], wheels: list[str]) -> Concept:

@@ -101,7 +101,7 @@ def test_no_sector_shares_its_name_with_a_group_of_other_words() -> None:
     for wheel, level1_of in tables().sectors.items():
         for name, concept in tables().concepts.items():
             if wheel not in concept.sectors:
-                assert name not in level1_of and name not in level1_of.values(), (wheel, name)
+                assert name not in {*level1_of, *level1_of.values()}, (wheel, name)
 
 
 def test_every_concept_has_words_and_at_least_one_wheel() -> None:
@@ -195,7 +195,8 @@ def test_command_prints_json(capsys: pytest.CaptureFixture[str], tmp_path: Path)
 
 def test_import_is_light() -> None:
     code = "import sys, affectllm.vocabulary.lexicon; print(*{'torch', 'numpy', 'pydantic'} & set(sys.modules))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == ""
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == ""
 
 
 @pytest.mark.parametrize("name", ["mercaption_samples/openset_strings.txt", "ovmerd/check-openset.head25.csv"])

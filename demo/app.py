@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from affectllm.explain import Explainer, Explanation
 
+ACCENT = "#3b5bdb"
+CHIP = f"display:inline-block;margin:2px;padding:4px 12px;border-radius:14px;background:{ACCENT};color:#fff"
 CAPTION = {"face": "Face", "voice": "Voice", "words": "Words"}
 ABOUT = (
     "Labels are a model's guess about what a person *shows*, not about what they feel. Do not use it to judge people. "
@@ -87,16 +89,14 @@ def check_length(clip: Path, max_seconds: float) -> None:
     duration_s = probe(clip).duration_s
     if duration_s is not None and duration_s > max_seconds:
         raise AffectError(
-            f"The clip is {duration_s:.0f} s long; this page takes up to {max_seconds:.0f} s. Cut it, or use affectllm explain."
+            f"The clip is {duration_s:.0f} s long; this page takes up to {max_seconds:.0f} s. "
+            "Cut it, or use affectllm explain."
         )
 
 
 def show(explanation: "Explanation") -> str:
     """The explanation as HTML; every word of it is escaped, since subtitles and answers are foreign text."""
-    chips = "".join(
-        f'<span style="display:inline-block;margin:2px;padding:4px 12px;border-radius:14px;background:#3b5bdb;color:#fff">{html.escape(label)}</span>'
-        for label in explanation.labels
-    )
+    chips = "".join(f'<span style="{CHIP}">{html.escape(label)}</span>' for label in explanation.labels)
     strongest = (
         max((abs(e.influence) for e in explanation.evidence.values() if e.influence is not None), default=0.0) or 1.0
     )
@@ -114,8 +114,9 @@ def evidence_row(name: str, influence: float | None, statements: list[str], stro
         bar = "<i>not in the clip</i>"
     else:
         width = max(2, round(100 * abs(influence) / strongest))
-        color = "#3b5bdb" if influence >= 0 else "#adb5bd"
-        bar = f'<div title="{influence:+.3f} nats" style="width:{width}%;height:10px;border-radius:5px;background:{color}"></div>'
+        color = ACCENT if influence >= 0 else "#adb5bd"
+        style = f"width:{width}%;height:10px;border-radius:5px;background:{color}"
+        bar = f'<div title="{influence:+.3f} nats" style="{style}"></div>'
     said = html.escape(" ".join(statements))
     return f"<tr><td style='width:5em'><b>{name}</b></td><td style='width:30%'>{bar}</td><td>{said}</td></tr>"
 

@@ -33,9 +33,8 @@ def main(run: Explain) -> None:
     if run.json:
         print(explanation.model_dump_json(indent=2))
         return
-    print(
-        f"{', '.join(explanation.labels) or '(no label could be read)'}\n\n{explanation.reasoning or explanation.answer}\n"
-    )
+    labels = ", ".join(explanation.labels) or "(no label could be read)"
+    print(f"{labels}\n\n{explanation.reasoning or explanation.answer}\n")
     for name, evidence in explanation.evidence.items():
         weight = "absent" if evidence.influence is None else f"{evidence.influence:+.2f} nats"
         print(f"  {name:<6}{weight:>12}  {' '.join(evidence.statements)}")

@@ -7,19 +7,19 @@ Every stage is a command of its own, printed as it starts, and can be run alone.
 command goes on where it was.
 """
 
+import gc
 import shlex
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from affectllm.cli import run as run_command
 from affectllm.errors import AffectError
 from affectllm.options import command
 
 NOTE = (
     "Faces are drawn and voices are synthesised by one parametric generator, for training and test alike (with other "
-    "identities, voices and sentences). A score here says that the pipeline works, not that the model reads real people."
+    "identities, voices and sentences). A score here says that the pipeline works, not that a model reads real people."
 )
 
 
@@ -110,14 +110,17 @@ def config(name: str) -> Path:
 
 
 def stage(*words: object) -> None:
-    """Run one affectllm command in a process of its own, so that it can be repeated by hand as printed."""
+    """Run one affectllm command as printed; in this process, since importing torch anew costs ten seconds each time."""
     line = [str(word) for word in words]
     print(f"\n$ affectllm {shlex.join(line)}", flush=True)
-    done = subprocess.run([sys.executable, "-m", "affectllm", *line], check=False)
-    if done.returncode:
-        raise AffectError(
-            f"Stopped at: affectllm {shlex.join(line)} (exit code {done.returncode}). Mend it and run quickstart again: it goes on from there."
-        )
+    try:
+        run_command(line)
+    except SystemExit as end:
+        if end.code:
+            raise AffectError(
+                f"Stopped at: affectllm {shlex.join(line)}. Mend it and run quickstart again: it goes on from there."
+            ) from end
+    gc.collect()
 
 
 if __name__ == "__main__":

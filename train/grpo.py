@@ -1,6 +1,6 @@
 """Sharpen a supervised adapter with GRPO: rewards are the evaluator's own scores.
 
-    affectllm train grpo --config train/configs/nano_grpo.yaml --model runs/sft --data conversations.jsonl --out runs/grpo
+    affectllm train grpo --config train/configs/nano_grpo.yaml --model runs/sft --data DATA --out runs/grpo
     accelerate launch train/grpo.py --config train/configs/qwen2_5_omni_7b_grpo.yaml
 
 Trainer and algorithm are TRL's (DeepSeekMath, arXiv 2402.03300); what is ours lets clips reach every forward,
@@ -60,6 +60,7 @@ def main(run: GRPO) -> None:
     runs.show_plan(store, conversations, run)
     runs.score_labels_only()
     trainer = make_trainer(store, conversations, run)
+    runs.watch(trainer, run)
     trainer.train(resume_from_checkpoint=runs.last_checkpoint(run.out))
     runs.save(trainer, backbone, run)
 

@@ -57,6 +57,7 @@ def main(run: SFT) -> None:
     runs.show_plan(store, conversations, run)
     runs.score_labels_only()
     trainer = make_trainer(store, conversations, run)
+    runs.watch(trainer, run)
     trainer.train(resume_from_checkpoint=resume)
     runs.save(trainer, backbone, run)
 

@@ -32,12 +32,26 @@ def load(name: str, dtype: str = "auto", trainable: bool = False) -> "Backbone":
     except ImportError as error:
         raise missing_package("Loading a model", "train") from error
 
+    quiet()
     adapter = Path(name) if (Path(name) / ADAPTER_CONFIG).is_file() else None
     base = json.loads((adapter / ADAPTER_CONFIG).read_text())["base_model_name_or_path"] if adapter else name
     backbone = load_base(base, choose_dtype(dtype))
     if adapter is not None:
         backbone.model = peft.PeftModel.from_pretrained(backbone.model, adapter, is_trainable=trainable)
     return backbone
+
+
+def quiet() -> None:
+    """No bars and notices of the libraries below while weights load: they say nothing a user can act on."""
+    import warnings
+
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
+    # Old names of options that TRL still passes to transformers, and our own name of the base model in adapters.
+    warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
+    warnings.filterwarnings("ignore", message="The PEFT config's `base_model_name_or_path` was renamed")
 
 
 def load_base(name: str, dtype: "torch.dtype") -> "Backbone":

@@ -166,12 +166,23 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
         "save_total_limit": 1,
         "logging_steps": 5,
         "report_to": [],
+        "disable_tqdm": not sys.stderr.isatty(),
         "remove_unused_columns": False,
         "use_cpu": not torch.cuda.is_available(),
         "bf16": run_dtype_is_bf16(run),
         "gradient_checkpointing": torch.cuda.is_available(),
     }
     return kind(**{**defaults, **settings, **run.trainer})
+
+
+def watch(trainer: "Trainer", run: Run) -> None:
+    """Let the run log itself; transformers' own printer of every number goes."""
+    from transformers import PrinterCallback
+
+    from affectllm.training.callbacks import RunLog
+
+    trainer.remove_callback(PrinterCallback)
+    trainer.add_callback(RunLog(run.out / "log.jsonl"))
 
 
 def score_labels_only() -> None:

@@ -73,6 +73,8 @@ def score_metric(run: Options, name: str) -> dict[str, Any]:
     results = {"metric": name, "protocol": run.protocol} | {k: v for k, v in asdict(result).items() if v is not None}
     if missing:
         results["skipped"] = result.skipped | {"no prediction": missing}
+    # Papers of this field print percent with two digits.
+    results["percent"] = round(100 * result.value, 2)
     if wheels:
         results |= {"level": run.level, "wheels_hash": wheels.hash}
     return clean(results)

@@ -26,6 +26,7 @@ LISTS = {
     "高兴和激动": ["高兴", "激动"],
     "温和，和蔼": ["温和", "和蔼"],
     "very happy, a bit sad": ["happy", "sad"],
+    "非常高兴，无比激动": ["高兴", "激动"],
     "非常高兴，有点紧张": ["高兴", "紧张"],
     "Happy, happy, HAPPY": ["happy"],
     "lack_of_concern": ["lack of concern"],

@@ -10,11 +10,12 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectllm import answers, vocabulary
+from affectllm import answers
 from affectllm.errors import AffectError
 from affectllm.media import probe
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Record, Target
+from affectllm.vocabulary import lexicon
 
 if TYPE_CHECKING:
     from affectllm.models.backbone import Backbone, Sample
@@ -109,7 +110,7 @@ class Explainer:
         sample = self.backbone.sample(conversation, path.parent)
         (text,), _ = generate(self.backbone, [sample], max_new_tokens)
         parsed = answers.parse(text)
-        lexicon = vocabulary.load("affectllm-1")
+        wheels = lexicon.load_wheels()
         statements = by_modality(parsed.reasoning or "")
         influence = self.influence(conversation, path.parent, sample, text)
         return Explanation(
@@ -117,8 +118,8 @@ class Explainer:
             labels=parsed.labels,
             reasoning=parsed.reasoning or "",
             evidence={name: Evidence(statements=statements[name], influence=influence[name]) for name in EVIDENCE},
-            wheel={label: str(lexicon.groups(label)[0]) for label in parsed.labels},
-            valence={label: vocabulary.valence(label) for label in parsed.labels},
+            wheel={label: str(wheels.groups(label)[0]) for label in parsed.labels},
+            valence={label: lexicon.valence(label) for label in parsed.labels},
             status=parsed.status,
             answer=text,
             model=self.backbone.name,
@@ -156,7 +157,7 @@ class Explainer:
 def ask(path: Path, subtitle: str | None, language: str) -> tuple[Conversation, list[str]]:
     """The question about one clip, as training puts it, and notes on what the clip lacks."""
     found = probe(path)
-    parts = [kind for kind, there in (("video", found.has_video), ("audio", found.has_audio)) if there]
+    parts = [kind for kind, there in (("video", found.video), ("audio", found.audio)) if there]
     notes = [f"the clip has no {kind}" for kind in ("video", "audio") if kind not in parts]
     if not subtitle:
         notes.append("no subtitle was given: what is said was not used")

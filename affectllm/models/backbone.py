@@ -17,7 +17,7 @@ from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from affectllm.errors import AffectError
-from affectllm.media import read_audio, read_frames
+from affectllm.media import Guard, read_audio, read_frames
 from affectllm.records import Clip, Conversation, Message, Part
 
 Modality = Literal["video", "audio"]
@@ -59,6 +59,7 @@ class Backbone(ABC):
         self.model = model
         self.processor = processor
         self.name = name
+        self._guard = Guard()
 
     @property
     def core(self) -> PreTrainedModel:
@@ -90,8 +91,12 @@ class Backbone(ABC):
     def sample(self, conversation: Conversation, root: Path, modalities: Sequence[str] = MODALITIES) -> Sample:
         """Read, preprocess and tokenise one conversation; the cached way to this is `training.store.MediaStore`."""
         used = used_modalities(conversation, modalities)
-        media = self.preprocess(read_media(conversation.media, root, used, self.num_frames)) if used else {}
+        media = self.preprocess(self.read(conversation.media, root, used)) if used else {}
         return Sample(self.prompt_ids(conversation, used, media), media)
+
+    def read(self, clip: Clip, root: Path, used: Sequence[str]) -> Media:
+        """A clip decoded as this model wants it; see `read_media`."""
+        return read_media(clip, root, used, self.num_frames, self._guard)
 
     def prompt_ids(self, conversation: Conversation, used: Sequence[str], media: dict[str, Tensor]) -> list[int]:
         messages = [chat_message(message, used) for message in conversation.messages if message.role != "assistant"]
@@ -134,8 +139,8 @@ def part_dict(part: Part) -> dict[str, Any]:
     return {"type": "text", "text": part.text} if part.type == "text" else {"type": part.type}
 
 
-def read_media(clip: Clip, root: Path, used: Sequence[str], num_frames: int) -> Media:
-    """Decode what the question needs of a clip.
+def read_media(clip: Clip, root: Path, used: Sequence[str], num_frames: int, guard: Guard) -> Media:
+    """Decode what the question needs of a clip, in the guard's worker: a file that kills a decoder costs one error.
 
     Raises AffectError when the clip lacks a modality the question names: silence or black frames in its place
     would teach the model that they mean something.
@@ -143,7 +148,7 @@ def read_media(clip: Clip, root: Path, used: Sequence[str], num_frames: int) -> 
     frames, times, wave = None, None, None
     if "video" in used:
         path = media_path(clip.video, root, "video")
-        found = read_frames(path, n=num_frames, start_s=clip.start_s, end_s=clip.end_s)
+        found = guard(read_frames, path, n=num_frames, start_s=clip.start_s, end_s=clip.end_s)
         if found is None:
             raise AffectError(
                 f"{path} has no video stream, and the question is about one. Train without: --modalities audio"
@@ -151,7 +156,7 @@ def read_media(clip: Clip, root: Path, used: Sequence[str], num_frames: int) -> 
         frames, times = found.frames_THWC, found.times_s
     if "audio" in used:
         path = media_path(clip.audio or clip.video, root, "audio")
-        wave = read_audio(path, start_s=clip.start_s, end_s=clip.end_s)
+        wave = guard(read_audio, path, start_s=clip.start_s, end_s=clip.end_s)
         if wave is None:
             raise AffectError(
                 f"{path} has no audio stream, and the question is about one. Train without: --modalities video"

@@ -1,13 +1,13 @@
 """Each clip is read and encoded once per run, and once for all where the encoders are frozen."""
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 
 from affectllm.media.cache import FeatureCache
-from affectllm.models.backbone import MODALITIES, Backbone, Sample, read_media, used_modalities
+from affectllm.media.probe import content_hash
+from affectllm.models.backbone import MODALITIES, Backbone, Sample, used_modalities
 from affectllm.records import Clip, Conversation
 
 
@@ -40,7 +40,9 @@ class MediaStore:
             media = self.cache.get(key)
             if media is None:
                 self.reads += 1
-                media = self.backbone.preprocess(read_media(clip, self.root, used, self.backbone.num_frames))
+                media = self.backbone.preprocess(
+                    read_media(clip, self.root, used, self.backbone.num_frames, self._guard)
+                )
                 self.cache.put(key, media)
             self._media[key] = media
         return self._media[key]
@@ -53,6 +55,5 @@ class MediaStore:
 
     def content_hash(self, path: Path) -> str:
         if path not in self._hashes:
-            with path.open("rb") as file:
-                self._hashes[path] = hashlib.file_digest(file, "sha256").hexdigest()
+            self._hashes[path] = content_hash(path)
         return self._hashes[path]

@@ -12,7 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from affectllm import answers, building
+from affectllm import building
+from affectllm.answers.lists import split_labels
 from affectllm.building import Build, Row
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
@@ -64,7 +65,7 @@ def main(run: Emer) -> None:
 def read_labels(path: Path) -> dict[str, list[str]]:
     """Label sets by clip name, in any spelling the data sets use."""
     return {
-        row.values["name"]: answers.parse(row.values["openset"]).labels
+        row.values["name"]: split_labels(row.values["openset"])
         for row in building.read_table(path, ("name", "openset"))
     }
 
@@ -91,7 +92,7 @@ def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Conversation 
     if clues is None:
         defects.append("no-clue-sections")
     said = values.get("subtitles", "").strip() or quoted(clues)
-    known = labels.get(name) or answers.parse(values.get("emotions", "")).labels
+    known = labels.get(name) or split_labels(values.get("emotions", ""))
     language = "zh" if CHINESE.search(description) and not re.search(r"[A-Za-z]{4}", description) else run.language
     annotation = Annotation(
         id=name,

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from affectllm import answers, building
+from affectllm import building
+from affectllm.answers.lists import split_labels
 from affectllm.building import Build, Row
 from affectllm.errors import AffectError
 from affectllm.options import command
@@ -87,7 +88,7 @@ def converse(
         values, name = row.values, row.values["name"].strip()
         clip = building.find_clip(run.media, name)
         description = (values.get("reason") or reasons.get(name) or "").strip()
-        labels = answers.parse(values.get("openset") or "").labels
+        labels = split_labels(values.get("openset") or "")
         problem = problem_with(run, name, clip is None, labels, description, name in held_out)
         if problem or clip is None:
             yield Rejected(

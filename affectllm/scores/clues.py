@@ -19,16 +19,20 @@ MODALITIES = ("visual", "audio", "text")
 SENTENCE_END = re.compile(r"[.!?\n。！？；]+")
 CLAUSE_END = re.compile(r"[.!?;:,\n。！？；，：、]+|\s(?:and|but|while|with)\s")
 WORD = re.compile(r"[a-z']+|[\u4e00-\u9fff]+")
-NEGATIONS = frozenset(
-    "no not without never hardly neither nor isn't doesn't don't didn't wasn't aren't cannot can't 不 没 没有 无".split()
-)
+NEGATIONS = {
+    "no", "not", "without", "never", "hardly", "neither", "nor", "isn't", "doesn't", "don't", "didn't",
+    "wasn't", "aren't", "cannot", "can't", "不", "没", "没有", "无",
+}  # fmt: skip
 # Words that frame a clue rather than being one: everybody has a face, and every voice "is" something.
-FRAME = frozenset(
-    """a an the this that these those he she it they his her its their him them who which there here of in on at to
-    for from by as is are was were be been being has have had do does did and or but while with so very quite rather
-    person man woman character speaker face facial voice vocal words word shows show shown showing seems appears
-    looks sounds speaks says said expression tone video audio text subtitle clip also into than then some""".split()
-)
+FRAME = {
+    "a", "an", "the", "this", "that", "these", "those", "he", "she", "it", "they", "his", "her", "its", "their",
+    "him", "them", "who", "which", "there", "here", "of", "in", "on", "at", "to", "for", "from", "by", "as",
+    "is", "are", "was", "were", "be", "been", "being", "has", "have", "had", "do", "does", "did", "and", "or",
+    "but", "while", "with", "so", "very", "quite", "rather", "person", "man", "woman", "character", "speaker",
+    "face", "facial", "voice", "vocal", "words", "word", "shows", "show", "shown", "showing", "seems",
+    "appears", "looks", "sounds", "speaks", "says", "said", "expression", "tone", "video", "audio", "text",
+    "subtitle", "clip", "also", "into", "than", "then", "some",
+}  # fmt: skip
 SUFFIXES = ("ingly", "edly", "ness", "ing", "ied", "ies", "ed", "ly", "es", "s")
 
 
@@ -76,7 +80,7 @@ def shuffled_floor(reasonings: Sequence[str], golds: Sequence[Clues], seed: int 
     order = list(range(len(golds)))
     Random(seed).shuffle(order)
     # A cyclic shift of a random order: no clip meets its own clues.
-    partner = {a: b for a, b in zip(order, [*order[1:], order[0]], strict=True)}
+    partner = dict(zip(order, [*order[1:], order[0]], strict=True))
     return fmean(overlap(text, golds[partner[i]]).recall for i, text in enumerate(reasonings))
 
 

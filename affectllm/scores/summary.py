@@ -78,7 +78,8 @@ def score_clip(answer: Answer, clip: Conversation, wheels: Wheels, level: str) -
         values["recall"] = float(np.mean([value.recall for value in counted]))
     return Score(
         id=clip.id,
-        status="failed" if answer.error is not None else parsed.status,
+        # An answer without a label failed as an answer about emotions, even if it reads as a letter or a choice.
+        status=parsed.status if said else "failed",
         said=said,
         gold=gold,
         hits=[label for label in said if shares_group(label, gold, wheels, level)],

@@ -40,9 +40,7 @@ class MediaStore:
             media = self.cache.get(key)
             if media is None:
                 self.reads += 1
-                media = self.backbone.preprocess(
-                    read_media(clip, self.root, used, self.backbone.num_frames, self._guard)
-                )
+                media = self.backbone.preprocess(self.backbone.read(clip, self.root, used))
                 self.cache.put(key, media)
             self._media[key] = media
         return self._media[key]

@@ -40,7 +40,7 @@ class Predict:
     """What of the clips the model gets beside the subtitle."""
     limit: int | None = None
     """Only the first so many clips; the report then says that the numbers are partial."""
-    batch: int = 24
+    batch: int = 40
     """Clips answered together."""
     max_new_tokens: int = 64
     """Longest answer."""

@@ -39,15 +39,30 @@ def save_tiny_affect(folder: Path, seed: int = 0) -> Path:
 
     tokenizer = byte_tokenizer(["<|endoftext|>", START, END, FACE, VOICE, FUSION])
     text = LlamaConfig(
-        vocab_size=len(tokenizer), hidden_size=32, intermediate_size=64, num_hidden_layers=2, num_attention_heads=4, num_key_value_heads=2,
-        tie_word_embeddings=True, pad_token_id=0, bos_token_id=1, eos_token_id=2,
-    )  # fmt: skip
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        tie_word_embeddings=True,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
     audio = WhisperConfig(d_model=16, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=32, num_mel_bins=80)
     ids = tokenizer.convert_tokens_to_ids([FACE, VOICE, FUSION])
     config = AffectConfig(
-        text_config=text.to_dict(), audio_config=audio.to_dict(), fusion_size=16, fusion_heads=2,
-        face_token_id=ids[0], voice_token_id=ids[1], fusion_token_id=ids[2], eos_token_id=2, pad_token_id=0,
-    )  # fmt: skip
+        text_config=text.to_dict(),
+        audio_config=audio.to_dict(),
+        fusion_size=16,
+        fusion_heads=2,
+        face_token_id=ids[0],
+        voice_token_id=ids[1],
+        fusion_token_id=ids[2],
+        eos_token_id=2,
+        pad_token_id=0,
+    )
     torch.manual_seed(seed)
     model = AffectForConditionalGeneration(config)
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = 2, 0
@@ -78,9 +93,14 @@ def save_tiny_omni(folder: Path, seed: int = 0, hidden: int = 32) -> Path:
     )
 
     media = {
-        "image_token": "<|IMAGE|>", "audio_token": "<|AUDIO|>", "video_token": "<|VIDEO|>", "vision_bos_token": "<|vision_bos|>",
-        "vision_eos_token": "<|vision_eos|>", "audio_bos_token": "<|audio_bos|>", "audio_eos_token": "<|audio_eos|>",
-    }  # fmt: skip
+        "image_token": "<|IMAGE|>",
+        "audio_token": "<|AUDIO|>",
+        "video_token": "<|VIDEO|>",
+        "vision_bos_token": "<|vision_bos|>",
+        "vision_eos_token": "<|vision_eos|>",
+        "audio_bos_token": "<|audio_bos|>",
+        "audio_eos_token": "<|audio_eos|>",
+    }
     tokenizer = byte_tokenizer(["<|endoftext|>", START, END, *media.values()], **media)
     torch.manual_seed(seed)
     model = Qwen2_5OmniThinkerForConditionalGeneration(tiny_omni_config(tokenizer, hidden))
@@ -114,20 +134,47 @@ def tiny_omni_config(tokenizer: PreTrainedTokenizerFast, hidden: int) -> Any:
     }
     config = Qwen2_5OmniThinkerConfig(
         text_config={
-            "vocab_size": len(tokenizer), "hidden_size": hidden, "intermediate_size": 2 * hidden, "num_hidden_layers": 2,
-            "num_attention_heads": 4, "num_key_value_heads": 2, "max_position_embeddings": 4096, "tie_word_embeddings": False,
-            "rope_parameters": rope, "pad_token_id": tokenizer.pad_token_id, "eos_token_id": tokenizer.eos_token_id, "bos_token_id": None,
+            "vocab_size": len(tokenizer),
+            "hidden_size": hidden,
+            "intermediate_size": 2 * hidden,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 4,
+            "num_key_value_heads": 2,
+            "max_position_embeddings": 4096,
+            "tie_word_embeddings": False,
+            "rope_parameters": rope,
+            "pad_token_id": tokenizer.pad_token_id,
+            "eos_token_id": tokenizer.eos_token_id,
+            "bos_token_id": None,
         },
         vision_config={
-            "depth": 2, "hidden_size": 32, "intermediate_size": 48, "num_heads": 2, "patch_size": 14, "spatial_merge_size": 2,
-            "temporal_patch_size": 2, "window_size": 56, "out_hidden_size": hidden, "fullatt_block_indexes": [1],
+            "depth": 2,
+            "hidden_size": 32,
+            "intermediate_size": 48,
+            "num_heads": 2,
+            "patch_size": 14,
+            "spatial_merge_size": 2,
+            "temporal_patch_size": 2,
+            "window_size": 56,
+            "out_hidden_size": hidden,
+            "fullatt_block_indexes": [1],
         },
         audio_config={
-            "num_mel_bins": 16, "encoder_layers": 2, "encoder_attention_heads": 2, "encoder_ffn_dim": 48, "d_model": 32,
-            "max_source_positions": 1500, "n_window": 50, "output_dim": hidden,
+            "num_mel_bins": 16,
+            "encoder_layers": 2,
+            "encoder_attention_heads": 2,
+            "encoder_ffn_dim": 48,
+            "d_model": 32,
+            "max_source_positions": 1500,
+            "n_window": 50,
+            "output_dim": hidden,
         },
-        audio_token_index=ids("<|AUDIO|>"), image_token_index=ids("<|IMAGE|>"), video_token_index=ids("<|VIDEO|>"),
-        audio_start_token_id=ids("<|audio_bos|>"), audio_end_token_id=ids("<|audio_eos|>"), user_token_id=ids("u"),
-    )  # fmt: skip
+        audio_token_index=ids("<|AUDIO|>"),
+        image_token_index=ids("<|IMAGE|>"),
+        video_token_index=ids("<|VIDEO|>"),
+        audio_start_token_id=ids("<|audio_bos|>"),
+        audio_end_token_id=ids("<|audio_eos|>"),
+        user_token_id=ids("u"),
+    )
     config.vision_start_token_id, config.vision_end_token_id = ids("<|vision_bos|>"), ids("<|vision_eos|>")
     return config

@@ -38,6 +38,9 @@ def load(name: str, dtype: str = "auto", trainable: bool = False) -> "Backbone":
     backbone = load_base(base, choose_dtype(dtype))
     if adapter is not None:
         backbone.model = peft.PeftModel.from_pretrained(backbone.model, adapter, is_trainable=trainable)
+        if not trainable:
+            # Merged into the weights, the adapter costs no products of its own for every token answered.
+            backbone.model = backbone.model.merge_and_unload()
     return backbone
 
 
@@ -51,6 +54,7 @@ def quiet() -> None:
     logging.set_verbosity_error()
     # Old names of options that TRL still passes to transformers, and our own name of the base model in adapters.
     warnings.filterwarnings("ignore", category=FutureWarning, module=r"transformers\.")
+    warnings.filterwarnings("ignore", message="Could not find a config file in")
     warnings.filterwarnings("ignore", message="The PEFT config's `base_model_name_or_path` was renamed")
 
 

@@ -1,8 +1,9 @@
 """Speech with emotional prosody: espeak-ng out of its Python wheel, then tremolo, harshness and loudness."""
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
-from functools import cache
 from random import Random
 
 import numpy as np
@@ -15,6 +16,7 @@ LEAD_S = 0.1
 # espeak-ng's speak_lib.h: parameters, output mode and text encoding.
 SPEED, PITCH, RANGE = 1, 3, 4
 SYNCHRONOUS, UTF8 = 2, 1
+REINSTALL = "Install its wheel again: pip install --force-reinstall espeakng-loader"
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,7 @@ def speak(sentence: str, speaker: Speaker, prosody: Prosody, rng: Random) -> np.
     """A 16 kHz mono wave, float32 in -1..1, of at most four seconds with a little silence around."""
     from scipy.signal import resample_poly
 
-    wave, rate_hz = engine().say(
+    wave, rate_hz = pronounce(
         sentence,
         speaker.voice,
         speed=round(np.clip(speaker.speed * prosody.speed * rng.uniform(0.95, 1.05), 80, 320)),
@@ -84,47 +86,54 @@ def speak(sentence: str, speaker: Speaker, prosody: Prosody, rng: Random) -> np.
     return (wave + noise).clip(-1, 1).astype(np.float32)
 
 
-class Engine:
-    """espeak-ng in this process. Its state is global, so there is one engine a process (`engine`)."""
+def pronounce(sentence: str, voice: str, speed: int, pitch: int, pitch_range: int) -> tuple[np.ndarray, int]:
+    """espeak-ng's wave as float32 in -1..1, and its rate in Hz; the same whatever was spoken before."""
+    pieces: list[np.ndarray] = []
 
-    def __init__(self) -> None:
-        try:
-            import espeakng_loader
-        except ImportError as error:
-            raise missing_package("Drawing clips", "train") from error
-        self.library = ctypes.CDLL(espeakng_loader.get_library_path())
-        data = espeakng_loader.get_data_path().encode()
-        self.rate_hz = self.library.espeak_Initialize(SYNCHRONOUS, 500, data, 0)
-        if self.rate_hz <= 0:
-            raise AffectError(
-                "espeak-ng did not start. Install its wheel again: pip install --force-reinstall espeakng-loader"
-            )
-        self._pieces: list[np.ndarray] = []
-        kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-        # Kept as an attribute: the library holds a bare pointer to it.
-        self._collector = kind(self._collect)
-        self.library.espeak_SetSynthCallback(self._collector)
-
-    def _collect(self, samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: int) -> int:
+    def collect(samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: int) -> int:
         if count > 0:
-            self._pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
+            pieces.append(np.ctypeslib.as_array(samples, (count,)).copy())
         return 0
 
-    def say(self, sentence: str, voice: str, speed: int, pitch: int, pitch_range: int) -> tuple[np.ndarray, int]:
-        """The wave as float32 in -1..1, and its rate in Hz."""
-        self._pieces.clear()
-        if self.library.espeak_SetVoiceByName(voice.encode()) != 0:
+    kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
+    # Named, so that it lives as long as the library, which holds a bare pointer to it.
+    collector = kind(collect)
+    with fresh_library() as (library, rate_hz):
+        library.espeak_SetSynthCallback(collector)
+        if library.espeak_SetVoiceByName(voice.encode()) != 0:
             raise AffectError(
                 f"espeak-ng has no voice '{voice}'. Install the version made with: pip install espeakng-loader==0.2.4"
             )
         for parameter, value in ((SPEED, speed), (PITCH, pitch), (RANGE, pitch_range)):
-            self.library.espeak_SetParameter(parameter, value, 0)
+            library.espeak_SetParameter(parameter, value, 0)
         text = sentence.encode() + b"\0"
-        self.library.espeak_Synth(text, len(text), 0, 0, 0, UTF8, None, None)
-        self.library.espeak_Synchronize()
-        return np.concatenate(self._pieces).astype(np.float32) / 32768, self.rate_hz
+        library.espeak_Synth(text, len(text), 0, 0, 0, UTF8, None, None)
+        library.espeak_Synchronize()
+    return np.concatenate(pieces).astype(np.float32) / 32768, rate_hz
 
 
-@cache
-def engine() -> Engine:
-    return Engine()
+@contextmanager
+def fresh_library() -> Iterator[tuple[ctypes.CDLL, int]]:
+    """espeak-ng as if nothing had been spoken yet, and its sample rate; unloaded again at the end.
+
+    The phase of its pitch flutter is a static variable (wavegen.c, AdvanceParameters) that espeak_Terminate leaves
+    alone: without unloading, a sentence would sound different after another one. Costs about 5 ms.
+    """
+    try:
+        import espeakng_loader
+    except ImportError as error:
+        raise missing_package("Drawing clips", "train") from error
+    try:
+        library = ctypes.CDLL(espeakng_loader.get_library_path())
+    except OSError as error:
+        raise AffectError(f"espeak-ng's library cannot be loaded ({error}). {REINSTALL}") from error
+    try:
+        rate_hz = library.espeak_Initialize(SYNCHRONOUS, 500, espeakng_loader.get_data_path().encode(), 0)
+        if rate_hz <= 0:
+            raise AffectError(f"espeak-ng did not start (code {rate_hz}). {REINSTALL}")
+        # Initialize seeds the breath noise of some variants with the clock.
+        library.espeak_ng_SetRandSeed(ctypes.c_long(1))
+        yield library, rate_hz
+    finally:
+        library.espeak_Terminate()
+        ctypes.CDLL(None).dlclose(ctypes.c_void_p(library._handle))

@@ -20,7 +20,6 @@ Every command answers --help.
 import ast
 import difflib
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from importlib.resources import files
@@ -54,8 +53,6 @@ VERBS = {
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    # Threads that wait by spinning slow each other down tenfold when a CPU's cores are shared.
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)

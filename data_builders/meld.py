@@ -125,7 +125,9 @@ def annotate(run: Meld, row: Row, split: str, dialogues: dict[str, dict[int, Tur
         language="en",
         context=building.past(earlier, run.window),
         person=values["Speaker"],
-        target=Target(labels=[values["Emotion"]], basic=values["Emotion"], sentiment=values["Sentiment"]),
+        target=Target.model_validate(
+            {"labels": [values["Emotion"]], "basic": values["Emotion"], "sentiment": values["Sentiment"]}
+        ),
         meta=Meta(licence=LICENCE, defects=row_defects(values, name), hash=building.row_hash(values)),
     )
 

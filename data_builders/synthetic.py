@@ -9,7 +9,7 @@ model reads real people: training and test clips come from one generator.
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -17,6 +17,7 @@ from pathlib import Path
 
 from affectllm import jsonl
 from affectllm.building import summary, write
+from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.progress import progress
 from affectllm.prompts import compose
@@ -43,10 +44,11 @@ class Synthetic:
 
 
 def main(run: Synthetic) -> None:
+    check(run)
     plans = [plan_clip(run.seed, split, i) for split in SPLITS for i in range(split_sizes(run.clips)[split])]
     jsonl.make_folder(run.out / "clips")
-    draw_clips(run, [plan for plan in plans if not clip_path(run, plan).is_file()])
-    jsonl.write(run.out / "recipe.jsonl", [{"id": plan.name, **asdict(plan)} for plan in plans])
+    write_recipe(run, plans)
+    draw_clips(run, missing(run, plans))
     options = {"clips": run.clips, "seed": run.seed, "size": run.size, "fps": run.fps}
     manifest = write(
         run.out, (converse(plan, run.seed) for plan in plans), sources=[], options=options, licence=LICENCE
@@ -54,12 +56,49 @@ def main(run: Synthetic) -> None:
     print("\n".join(summary(manifest, run.out)))
 
 
+def check(run: Synthetic) -> None:
+    """Raise AffectError for a number that no clip can be drawn with."""
+    limits = {"clips": (3, 100_000), "size": (32, 1024), "fps": (1, 60), "workers": (1, 1024)}
+    for name, (low, high) in limits.items():
+        if not low <= getattr(run, name) <= high:
+            raise AffectError(f"--{name} {getattr(run, name)} must be from {low} to {high}.")
+    if run.size % 2:
+        raise AffectError(f"--size {run.size} must be even: h264 halves the colour planes.")
+
+
+def write_recipe(run: Synthetic, plans: Sequence[ClipPlan]) -> None:
+    """Say how every clip is made, before the first is drawn.
+
+    Raises AffectError where the folder's clips were made another way: kept, they would get wrong labels.
+    """
+    path = run.out / "recipe.jsonl"
+    rows = [{"id": plan.name, **asdict(plan), "size": run.size, "fps": run.fps} for plan in plans]
+    earlier = {row["id"]: row for row in jsonl.read_dicts(path)} if path.is_file() else {}
+    for row in rows:
+        if earlier.get(row["id"], row) != row:
+            raise AffectError(
+                f"{path}: clip {row['id']} was drawn with another seed, size, rate or version. "
+                "Give the earlier options, or choose another --out."
+            )
+    # Rows of an earlier, larger run stay: their clips are still there.
+    jsonl.write(path, {row["id"]: row for row in [*earlier.values(), *rows]}.values())
+
+
+def missing(run: Synthetic, plans: Sequence[ClipPlan]) -> list[ClipPlan]:
+    """The plans whose clip is not there whole; what a killed run left half-written is removed."""
+    from affectllm.synthetic.clips import PARTIAL, is_whole
+
+    for partial in (run.out / "clips").glob(f"{PARTIAL}*"):
+        partial.unlink()
+    return [plan for plan in plans if not is_whole(clip_path(run, plan))]
+
+
 def clip_path(run: Synthetic, plan: ClipPlan) -> Path:
     return run.out / "clips" / f"{plan.name}.mp4"
 
 
-def draw_clips(run: Synthetic, plans: list[ClipPlan]) -> None:
-    """Draw the clips that are not there yet, in several processes."""
+def draw_clips(run: Synthetic, plans: Sequence[ClipPlan]) -> None:
+    """Draw the clips in several processes, and say how fast that went."""
     if not plans:
         return
     start = time.monotonic()
@@ -67,8 +106,8 @@ def draw_clips(run: Synthetic, plans: list[ClipPlan]) -> None:
     workers = min(run.workers, len(jobs))
     for _ in progress(drawn(jobs, workers), "Drawing clips", total=len(jobs)):
         pass
-    rate = len(plans) / (time.monotonic() - start)
-    print(f"{len(plans)} clips drawn, {rate:.1f} a second with {workers} processes")
+    rate = len(jobs) / (time.monotonic() - start)
+    print(f"{len(jobs)} clips drawn, {rate:.1f} a second with {workers} process{'es' if workers > 1 else ''}")
 
 
 def drawn(jobs: list[tuple[Path, ClipPlan, int, int, int]], workers: int) -> Iterator[None]:
@@ -76,7 +115,7 @@ def drawn(jobs: list[tuple[Path, ClipPlan, int, int, int]], workers: int) -> Ite
     if workers == 1:
         yield from map(draw, jobs)
         return
-    # Fresh processes: espeak-ng's global state does not survive a fork.
+    # Fresh processes: a fork would inherit the threads of numpy and PyAV.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from pool.map(draw, jobs, chunksize=4)
 

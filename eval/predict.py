@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affectllm import jsonl
 from affectllm.errors import AffectError
@@ -79,7 +79,7 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
     from affectllm.training.store import MediaStore
 
     backbone = load(run.model, dtype=run.dtype)
-    backbone.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    backbone.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
     store = MediaStore(
         backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities
     )
@@ -137,7 +137,12 @@ def take_shard(conversations: list[Conversation], shard: str) -> list[Conversati
 
 def header_once(run: Predict) -> None:
     """Write beside the answers how they were made; other options than before would mix two runs in one file."""
-    asked = {"model": run.model, "data": str(run.data), "split": run.split, "modalities": list(run.modalities)}
+    asked: dict[str, Any] = {
+        "model": run.model,
+        "data": str(run.data),
+        "split": run.split,
+        "modalities": list(run.modalities),
+    }
     asked |= {"max_new_tokens": run.max_new_tokens, "temperature": run.temperature, "seed": run.seed}
     known = run.out / "predict.json"
     if known.is_file() and (before := json.loads(known.read_text())) != asked:

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor
-from transformers import PreTrainedModel, PreTrainedTokenizerBase, ProcessorMixin
 
 from affectllm.errors import AffectError
 from affectllm.media import Guard, read_audio, read_frames
@@ -55,19 +54,20 @@ class Backbone(ABC):
     trained_modules: tuple[str, ...] = ()
     """Modules trained whole beside the adapter, e.g. projectors."""
 
-    def __init__(self, model: PreTrainedModel, processor: ProcessorMixin, name: str) -> None:
+    # What model and processor offer beyond transformers' base classes depends on the family, so they are not typed.
+    def __init__(self, model: Any, processor: Any, name: str) -> None:
         self.model = model
         self.processor = processor
         self.name = name
         self._guard = Guard()
 
     @property
-    def core(self) -> PreTrainedModel:
+    def core(self) -> Any:
         """The model itself, without the adapter around it."""
         return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
 
     @property
-    def tokenizer(self) -> PreTrainedTokenizerBase:
+    def tokenizer(self) -> Any:
         return self.processor.tokenizer
 
     @property

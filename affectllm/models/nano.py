@@ -8,7 +8,7 @@ import shutil
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affectllm.errors import AffectError
 from affectllm.jsonl import make_folder
@@ -89,6 +89,8 @@ def assemble(files: dict[str, Path]) -> "tuple[AffectForConditionalGeneration, A
     )
     from affectllm.models.affect.processing_affect import FACE, FUSION, VOICE
 
+    language_model: Any
+    tokenizer: Any
     language_model, tokenizer = nano_weights.read_language_model(files["language_model"])
     tokenizer.add_special_tokens({"additional_special_tokens": [FACE, VOICE, FUSION]})
     language_model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
@@ -96,6 +98,7 @@ def assemble(files: dict[str, Path]) -> "tuple[AffectForConditionalGeneration, A
     # Placeholders are never read as words nor sampled; the mean word keeps their logits unremarkable.
     embeddings.data[-3:] = embeddings.data[:-3].mean(0)
     face_id, voice_id, fusion_id = tokenizer.convert_tokens_to_ids([FACE, VOICE, FUSION])
+    special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
     config = AffectConfig(
         text_config=language_model.config.to_dict(),
         audio_config=WhisperConfig(**nano_weights.WHISPER_TINY).to_dict(),
@@ -103,9 +106,7 @@ def assemble(files: dict[str, Path]) -> "tuple[AffectForConditionalGeneration, A
         face_token_id=face_id,
         voice_token_id=voice_id,
         fusion_token_id=fusion_id,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
+        **special,
     )
     torch.manual_seed(SEED)
     model = AffectForConditionalGeneration(config)

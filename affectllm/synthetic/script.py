@@ -17,7 +17,7 @@ FACE_CLUES = {
     "angry": "lowered brows and tight lips",
     "fearful": "wide eyes and a tense mouth",
     "surprised": "raised brows and an open mouth",
-    "disgusted": "a wrinkled nose and a curled lip",
+    "disgusted": "a wrinkled nose and curled lip",
 }
 VOICE_CLUES = {
     "neutral": "even",

@@ -148,7 +148,7 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
     """TRL's own config; what the user gave under `trainer` wins, and a wrong key there is named."""
     import torch
 
-    known = {field.name for field in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    known = {field.name for field in dataclasses.fields(kind)}
     for key in run.trainer:
         if key not in known:
             import difflib

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import torch
 
@@ -37,7 +38,7 @@ class MediaStore:
     def media(self, clip: Clip, used: Sequence[str]) -> dict[str, torch.Tensor]:
         key = self.key(clip, used)
         if key not in self._media:
-            media = self.cache.get(key)
+            media = cast("dict[str, torch.Tensor] | None", self.cache.get(key))
             if media is None:
                 self.reads += 1
                 media = self.backbone.preprocess(self.backbone.read(clip, self.root, used))

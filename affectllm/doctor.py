@@ -1,0 +1,138 @@
+"""Say what is installed, what is missing, and the command that mends it.
+
+affectllm doctor
+"""
+
+import importlib.metadata
+import json as json_
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal
+
+from affectllm.options import command
+from affectllm.paths import cache_folder
+
+BASE = ("av", "jinja2", "numpy", "openpyxl", "pillow", "pydantic", "pyyaml", "rich", "scipy", "tyro")
+TRAIN = (
+    "accelerate", "datasets", "gguf", "h5py", "peft", "qwen-vl-utils", "safetensors", "torch", "torchvision",
+    "transformers", "trl", "espeakng-loader",
+)  # fmt: skip
+LINUX = ("bitsandbytes", "deepspeed", "decord")
+OPTIONAL = {"demo": ("gradio",), "judge": ("openai",), "inspect": ("inspect-ai",)}
+# What must import together; each pair breaks in its own way when the versions do not fit.
+TOGETHER = "import torch, torchvision, transformers, peft, trl"
+
+
+@dataclass(frozen=True)
+class Doctor:
+    json: bool = False
+    """Print one JSON object."""
+    strict: bool = False
+    """Leave with exit code 1 when something needed is missing."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    what: str
+    state: Literal["ok", "missing", "optional", "broken"]
+    seen: str
+    mend: str = ""
+
+
+def main(run: Doctor) -> int:
+    findings = [*machine(), *packages(), *together(), *model(), *folders()]
+    if run.json:
+        print(json_.dumps([asdict(finding) for finding in findings], indent=2))
+    else:
+        show(findings)
+    needed = any(finding.state in ("missing", "broken") for finding in findings)
+    return int(run.strict and needed)
+
+
+def machine() -> Iterator[Finding]:
+    good = sys.version_info >= (3, 11)
+    mend = "" if good else "Install Python 3.11 or newer, then: make clean setup"
+    yield Finding("Python", "ok" if good else "broken", platform.python_version(), mend)
+    yield Finding("machine", "ok", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
+    seen = "yes" if native_bfloat16() else "no: float32 is used"
+    yield Finding("bfloat16 on the CPU", "ok" if native_bfloat16() else "optional", seen)
+
+
+def native_bfloat16() -> bool:
+    """Whether the CPU multiplies bfloat16 itself (Linux tells; elsewhere no is assumed)."""
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
+    return "avx512_bf16" in flags or "amx_bf16" in flags
+
+
+def packages() -> Iterator[Finding]:
+    """Every package by its extra, with the command that installs it."""
+    for name in BASE:
+        yield package(name, "missing", "pip install affectllm")
+    for name in TRAIN:
+        yield package(name, "missing", "pip install 'affectllm[train]'")
+    for name in LINUX if sys.platform == "linux" else ():
+        yield package(name, "optional", "pip install 'affectllm[train]'")
+    for extra, names in OPTIONAL.items():
+        for name in names:
+            yield package(name, "optional", f"pip install 'affectllm[{extra}]'")
+
+
+def package(name: str, absent: Literal["missing", "optional"], mend: str) -> Finding:
+    try:
+        return Finding(name, "ok", importlib.metadata.version(name))
+    except importlib.metadata.PackageNotFoundError:
+        return Finding(name, absent, "not installed", mend)
+
+
+def together() -> Iterator[Finding]:
+    """Try the imports that break when versions do not fit, in a process of their own."""
+    if any(
+        package(name, "missing", "").state != "ok" for name in ("torch", "torchvision", "transformers", "peft", "trl")
+    ):
+        return
+    done = subprocess.run([sys.executable, "-c", TOGETHER], capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        yield Finding("training stack imports", "ok", TOGETHER.removeprefix("import "))
+        return
+    reason = (done.stderr.strip().splitlines() or ["no message"])[-1]
+    yield Finding(
+        "training stack imports", "broken", reason, "pip install --upgrade --force-reinstall torch torchvision"
+    )
+
+
+def model() -> Iterator[Finding]:
+    from affectllm.models import nano
+
+    found = nano.find()
+    mend = "" if found else "affectllm setup-nano"
+    yield Finding("affectllm-nano", "ok" if found else "missing", str(found or f"not in {cache_folder()}"), mend)
+
+
+def folders() -> Iterator[Finding]:
+    """The cache must take files; its nearest parent that exists decides."""
+    folder = cache_folder()
+    parent = next(path for path in (folder, *folder.parents) if path.exists())
+    writable = os.access(parent, os.W_OK)
+    mend = "" if writable else "export AFFECTLLM_CACHE=/a/folder/you/may/write"
+    yield Finding("cache folder", "ok" if writable else "broken", str(folder), mend)
+
+
+def show(findings: list[Finding]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    colors = {"ok": "green", "missing": "red", "broken": "red", "optional": "yellow"}
+    table = Table("what", "state", "seen", "mend with", box=None)
+    for finding in findings:
+        table.add_row(finding.what, f"[{colors[finding.state]}]{finding.state}[/]", finding.seen, finding.mend)
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,84 @@
+"""One command line: quick to start, helpful about typos, exit code 2 for a user's mistake."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from affectllm import __version__, cli
+
+
+def run(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "affectllm", *words], capture_output=True, text=True, check=False)
+
+
+def leave(words: list[str]) -> int | None:
+    with pytest.raises(SystemExit) as end:
+        cli.main(words)
+    return end.value.code  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("code", ["import affectllm", "from affectllm.cli import main; main(['--help'])"])
+def test_starting_imports_nothing_heavy(code: str) -> None:
+    check = code + "; import sys; assert not {'torch', 'numpy', 'transformers', 'av', 'pydantic'} & set(sys.modules)"
+    done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_help_and_version(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main([])
+    assert "affectllm build NAME" in capsys.readouterr().out
+    cli.main(["--version"])
+    assert capsys.readouterr().out.strip() == __version__
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["trian", "sft"], "Perhaps you meant 'train'"),
+        (["train", "stf"], "Perhaps you meant 'sft'"),
+        (["eval", "predikt"], "Perhaps you meant 'predict'"),
+        (["build", "nothing-like-it"], "Known: "),
+    ],
+)
+def test_unknown_commands_suggest_the_nearest(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert leave(words) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("affectllm: ")
+    assert message in error
+
+
+def test_a_family_alone_lists_its_scripts(capsys: pytest.CaptureFixture[str]) -> None:
+    cli.main(["build"])
+    listed = capsys.readouterr().out
+    assert "affectllm build meld" in listed
+    assert "affectllm build mer-caption" in listed
+    assert "television dialogues" in listed
+
+
+def test_a_users_mistake_is_one_line_without_traceback(tmp_path: Path) -> None:
+    done = run("build", "meld", "--source", str(tmp_path / "dev_sent_emo.csv"), "--out", str(tmp_path / "out"))
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "words", [["train", "sft"], ["train", "grpo"], ["eval", "predict"], ["eval", "score"], ["eval", "report"]]
+)
+def test_every_option_has_a_sentence_of_help(words: list[str]) -> None:
+    """An option without a docstring shows as its bare name."""
+    import dataclasses
+    import inspect
+    from typing import get_type_hints
+
+    main = cli.find_script(*words).main
+    (options,) = [hint for name, hint in get_type_hints(main).items() if name != "return"]
+    source = "".join(inspect.getsource(kind) for kind in options.__mro__ if dataclasses.is_dataclass(kind))
+    for option in dataclasses.fields(options):
+        _, _, behind = source.partition(f"\n    {option.name}:")
+        assert behind.partition("\n")[2].lstrip().startswith('"""'), f"{option.name} has no help"

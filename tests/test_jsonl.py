@@ -1,0 +1,61 @@
+"""Files that survive a kill."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from affectllm import jsonl
+from affectllm.errors import AffectError
+from affectllm.records import Answer, Conversation
+
+
+def answer(name: str, text: str = "happy") -> Answer:
+    return Answer(id=name, text=text, model="m", seconds=0.0, tokens=1, prompt_hash="p")
+
+
+@given(cut=st.integers(0, 400))
+def test_appending_resumes_behind_the_last_whole_line(tmp_path_factory: pytest.TempPathFactory, cut: int) -> None:
+    path = tmp_path_factory.mktemp("jsonl") / "answers.jsonl"
+    whole = "".join(jsonl.dumps(answer(name, text="é\n\u2028")) + "\n" for name in "abc").encode()
+    path.write_bytes(whole[:cut])
+    with jsonl.Appender(path) as out:
+        for name in "abc":
+            if name not in out.done:
+                out.append(answer(name, text="é\n\u2028"))
+    assert path.read_bytes() == whole
+
+
+def test_a_damaged_line_in_the_middle_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a"}\n{"id": \n{"id": "c"}\n')
+    with pytest.raises(AffectError, match=r"a\.jsonl:2 is not JSON"):
+        list(jsonl.read_dicts(path))
+
+
+def test_an_unknown_field_is_named_with_its_record(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a", "txt": "happy"}\n')
+    with pytest.raises(AffectError, match=r"record 1 \(a\), field"):
+        list(jsonl.read(path, Answer))
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AffectError, match="No file"):
+        list(jsonl.read(tmp_path / "none.jsonl", Conversation))
+
+
+def test_replacing_is_all_or_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    jsonl.write_json(path, {"a": 1})
+    with pytest.raises(TypeError):
+        jsonl.write_json(path, {"a": object()})
+    assert path.read_text() == '{\n  "a": 1\n}\n'
+    assert [item.name for item in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(AffectError, match="Choose another output folder"):
+        jsonl.write_text(tmp_path / "file" / "a.json", "x")

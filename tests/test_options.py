@@ -1,0 +1,74 @@
+"""Defaults, file and flags through one parser."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from affectllm.errors import AffectError
+from affectllm.options import parse
+
+
+@dataclass(frozen=True)
+class Inner:
+    rank: int = 4
+    """Rank."""
+
+
+@dataclass(frozen=True)
+class Options:
+    steps: int = 1
+    """Steps."""
+    names: tuple[str, ...] = ("a",)
+    """Names."""
+    fast: bool = False
+    """Fast."""
+    lora: Inner = field(default_factory=Inner)
+    """Adapter."""
+    trainer: dict[str, Any] = field(default_factory=dict)
+    """Passed on."""
+
+
+def config(folder: Path, text: str) -> list[str]:
+    (folder / "c.yaml").write_text(text)
+    return ["--config", str(folder / "c.yaml")]
+
+
+def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
+    file = config(tmp_path, "steps: 2\nfast: true\nlora: {rank: 8}\n")
+    assert parse(Options, []) == Options()
+    assert parse(Options, file) == Options(steps=2, fast=True, lora=Inner(8))
+    assert parse(Options, [*file, "--steps", "3", "--lora.rank", "16"]) == Options(steps=3, fast=True, lora=Inner(16))
+
+
+def test_lists_may_be_empty(tmp_path: Path) -> None:
+    assert parse(Options, config(tmp_path, "names: []\n")).names == ()
+    assert parse(Options, ["--names", "x", "y"]).names == ("x", "y")
+
+
+def test_pass_through_settings_merge_and_are_read_as_yaml(tmp_path: Path) -> None:
+    file = config(tmp_path, "trainer: {weight_decay: 0.1, bf16: true}\n")
+    parsed = parse(Options, [*file, "--trainer.bf16", "false", "--trainer.optim=adafactor"])
+    assert parsed.trainer == {"weight_decay": 0.1, "bf16": False, "optim": "adafactor"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("stepps: 2\n", "unknown key 'stepps'. Perhaps you meant 'steps'"),
+        ("lora: {ranc: 2}\n", "unknown key 'lora.ranc'. Perhaps you meant 'lora.rank'"),
+        ("- a\n", "must hold 'key: value' lines"),
+        ("a: [\n", "is not YAML"),
+        ("trainer: 3\n", "'trainer' must be a mapping"),
+    ],
+)
+def test_mistakes_name_file_and_key(tmp_path: Path, text: str, message: str) -> None:
+    with pytest.raises(AffectError, match=r"c\.yaml") as error:
+        parse(Options, config(tmp_path, text))
+    assert message in str(error.value)
+
+
+def test_a_missing_config_is_named(tmp_path: Path) -> None:
+    with pytest.raises(AffectError, match="nowhere"):
+        parse(Options, ["--config", str(tmp_path / "nowhere.yaml")])

@@ -63,7 +63,7 @@ NEUTRAL_SENTENCES = {
         "That was the last ticket they had.", "The others are already at the table.",
     ),
 }  # fmt: skip
-EMOTIONAL_SENTENCES = {
+EMOTIONAL_SENTENCES: dict[str, dict[str, tuple[str, ...]]] = {
     "train": {
         "neutral": ("The meeting is at ten o'clock.", "The report has twelve pages."),
         "happy": ("This is the best day of my life.", "I am so glad that you came."),

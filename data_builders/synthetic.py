@@ -11,9 +11,11 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 
 from affectllm import jsonl
 from affectllm.building import summary, write
@@ -116,8 +118,26 @@ def drawn(jobs: list[tuple[Path, ClipPlan, int, int, int]], workers: int) -> Ite
         yield from map(draw, jobs)
         return
     # Fresh processes: a fork would inherit the threads of numpy and PyAV.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from pool.map(draw, jobs, chunksize=4)
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_with_parent) as pool:
+        try:
+            yield from pool.map(draw, jobs, chunksize=4)
+        except BrokenProcessPool as error:
+            raise AffectError(
+                "A drawing process was killed, perhaps for want of memory. "
+                "Run the same command again: it goes on where it was, with fewer --workers if need be."
+            ) from error
+
+
+def leave_with_parent() -> None:
+    """End this worker when the command is killed; it would wait for work for ever."""
+    parent = parent_process()
+    assert parent is not None, "called in a worker only"
+
+    def watch() -> None:
+        parent.join()
+        os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def draw(job: tuple[Path, ClipPlan, int, int, int]) -> None:

@@ -2,9 +2,15 @@
 
 import hashlib
 import itertools
+import os
 import shutil
+import signal
+import subprocess
 import sys
+import time
 from collections import Counter
+from collections.abc import Callable
+from multiprocessing import active_children
 from pathlib import Path
 from random import Random
 
@@ -19,7 +25,7 @@ from affectllm.synthetic import script
 from affectllm.synthetic.clips import PARTIAL, envelope, is_whole, person_of, write_clip
 from affectllm.synthetic.faces import EXPRESSIONS, draw_face, draw_identity
 from affectllm.synthetic.voices import PROSODIES, RATE_HZ, Speaker, pronounce, speak
-from data_builders.synthetic import Synthetic, main
+from data_builders.synthetic import Synthetic, drawn, main
 
 pytest.importorskip("espeakng_loader", reason="espeakng-loader comes with the extra 'train'")
 SIZE, FPS = 48, 10
@@ -115,6 +121,44 @@ def test_killed_run_goes_on_and_keeps_what_is_whole(built: Path, tmp_path: Path)
     assert contents(folder) == contents(built)
     assert [path.stat().st_mtime_ns for path in kept] == times
     assert not left_over.exists()
+
+
+def test_kill_takes_the_drawing_processes_along(tmp_path: Path) -> None:
+    words = ["-m", "affectllm", "build", "synthetic", "--out", str(tmp_path), "--clips", "400", "--workers", "2"]
+    run = subprocess.Popen([sys.executable, *words], start_new_session=True, stderr=subprocess.DEVNULL)
+    assert waits_for(lambda: any(tmp_path.glob("clips/train_*.mp4"))), "no clip within 20 s"
+    run.kill()
+    run.wait()
+    gone = waits_for(lambda: group_is_gone(run.pid))
+    if not gone:
+        os.killpg(run.pid, signal.SIGKILL)
+    assert gone, "drawing processes outlive the command"
+    assert not (tmp_path / "conversations.jsonl").exists()
+
+
+def test_killed_drawing_process_is_one_sentence(tmp_path: Path) -> None:
+    plans = [script.plan_clip(7, "train", i) for i in range(40)]
+    clips = drawn([(tmp_path / f"{plan.name}.mp4", plan, 7, SIZE, FPS) for plan in plans], workers=2)
+    next(clips)
+    for worker in active_children():
+        worker.kill()
+    with pytest.raises(AffectError, match="A drawing process was killed"):
+        list(clips)
+
+
+def waits_for(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    end = time.monotonic() + seconds
+    while not condition() and time.monotonic() < end:
+        time.sleep(0.1)
+    return condition()
+
+
+def group_is_gone(group: int) -> bool:
+    try:
+        os.killpg(group, 0)
+    except ProcessLookupError:
+        return True
+    return False
 
 
 @pytest.mark.parametrize("change", [{"seed": 8}, {"size": 64}, {"fps": 5}])

@@ -1,6 +1,7 @@
 """MER-Caption(+): every spelling of a label set, joined descriptions and subtitles, clips held out."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ OPENSETS = {
     "b": ("\"['angry', 'sad']\"", ["angry", "sad"]),
     "c": ('"shocked,caring"', ["shocked", "caring"]),
     "d": ("neutral", ["neutral"]),
-    "e": ('"[fear of others\' views, lack_of_concern]"', ["fear of others' views", "lack_of_concern"]),
+    "e": ('"[fear of others\' views, lack_of_concern]"', ["fear of others' views", "lack of concern"]),
 }
 
 
@@ -80,4 +81,5 @@ def test_real_spellings(shared_data: Path, tmp_path: Path) -> None:
     built = {row.id: row.target.labels for row in jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation)}
     for i, line in enumerate(lines):
         if line.strip():
-            assert built[f"clip{i}"] == [part.strip() for part in line.strip("[] ").split(",")]
+            # A slash separates labels too, and an underscore stands for a space.
+            assert built[f"clip{i}"] == [part.strip() for part in re.split("[,/]", line.strip("[] ").replace("_", " "))]

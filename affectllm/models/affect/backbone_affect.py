@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -12,6 +13,12 @@ from affectllm.models.backbone import Backbone, Media
 class AffectBackbone(Backbone):
     lora_targets = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     trained_modules = ("fusion",)
+
+    def __init__(self, model: Any, processor: Any, name: str) -> None:
+        super().__init__(model, processor, name)
+        # Frozen here rather than in the model, since loading weights makes parameters anew.
+        model.model.face_encoder.requires_grad_(False)
+        model.model.voice_encoder.requires_grad_(False)
 
     @property
     def media_token_ids(self) -> list[int]:

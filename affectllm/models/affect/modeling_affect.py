@@ -131,12 +131,10 @@ class AffectModel(AffectPreTrainedModel):
         self.fusion = Fusion(config)
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
-        # The encoders are feature extractors here: their batch statistics and weights never move.
-        self.face_encoder.requires_grad_(False)
-        self.voice_encoder.requires_grad_(False)
 
     def train(self, mode: bool = True) -> "AffectModel":
         super().train(mode)
+        # The encoders are feature extractors here: their batch statistics never move.
         self.face_encoder.eval()
         self.voice_encoder.eval()
         return self

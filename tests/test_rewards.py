@@ -1,0 +1,121 @@
+"""Rewards pay for what is reported: honest answers rank above every trick."""
+
+import math
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+
+from affectllm import rewards, vocabulary
+from affectllm.errors import AffectError
+from affectllm.records import Clues, Target
+from affectllm.rewards import terms
+from affectllm.scores import open_vocabulary
+
+WHEELS = vocabulary.load()
+GOLD = Target(labels=["happy", "surprised"], clues=Clues(visual=["a wide smile"], audio=["bright and lively"]))
+HONEST = (
+    "<think>The face shows a wide smile. The voice is bright and lively.</think>\n<answer>happy, surprised</answer>"
+)
+JUNK = ", ".join(["sad", "angry", "fearful", "disgusted", "bored"])
+
+
+def total(text: str, gold: Target = GOLD, preset: str = "strict") -> float:
+    """The weighted sum that TRL would make."""
+    values = [(f.weight, f(completions=[text], target=[gold])[0]) for f in rewards.load(preset)]  # type: ignore[attr-defined]
+    return sum(weight * value for weight, value in values if value is not None)
+
+
+TRICKS = {
+    "empty": "",
+    "untagged list": "happy, surprised",
+    "answer inside think": "<think>happy, surprised</think>",
+    "nested tags": "<think><answer>happy, surprised</answer></think><answer>happy, surprised</answer>",
+    "two answers": "<think>A smile.</think><answer>happy</answer><answer>surprised</answer>",
+    "gold and junk": f"<think>A wide smile.</think><answer>happy, surprised, {JUNK}</answer>",
+    "every word": f"<think>x</think><answer>happy, surprised, neutral, {JUNK}</answer>",
+    "unknown words": "<think>A wide smile.</think><answer>blorp, snarf</answer>",
+    "another clip": "<think>The voice is slow and quiet.</think><answer>sad</answer>",
+    "denied": "<think>A wide smile.</think><answer>not happy</answer>",
+    "prompt echo": "Which emotions does the person show? " + HONEST,
+}
+
+
+@pytest.mark.parametrize("trick", TRICKS)
+def test_honest_answers_beat_tricks(trick: str) -> None:
+    assert total(HONEST) > total(TRICKS[trick]) + 0.2
+
+
+@pytest.mark.parametrize(
+    "honest",
+    [HONEST, HONEST.replace("happy, surprised", "surprised, joyful"), HONEST.replace("wide smile", "broad smile")],
+)
+def test_honest_variants_lose_little(honest: str) -> None:
+    assert total(honest) > 0.85 * total(HONEST)
+
+
+def test_the_accuracy_term_is_the_reported_score() -> None:
+    for said in (["happy"], ["happy", "sad"], ["joyful", "astonished"], []):
+        text = f"<think>x</think><answer>{', '.join(said)}</answer>"
+        assert terms.wheel_f1(text, GOLD, WHEELS) == pytest.approx(open_vocabulary.f1(said, GOLD.labels, WHEELS))
+
+
+@pytest.mark.parametrize(
+    ("said", "gold", "p1", "p2", "p3"),
+    [
+        (2, 2, 1, 1, 1),
+        (1, 2, 1, 1, 1),
+        (3, 2, 1 / 2, 2 / 3, math.log(2) / math.log(3)),
+        (3, 1, 1 / 3, 1 / 3, math.log(2) / math.log(4)),
+    ],
+)
+def test_label_count_penalties_by_hand(said: int, gold: int, p1: float, p2: float, p3: float) -> None:
+    words = ["happy", "sad", "angry"]
+    text, target = ", ".join(words[:said]), Target(labels=words[:gold])
+    found = [term(text, target, WHEELS) for term in (terms.label_count_1, terms.label_count_2, terms.label_count_3)]
+    assert found == pytest.approx([p1, p2, p3])
+
+
+def test_more_labels_than_gold_are_never_paid_more() -> None:
+    words = ["happy", "surprised", "sad", "angry", "fearful", "disgusted"]
+    values = [total(f"<think>A wide smile.</think><answer>{', '.join(words[:n])}</answer>") for n in range(2, 7)]
+    assert all(a > b for a, b in pairwise(values))
+
+
+def test_terms_that_do_not_apply_give_none() -> None:
+    assert terms.wheel_f1("happy", Target(), WHEELS) is None
+    assert terms.clue_f1("happy", Target(labels=["happy"]), WHEELS) is None
+    (value,) = rewards.load("strict")[1](completions=[HONEST], target=[Target(labels=["happy"])])
+    assert value is None
+
+
+def test_completions_may_be_chats_and_gold_may_be_json() -> None:
+    reward = rewards.load("strict")[0]
+    chat = [[{"role": "assistant", "content": HONEST}]]
+    assert reward(completions=chat, target=[GOLD.model_dump_json()]) == [1.0]
+    assert reward(completions=chat, target=[GOLD.model_dump()]) == [1.0]
+    with pytest.raises(AffectError, match="needs the column 'target'"):
+        reward(completions=chat, openset=["happy"])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("source: me\nabout: x\nterms: {wheel_f1: {weight: -1}}\n", "weight"),
+        ("source: me\nabout: x\nterms: {wheel_f1: {weight: 1, time: [hit]}}\n", "time"),
+        ("source: me\nabout: x\nterms: {}\n", "terms"),
+        ("source: me\nabout: x\nprotocol: mer2025\nterms: {hit: {weight: 1}}\n", "--assets|assets"),
+    ],
+)
+def test_wrong_compositions_stop_before_training(tmp_path: Path, text: str, message: str) -> None:
+    (tmp_path / "r.yaml").write_text(text)
+    with pytest.raises(AffectError, match=message):
+        rewards.load(str(tmp_path / "r.yaml"))
+
+
+def test_every_preset_loads_and_names_its_source() -> None:
+    for name, preset in rewards.presets().items():
+        assert preset["source"]
+        assert rewards.load(name)
+    with pytest.raises(AffectError, match="Presets: strict"):
+        rewards.load("strikt")

@@ -48,8 +48,7 @@ class Emer(Build):
 
 def main(run: Emer) -> None:
     path = building.find_source(run.source, FILES)
-    header = building.read_text(path).partition("\n")[0]
-    rows = building.read_table(path, V1 if "reasons" in header else V2)
+    rows = building.read_table(path, V1 if "reasons" in building.columns_of(path) else V2)
     labels = read_labels(run.labels) if run.labels else {}
     manifest = building.write(
         run.out,

@@ -101,6 +101,11 @@ def dialogues_of(rows: Sequence[Row]) -> dict[str, dict[int, Turn]]:
     """Every dialogue's utterances by their number."""
     found: dict[str, dict[int, Turn]] = defaultdict(dict)
     for row in rows:
+        if not (row.values["Dialogue_ID"].isdecimal() and row.values["Utterance_ID"].isdecimal()):
+            raise AffectError(
+                f"Row {row.number}: Dialogue_ID and Utterance_ID must be whole numbers, they are "
+                f"{row.values['Dialogue_ID']!r} and {row.values['Utterance_ID']!r}. Mend the csv and build again."
+            )
         turn = Turn(speaker=row.values["Speaker"], text=row.values["Utterance"])
         found[row.values["Dialogue_ID"]][int(row.values["Utterance_ID"])] = turn
     return found

@@ -9,9 +9,10 @@ hundred of them are in MER-Caption+ too.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from affectllm import building
 from affectllm.answers.lists import split_labels
@@ -25,6 +26,15 @@ LICENCE = "CC BY-NC 4.0, redistribution of annotations forbidden"
 FILES = ("track2_train_mercaptionplus.csv", "track2_train_human.csv", "track2_train_ovmerd.csv")
 SUBTITLE_COLUMNS = ("english", "sentence", "subtitles", "chinese")
 ABSENT = ("", "nan")
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
+
+class Subtitle(NamedTuple):
+    """What is said in a clip, its language, and what had to be done to get it."""
+
+    text: str | None
+    language: str
+    defects: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,10 +53,8 @@ class MerCaption(Build):
 
 def main(run: MerCaption) -> None:
     path = building.find_source(run.source, FILES)
-    header = building.read_text(path).partition("\n")[0]
-    rows = building.read_table(
-        path, ("name", "reason" if "reason" in header and "openset" not in header else "openset")
-    )
+    told = "reason" if "openset" not in (columns := building.columns_of(path)) and "reason" in columns else "openset"
+    rows = building.stream_table(path, ("name", told))
     reasons = read_reasons(run.reasons) if run.reasons else {}
     subtitles = read_subtitles(run.subtitles) if run.subtitles else {}
     held_out = {row.values["name"] for other in run.exclude for row in building.read_table(other, ("name",))}
@@ -57,29 +65,28 @@ def main(run: MerCaption) -> None:
         sources=sources,
         options={**asdict(run), "exclude": [str(other) for other in run.exclude]},
         licence=LICENCE,
-        rows_in=len(rows),
     )
     print("\n".join(building.summary(manifest, run.out)))
 
 
 def read_reasons(path: Path) -> dict[str, str]:
-    return {row.values["name"]: row.values["reason"] for row in building.read_table(path, ("name", "reason"))}
+    return {row.values["name"]: row.values["reason"] for row in building.stream_table(path, ("name", "reason"))}
 
 
-def read_subtitles(path: Path) -> dict[str, dict[str, str]]:
-    """The text columns of each clip, by its name."""
-    rows = building.read_table(path, ("name",))
-    if rows and not set(SUBTITLE_COLUMNS) & set(rows[0].values):
-        seen, wanted = ", ".join(rows[0].values), ", ".join(SUBTITLE_COLUMNS)
-        raise AffectError(f"{path} has no text column. Columns there: {seen}; wanted: {wanted}.")
-    return {row.values["name"]: row.values for row in rows}
+def read_subtitles(path: Path) -> dict[str, Subtitle]:
+    """The subtitle of each clip, by its name."""
+    if not set(SUBTITLE_COLUMNS) & set(seen := building.columns_of(path)):
+        raise AffectError(
+            f"{path} has no text column. Columns there: {', '.join(seen)}; wanted: {', '.join(SUBTITLE_COLUMNS)}."
+        )
+    return {row.values["name"]: subtitle_of(row.values) for row in building.stream_table(path, ("name",))}
 
 
 def converse(
     run: MerCaption,
-    rows: Sequence[Row],
+    rows: Iterable[Row],
     reasons: dict[str, str],
-    subtitles: dict[str, dict[str, str]],
+    subtitles: dict[str, Subtitle],
     held_out: set[str],
 ) -> Iterator[Conversation | Rejected]:
     for row in rows:
@@ -95,7 +102,8 @@ def converse(
                 id=name or f"row {row.number}", row=row.number, reason=problem, source=run.source.name, data=values
             )
             continue
-        subtitle, language, defects = subtitle_of(subtitles.get(name, {}))
+        subtitle = subtitles.get(name, Subtitle(None, "en", ()))
+        defects = list(subtitle.defects)
         if not labels:
             defects.append("no-labels")
         if reasons and not description:
@@ -105,8 +113,8 @@ def converse(
             dataset="mer-caption",
             split=run.split,
             media=clip,
-            subtitle=subtitle,
-            language=language,
+            subtitle=subtitle.text,
+            language=subtitle.language,
             target=Target(labels=labels, description=description or None),
             meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(values)),
         )
@@ -127,15 +135,14 @@ def problem_with(run: MerCaption, name: str, no_clip: bool, labels: list[str], d
     return ""
 
 
-def subtitle_of(values: dict[str, str]) -> tuple[str | None, str, list[str]]:
-    """Subtitle, its language, and what had to be done for it: English first, Chinese where it is missing."""
-    texts = {column: values.get(column, "").strip() for column in SUBTITLE_COLUMNS}
-    for column, text in texts.items():
+def subtitle_of(values: dict[str, str]) -> Subtitle:
+    """English first, Chinese where it is missing, which is marked."""
+    for column in SUBTITLE_COLUMNS:
+        text = values.get(column, "").strip()
         if text.lower() not in ABSENT:
-            language = "zh" if re.search(r"[\u4e00-\u9fff]", text) else "en"
-            fell_back = ["chinese-subtitle-used"] if column == "chinese" else []
-            return text, language, fell_back
-    return None, "en", ["no-subtitle"] if values else []
+            language = "zh" if CHINESE.search(text) else "en"
+            return Subtitle(text, language, ("chinese-subtitle-used",) if column == "chinese" else ())
+    return Subtitle(None, "en", ("no-subtitle",))
 
 
 if __name__ == "__main__":

@@ -112,6 +112,7 @@ def split_labels(text: str) -> list[str]:
     return [label for label in labels if any(sign.isalpha() for sign in label)]
 
 
+@lru_cache(maxsize=65536)
 def clean_label(piece: str) -> str:
     """Lower-cased, without wrapping marks, leading 'and', underscores or doubled spaces.
 

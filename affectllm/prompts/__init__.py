@@ -33,14 +33,18 @@ def compose(
     named = dict(zip(("a1", "a2"), choices, strict=False))
     question = wording(task, language, seed, annotation.id).format(candidates=", ".join(candidates), **named)
     lines = [*setting(annotation, language), " ".join(filter(None, [question, form(task, mode, language)]))]
-    content = [*(Part(type=kind) for kind in parts), Part(type="text", text="\n".join(lines))]  # type: ignore[arg-type]
+    content = [*map(media_part, parts), Part(type="text", text="\n".join(lines))]
     messages = [Message(role="user", content=content)]
     answer = answer_text(annotation.target, task, mode)
     if answer:
         messages.append(Message(role="assistant", content=answer))
-    return Conversation(
-        **{name: getattr(annotation, name) for name in Annotation.model_fields}, messages=messages, task=task
-    )
+    return Conversation.model_validate({**dict(annotation), "messages": messages, "task": task})
+
+
+@cache
+def media_part(kind: str) -> Part:
+    """The place of a clip's picture or sound; the path itself stands in the conversation's media."""
+    return Part.model_validate({"type": kind})
 
 
 def setting(annotation: Annotation, language: str) -> list[str]:

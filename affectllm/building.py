@@ -6,7 +6,6 @@ DIR/manifest.json         counts, defects, sources and options: what made the ot
 """
 
 import csv
-import gc
 import hashlib
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -127,8 +126,6 @@ def write(
         found[kind].extend(ids)
     seen: set[str] = set()
     kept, lost = Spool(out / "conversations.jsonl"), Spool(out / "rejected.jsonl")
-    # Joined tables live to the end: without this the collector walks them again and again, a third of the time.
-    gc.freeze()
     with kept, lost:
         for row in rows:
             if isinstance(row, Rejected):
@@ -143,7 +140,6 @@ def write(
     manifest = Manifest(
         rows_in if rows_in is not None else kept.lines + lost.lines, kept.lines, lost.lines, dict(found)
     )
-    gc.unfreeze()
     kept.publish()
     lost.publish()
     details = {

@@ -42,7 +42,7 @@ class Size:
     grpo_steps: int
 
 
-FULL = Size(clips=600, sft_steps=80, text_steps=30, align_steps=400, grpo_steps=8)
+FULL = Size(clips=600, sft_steps=80, text_steps=30, align_steps=400, grpo_steps=6)
 MINI = Size(clips=60, sft_steps=6, text_steps=3, align_steps=40, grpo_steps=1)
 
 

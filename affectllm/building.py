@@ -7,6 +7,7 @@ DIR/manifest.json         counts, defects, sources and options: what made the ot
 
 import csv
 import hashlib
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,9 @@ from typing import Any, NamedTuple
 
 from affectllm import __version__, jsonl
 from affectllm.errors import AffectError
-from affectllm.records import Clip, Conversation, Rejected, Turn
+from affectllm.records import Clip, Conversation, Rejected
+
+LEAKED = re.compile(r"^\s*(?:Input|Output|输入|输出)\s*[:：]\s*")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +126,8 @@ def write(
     """
     found: dict[str, list[str]] = defaultdict(list)
     for kind, ids in (defects or {}).items():
-        found[kind].extend(ids)
+        if ids:
+            found[kind].extend(ids)
     seen: set[str] = set()
     kept, lost = Spool(out / "conversations.jsonl"), Spool(out / "rejected.jsonl")
     with kept, lost:
@@ -193,6 +197,17 @@ def row_hash(values: Mapping[str, Any]) -> str:
     return hashlib.sha256(repr(sorted(values.items())).encode()).hexdigest()[:16]
 
 
+def reject(row: Row, source: Path, name: str, reason: str) -> Rejected:
+    """A row that is left out, with the reason."""
+    return Rejected(id=name or f"row {row.number}", row=row.number, reason=reason, source=source.name, data=row.values)
+
+
+def without_leaked_prompt(text: str) -> tuple[str, list[str]]:
+    """A description without the prompt's 'Input:' that some of EMER's cells begin with, and the defect if it did."""
+    kept = LEAKED.sub("", text)
+    return kept.strip(), ["leaked-prompt-prefix"] if kept != text else []
+
+
 def in_shard(number: int, shard: str) -> bool:
     part, _, parts = shard.partition("/")
     if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
@@ -215,11 +230,6 @@ def find_clip(media: Path | None, name: str, kinds: Sequence[str] = (".mp4", ".a
 
 def clip_of(path: str) -> Clip:
     return Clip(audio=path) if path.endswith((".wav", ".flac", ".mp3")) else Clip(video=path)
-
-
-def past(turns: Sequence[Turn], window: int) -> list[Turn]:
-    """The last `window` of the turns before this one."""
-    return list(turns[-window:]) if window else []
 
 
 def summary(manifest: Manifest, out: Path) -> Iterator[str]:

@@ -23,7 +23,6 @@ LICENCE = "CC BY-NC 4.0"
 V1 = ("names", "emotions", "subtitles", "reasons")
 V2 = ("name", "chinese", "english")
 FILES = ("final-EMER-reason.csv", "gt-eng.csv", "gt-chi.csv")
-LEAKED = re.compile(r"^\s*(?:Input|Output|输入|输出)\s*[:：]\s*")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 # Where each modality's part begins, in both languages.
 OPENINGS = {
@@ -111,13 +110,10 @@ def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Conversation 
 
 def clean(text: str, language: str) -> tuple[str, list[str]]:
     """The description without what does not belong to it, and what was found."""
-    defects = []
-    kept = LEAKED.sub("", text)
-    if kept != text:
-        defects.append("leaked-prompt-prefix")
+    kept, defects = building.without_leaked_prompt(text)
     if language == "en" and CHINESE.search(kept) and re.search(r"[A-Za-z]{4}", kept):
         defects.append("mixed-language")
-    return kept.strip(), defects
+    return kept, defects
 
 
 def split_clues(description: str) -> Clues | None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from affectllm import jsonl
+from affectllm.dialogues import seconds
 from affectllm.errors import AffectError
 from affectllm.records import Conversation, Rejected
-from data_builders.meld import Meld, main, seconds
+from data_builders.meld import Meld, main
 
 HEADER = "Sr No.,Utterance,Speaker,Emotion,Sentiment,Dialogue_ID,Utterance_ID,Season,Episode,StartTime,EndTime"
 ROWS = [
@@ -88,6 +89,7 @@ def test_shards_are_parts_of_the_whole(tmp_path: Path) -> None:
             {"rows": ["1,caf\xe9,A,joy,positive,0,0,1,1,0:00:01,0:00:02"], "encoding": "cp1252"},
             "line 2 holds byte 0xe9",
         ),
+        ({"rows": ['1,Hi,A,joy,positive,x,0,1,1,0:00:01,0:00:02']}, "must be whole numbers, they are 'x' and '0'"),
         ({"rows": ["1,short"]}, "row 1 has 2 fields, the header has 11"),
     ],
 )

@@ -1,15 +1,17 @@
 """Rewards pay for what is reported: honest answers rank above every trick."""
 
+import json
 import math
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
-from affectllm import rewards, vocabulary
+from affectllm import building, rewards, vocabulary
+from affectllm.answers.lists import split_labels
 from affectllm.errors import AffectError
 from affectllm.records import Clues, Target
-from affectllm.rewards import terms
+from affectllm.rewards import command, probes, terms
 from affectllm.scores import open_vocabulary
 
 WHEELS = vocabulary.load()
@@ -119,3 +121,39 @@ def test_every_preset_loads_and_names_its_source() -> None:
         assert rewards.load(name)
     with pytest.raises(AffectError, match="Presets: strict"):
         rewards.load("strikt")
+
+
+def test_the_default_preset_ranks_the_honest_answer_first() -> None:
+    rows = probes.probe(rewards.load("strict"), probes.gold_sets(seed=11, sets=3))
+    assert {len(row.gold) for row in rows} == set(range(1, 10))
+    assert probes.beaten(rows) == []
+    honest = {tuple(row.gold): row.reward for row in rows if row.kind == "honest"}
+    assert all(row.reward == pytest.approx(honest[tuple(row.gold)]) for row in rows if probes.is_honest(row.kind))
+
+
+def test_real_label_sets_too(shared_data: Path) -> None:
+    table = building.read_table(shared_data / "ovmerd" / "check-openset.head25.csv", ("name", "openset"))
+    golds = [Target(labels=split_labels(row.values["openset"])) for row in table]
+    assert probes.beaten(probes.probe(rewards.load("strict"), golds)) == []
+
+
+def test_the_probe_shows_where_a_published_recipe_falls() -> None:
+    lost = {row.kind for row in probes.beaten(probes.probe(rewards.load("affectgpt-r1"), probes.gold_sets()))}
+    assert "labels repeated" in lost
+
+
+@pytest.mark.parametrize("words", [["probe", "--preset", "strict", "--json"], ["list", "--json"]])
+def test_the_command_prints_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert command.run(words) == 0
+    rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"gold", "kind", "completion", "reward", "parts"} <= rows[0].keys() or {"presets", "terms"} <= rows[0].keys()
+
+
+@pytest.mark.parametrize("term", ["wheel_f1", "clue_f1", "format"])
+def test_each_term_alone_moves_the_advantage(term: str) -> None:
+    """A group whose members differ in what one term reads gets advantages that are not all zero, and vice versa."""
+    reward = next(f for f in rewards.load("strict") if f.__name__ == term)
+    group = [HONEST, TRICKS["untagged list"], TRICKS["another clip"]]
+    values = reward(completions=group, target=[GOLD] * 3)
+    assert len(set(values)) > 1
+    assert len(set(reward(completions=[HONEST] * 3, target=[GOLD] * 3))) == 1

@@ -6,11 +6,13 @@ instead of punishing a good answer for a gap in the annotation.
 
 import math
 import re
+import unicodedata
 from collections.abc import Callable
 from functools import lru_cache
 
 from affectllm import answers
 from affectllm.answers import Parsed
+from affectllm.answers.lists import split_labels
 from affectllm.records import Target
 from affectllm.scores import clues, open_vocabulary
 from affectllm.vocabulary import Wheels
@@ -18,6 +20,8 @@ from affectllm.vocabulary import Wheels
 Term = Callable[[str, Target, Wheels], float | None]
 
 THINK = re.compile(r"<think>(?P<think>.+?)</think>\s*<answer>(?P<answer>.+?)</answer>\s*", re.DOTALL)
+SHORT_THINK, LONG_THINK = 3, 160
+"""Words of reasoning that cost nothing."""
 TAG = re.compile(r"</?(?:think|answer)>")
 
 
@@ -100,6 +104,32 @@ def label_count_3(text: str, gold: Target, wheels: Wheels) -> float:
     return math.log(2) / math.log(n + 1) if m == 1 else math.log(m) / math.log(n)
 
 
+def once(text: str, gold: Target, wheels: Wheels) -> float:
+    """1 when no label of the answer is said twice, else 0: the scores ignore repetition, so it would be free."""
+    answer = THINK.fullmatch(text.strip())
+    items = split_labels(answer["answer"] if answer else text)
+    return float(len(items) == len(set(items)))
+
+
+def plain(text: str, gold: Target, wheels: Wheels) -> float:
+    """1 when the text is made of ordinary characters, 0 with invisible ones or letters that only look Latin.
+
+    The parser reads through both, as it should for people; a policy must not be paid for finding that out.
+    """
+    return float(not any(unicodedata.category(sign) == "Cf" or "\u0370" <= sign <= "\u052f" for sign in text))
+
+
+def think_length(text: str, gold: Target, wheels: Wheels) -> float:
+    """1 for 3 to 160 words of reasoning, falling linearly to 0 at 320; 0 for fewer, which is no reasoning.
+
+    The shape is that of DAPO's soft overlong punishment (arXiv 2503.14476, eq. 13), as a factor.
+    """
+    reasoning = read(text).reasoning or ""
+    # Chinese is written without spaces; two characters make about a word.
+    words = len(reasoning.split()) + sum("\u4e00" <= sign <= "\u9fff" for sign in reasoning) // 2
+    return 0.0 if words < SHORT_THINK else min(1.0, max(0.0, 2 - words / LONG_THINK))
+
+
 def parsed(text: str, gold: Target, wheels: Wheels) -> float:
     """1 when the answer follows its mode cleanly, 0 when it had to be recovered or could not be read: a gate."""
     return float(read(text).status == "ok")
@@ -108,6 +138,7 @@ def parsed(text: str, gold: Target, wheels: Wheels) -> float:
 TERMS: dict[str, Term] = {
     term.__name__: term
     for term in (
-        format, wheel_f1, hit, dual, alignment, clue_f1, label_count_1, label_count_2, label_count_3, parsed
+        format, once, parsed, plain, think_length, wheel_f1, hit, dual, alignment, clue_f1,
+        label_count_1, label_count_2, label_count_3,
     )
 }  # fmt: skip

@@ -1,7 +1,6 @@
 """affectllm: from clips and annotations to a model that explains emotion, and numbers about it.
 
   data      affectllm build NAME --source PATH --out DIR     dataset in, conversations out   (build --list shows them)
-            affectllm data check DIR                         one report about built data
             affectllm media probe|frames|audio FILE          look at a clip the way training does
             affectllm cache stat|prune|verify                what is kept of clips read before
   train     affectllm train sft|grpo|merge --config FILE     conversations in, adapter out
@@ -45,7 +44,6 @@ COMMANDS = {
 # Commands with verbs of their own (`affectllm vocab coverage FILE`): the module's `run(words)` reads them.
 VERBS = {
     "cache": "affectllm.media.cache_command",
-    "data": "affectllm.data_builders.check",
     "media": "affectllm.media.command",
     "rewards": "affectllm.rewards.command",
     "vocab": "affectllm.vocabulary.command",

@@ -48,9 +48,9 @@ def show_list(run: List) -> int:
     for name, preset in rewards.presets().items():
         print(f"{name}: {preset['about']} Source: {preset['source']}.")
         for term, options in preset["terms"].items():
-            print(
-                f"  {options['weight']:.1f} x {term}  {', '.join(options.get('times', []))}  {options.get('gates', '')}"
-            )
+            factors = "".join(f" x {factor}" for factor in options.get("times", []))
+            gates = ", ".join(options.get("gates", []))
+            print(f"  {options['weight']:.1f} x {term}{factors}" + (f"  if {gates}" if gates else ""))
     print("\nTerms:")
     for name, about in terms.items():
         print(f"  {name:<15} {about}")

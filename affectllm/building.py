@@ -60,9 +60,14 @@ def read_table(path: Path, columns: Sequence[str], delimiter: str = ",", header:
     return list(stream_table(path, columns, delimiter, header))
 
 
-def stream_table(path: Path, columns: Sequence[str], delimiter: str = ",", header: Sequence[str] = ()) -> Iterator[Row]:
-    """`read_table` a row at a time, for tables that need not fit in memory."""
-    rows = csv.reader(read_lines(path), delimiter=delimiter, strict=True)
+def stream_table(
+    path: Path, columns: Sequence[str], delimiter: str = ",", header: Sequence[str] = (), quoted: bool = True
+) -> Iterator[Row]:
+    """`read_table` a row at a time, for tables that need not fit in memory.
+
+    Without `quoted` a quotation mark is a sign like any other, as in most tab-separated files.
+    """
+    rows = csv.reader(read_lines(path), delimiter=delimiter, strict=True, quoting=0 if quoted else csv.QUOTE_NONE)
     number = 0
     try:
         seen = list(header) or next(rows, [])

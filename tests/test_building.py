@@ -1,5 +1,8 @@
 """Data folders are written whole or not at all."""
 
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +57,24 @@ def test_impossible_shards_are_refused(shard: str) -> None:
 def test_a_folder_without_the_data_set_names_its_files(tmp_path: Path) -> None:
     with pytest.raises(AffectError, match=r"holds none of a\.csv, b\.csv"):
         building.find_source(tmp_path, ["a.csv", "b.csv"])
+
+
+@pytest.mark.parametrize("after_s", [0.5, 0.8, 1.1])
+def test_a_killed_build_leaves_the_earlier_folder_and_runs_again_identically(tmp_path: Path, after_s: float) -> None:
+    rows = "".join(f'clip{i},"[happy, proud]"\n' for i in range(6000))
+    (tmp_path / "labels.csv").write_text("name,openset\n" + rows)
+    out = tmp_path / "out"
+    write(out, [conversation("a", ["happy"])])
+    before = (out / "conversations.jsonl").read_bytes()
+    line = [sys.executable, "-m", "affectllm", "build", "mer-caption"]
+    line += ["--source", str(tmp_path / "labels.csv"), "--out", str(out)]
+    process = subprocess.Popen(line, stdout=subprocess.DEVNULL)
+    time.sleep(after_s)
+    process.kill()
+    process.wait()
+    left = (out / "conversations.jsonl").read_bytes()
+    subprocess.run(line, check=True, stdout=subprocess.DEVNULL)
+    whole = (out / "conversations.jsonl").read_bytes()
+    assert left in (before, whole)
+    assert whole.count(b"\n") == 6000
+    assert sorted(path.name for path in out.iterdir()) == ["conversations.jsonl", "manifest.json", "rejected.jsonl"]

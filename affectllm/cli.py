@@ -1,6 +1,7 @@
 """affectllm: from clips and annotations to a model that explains emotion, and numbers about it.
 
   data      affectllm build NAME --source PATH --out DIR     dataset in, conversations out   (build --list shows them)
+            affectllm data check DIR                         one report about built data
             affectllm media probe|frames|audio FILE          look at a clip the way training does
             affectllm cache stat|prune|verify                what is kept of clips read before
   train     affectllm train sft|grpo|merge --config FILE     conversations in, adapter out
@@ -44,6 +45,7 @@ COMMANDS = {
 # Commands with verbs of their own (`affectllm vocab coverage FILE`): the module's `run(words)` reads them.
 VERBS = {
     "cache": "affectllm.media.cache_command",
+    "data": "affectllm.data_builders.check",
     "media": "affectllm.media.command",
     "rewards": "affectllm.rewards.command",
     "vocab": "affectllm.vocabulary.command",
@@ -64,6 +66,8 @@ def run(words: list[str]) -> None:
     """Import the one module that a command needs and hand it the rest of the line."""
     first, rest = words[0], words[1:]
     try:
+        if first == "build" and "--list" in rest:
+            sys.exit(importlib.import_module("affectllm.data_builders.catalogue").run(rest))
         if first in FAMILIES:
             if not rest or rest[0].startswith("-"):
                 return show_scripts(first)

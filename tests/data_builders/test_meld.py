@@ -89,7 +89,7 @@ def test_shards_are_parts_of_the_whole(tmp_path: Path) -> None:
             {"rows": ["1,caf\xe9,A,joy,positive,0,0,1,1,0:00:01,0:00:02"], "encoding": "cp1252"},
             "line 2 holds byte 0xe9",
         ),
-        ({"rows": ['1,Hi,A,joy,positive,x,0,1,1,0:00:01,0:00:02']}, "must be whole numbers, they are 'x' and '0'"),
+        ({"rows": ["1,Hi,A,joy,positive,x,0,1,1,0:00:01,0:00:02"]}, "must be whole numbers, they are 'x' and '0'"),
         ({"rows": ["1,short"]}, "row 1 has 2 fields, the header has 11"),
     ],
 )

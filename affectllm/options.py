@@ -118,7 +118,7 @@ def flatten(
                 raise AffectError(f"Config {path}: '{prefix}{key}' must be a mapping, it is {value!r}.")
             settings[name].update(value)
         elif dataclasses.is_dataclass(hints[name]) and isinstance(value, dict):
-            flags += flatten(value, hints[name], path, settings, f"{prefix}{name}.")  # type: ignore[arg-type]
+            flags += flatten(value, hints[name], path, settings, f"{prefix}{name}.")
         elif isinstance(value, bool):
             parts = flag.removeprefix("--").split(".")
             flags.append(flag if value else "--" + ".".join([*parts[:-1], f"no-{parts[-1]}"]))

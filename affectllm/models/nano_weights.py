@@ -173,7 +173,7 @@ def read_language_model(gguf: Path) -> "tuple[PreTrainedModel, PreTrainedTokeniz
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    model = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     # Dequantised weights are ordinary ones; without this transformers refuses to save them.
     del model.config.quantization_config
     model.hf_quantizer, model.is_quantized = None, False

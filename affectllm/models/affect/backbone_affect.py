@@ -25,7 +25,7 @@ class AffectBackbone(Backbone):
         return self.core.config.media_token_ids
 
     @property
-    def num_frames(self) -> int:  # type: ignore[override]
+    def num_frames(self) -> int:
         return self.processor.feature_extractor.num_frames
 
     def preprocess(self, media: Media) -> dict[str, Tensor]:

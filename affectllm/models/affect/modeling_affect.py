@@ -47,9 +47,12 @@ class Fusion(nn.Module):
         self.register_buffer("prosody_mean", torch.tensor(config.prosody_mean))
         self.register_buffer("prosody_scale", torch.tensor(config.prosody_scale))
 
+    prosody_mean: Tensor
+    prosody_scale: Tensor
+
     def forward(
         self, face: Tensor | None, voice: Tensor | None, prosody: Tensor | None, has_face: Tensor, has_voice: Tensor
-    ) -> tuple[Tensor | None, Tensor | None, Tensor]:
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         """Tokens of faces (N_face, T, D), of voices (N_voice, chunks + 1, D) and fused ones (N_media, Q, D).
 
         `has_face` and `has_voice` are (B,) and say which rows the N_face and N_voice features belong to, in order;
@@ -103,10 +106,10 @@ def spread(tokens: Tensor, rows: Tensor) -> Tensor:
 class AffectPreTrainedModel(PreTrainedModel):
     config_class = AffectConfig
     base_model_prefix = "model"
-    input_modalities = ("video", "audio", "text")
+    input_modalities = ["video", "audio", "text"]
     supports_gradient_checkpointing = True
     _no_split_modules = ["Fusion"]
-    _skip_keys_device_placement = "past_key_values"
+    _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True

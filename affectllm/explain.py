@@ -91,8 +91,9 @@ class Explanation(Record):
 class Explainer:
     """A loaded model that explains clips; see `load`."""
 
-    def __init__(self, backbone: "Backbone") -> None:
+    def __init__(self, backbone: "Backbone", name: str | None = None) -> None:
         self.backbone = backbone
+        self.name = name or backbone.name
 
     def explain(
         self, clip: str | Path, subtitle: str | None = None, language: str = "en", max_new_tokens: int = 96
@@ -122,7 +123,7 @@ class Explainer:
             valence={label: lexicon.valence(label) for label in parsed.labels},
             status=parsed.status,
             answer=text,
-            model=self.backbone.name,
+            model=self.name,
             seconds=round(time.monotonic() - start, 2),
             notes=notes,
         )
@@ -193,7 +194,7 @@ def load(path: str, dtype: str = "auto") -> Explainer:
 
     backbone = load_backbone(path, dtype=dtype)
     backbone.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
-    return Explainer(backbone)
+    return Explainer(backbone, path)
 
 
 def default_model() -> str:

@@ -36,7 +36,7 @@ class Options:
     metric: str | None = None
     """ew, hit_rate, mscore, sentiment, waf, war, uar or macro_f1; without it, the summary of a run."""
     assets: Path | None = None
-    """Your copy of MERTools' emotion_wheel folder."""
+    """Your copy of MERTools' emotion_wheel folder; for mer2024, of its openset-synonym folder."""
     level: Literal["level1", "level2", "M1", "M2"] = "level1"
     """Inner or outer ring of the wheels; M1 and M2 are OV-MER's scores without a wheel."""
     split: str | None = None
@@ -65,11 +65,14 @@ def score_metric(run: Options, name: str) -> dict[str, Any]:
 
     if name not in metrics.METRICS:
         raise AffectError(f"No metric '{name}'. Known: {', '.join(metrics.METRICS)}.")
-    wheels = vocabulary.load(run.protocol, run.assets) if name in metrics.NEED_WHEELS else None
+    grouped = run.protocol == "mer2024"
+    if grouped and name in metrics.NEED_WHEELS and name != "ew":
+        raise AffectError(f"MER2024 has no {name}: its one open-vocabulary score is --metric ew.")
+    wheels = vocabulary.load(run.protocol, run.assets) if name in metrics.NEED_WHEELS and not grouped else None
     gold = read_table(run.gold, run.classes, run.split)
     said = read_table(run.pred, run.classes)
     ids, missing = match(said, gold, run.only_predicted)
-    result = metrics.METRICS[name](metrics.make_case(said, gold, ids, run.protocol, wheels, run.level))
+    result = metrics.METRICS[name](metrics.make_case(said, gold, ids, run.protocol, wheels, run.level, run.assets))
     results = {"metric": name, "protocol": run.protocol} | {k: v for k, v in asdict(result).items() if v is not None}
     if missing:
         results["skipped"] = result.skipped | {"no prediction": missing}

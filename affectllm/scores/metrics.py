@@ -3,13 +3,14 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from affectllm import answers
 from affectllm.errors import AffectError
-from affectllm.scores import baselines, confusion, sentiment, uncertainty
+from affectllm.scores import baselines, confusion, mer2024, sentiment, uncertainty
 from affectllm.scores import open_vocabulary as ov
 from affectllm.scores.open_vocabulary import GUARDED, Values
 from affectllm.scores.tables import Row, Table
@@ -33,6 +34,7 @@ class Case:
     protocol: str
     wheels: Wheels | None
     level: str = "level1"
+    assets: Path | None = None
 
     @cached_property
     def answers(self) -> list[Said]:
@@ -100,8 +102,10 @@ def read_answer(row: Row, protocol: str) -> Said:
     return Said([], False)
 
 
-def make_case(said: Table, gold: Table, ids: Sequence[str], protocol: str, wheels: Wheels | None, level: str) -> Case:
-    return Case(list(ids), [said[it] for it in ids], [gold[it] for it in ids], protocol, wheels, level)
+def make_case(
+    said: Table, gold: Table, ids: Sequence[str], protocol: str, wheels: Wheels | None, level: str, assets: Path | None
+) -> Case:
+    return Case(list(ids), [said[it] for it in ids], [gold[it] for it in ids], protocol, wheels, level, assets)
 
 
 def wheel_sums(values: Values) -> Values:
@@ -126,7 +130,37 @@ def f1_of_sums(sums: Values, protocol: str) -> Values:
     return np.divide(2 * p * r, p + r, out=empty, where=p + r > 0).mean(1)
 
 
+def score_mer2024(case: Case) -> Result:
+    """MER2024's rule: mean of mean accuracy and mean recall, synonyms from the stored groups of every clip."""
+    if case.assets is None:
+        raise AffectError("Protocol mer2024 needs --assets: the unpacked openset-synonym folder of MERTools' MER2024.")
+    empty = [name for name, gold in zip(case.ids, case.gold, strict=True) if not gold]
+    if empty:
+        raise AffectError(f"Clip '{empty[0]}' has no gold label, for which MER2024's rule is not defined.")
+    rows = [
+        mer2024.overlap(said, gold, mer2024.read_groups(case.assets, name))
+        for name, said, gold in zip(case.ids, case.said, case.gold, strict=True)
+    ]
+    columns = np.column_stack([np.asarray(rows, float), np.ones(len(rows))])
+    accuracy, recall = (float(value) for value in columns[:, :2].mean(0))
+    interval = uncertainty.bootstrap(columns, lambda sums: (sums[:, 0] + sums[:, 1]) / (2 * sums[:, 2]))
+    return Result(
+        value=(accuracy + recall) / 2,
+        n=len(rows),
+        low=interval.low,
+        high=interval.high,
+        # A constant answer was never grouped with each clip's gold by the chat model, so none can be scored.
+        constant_baseline=None,
+        parse_failures=count_failures(case),
+        labels_per_clip=labels_per_clip(case),
+        precision=accuracy,
+        recall=recall,
+    )
+
+
 def score_ew(case: Case) -> Result:
+    if case.protocol == "mer2024":
+        return score_mer2024(case)
     wheels, level = case.on, case.level
     values = ov.overlaps(case.said, case.gold, wheels, level)
     constant = baselines.ConstantScore(case.gold, wheels, level)

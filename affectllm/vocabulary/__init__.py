@@ -8,7 +8,7 @@ from affectllm.vocabulary.wheels import Groups, Wheels
 __all__ = ["PROTOCOLS", "Groups", "Wheels", "load"]
 
 OURS = "affectllm-1"
-MERTOOLS = ("mer2024", "ovmer", "mer2025", "mer2026", "unibench")
+MERTOOLS = ("ovmer", "mer2025", "mer2026", "unibench")
 PROTOCOLS = (OURS, *MERTOOLS)
 
 

@@ -20,6 +20,7 @@ Every command answers --help.
 import ast
 import difflib
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from importlib.resources import files
@@ -82,6 +83,10 @@ def run(words: list[str]) -> None:
     except AffectError as error:
         print(f"affectllm: {error}", file=sys.stderr)
         sys.exit(2)
+    except BrokenPipeError:
+        # Whoever read the output (head, less) has left; the interpreter must not try to flush the rest.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
 
 
 def find_script(family: str, name: str) -> ModuleType:

@@ -4,6 +4,7 @@ import json
 import math
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from affectllm import building, rewards, vocabulary
 from affectllm.answers.lists import split_labels
 from affectllm.errors import AffectError
 from affectllm.records import Clues, Target
-from affectllm.rewards import command, probes, terms
+from affectllm.rewards import adapters, command, probes, terms
 from affectllm.scores import open_vocabulary
 
 WHEELS = vocabulary.load()
@@ -157,3 +158,60 @@ def test_each_term_alone_moves_the_advantage(term: str) -> None:
     values = reward(completions=group, target=[GOLD] * 3)
     assert len(set(values)) > 1
     assert len(set(reward(completions=[HONEST] * 3, target=[GOLD] * 3))) == 1
+
+
+@pytest.mark.parametrize(
+    ("term", "text", "gold", "value"),
+    [
+        ("basic", "<answer>anger</answer>", Target(basic="anger"), 1.0),
+        ("basic", "angry", Target(basic="anger"), 1.0),
+        ("basic", "anger, joy", Target(basic="anger"), 0.0),
+        ("basic", "anger", Target(), None),
+        ("choice", "The answer is D", Target(basic="d"), 1.0),
+        ("sentiment", "positive", Target(sentiment="positive"), 1.0),
+        ("sentiment", "negative", Target(sentiment="positive"), 0.0),
+        ("valence", "<answer>-0.5</answer>", Target(valence=0.5), 0.5),
+        ("valence", "between -1 and 1", Target(valence=0.5), 0.0),
+        ("valence", "7", Target(valence=0.5), 0.0),
+        ("preference", "a2", Target(preference="a2"), 1.0),
+        ("first", "sad, happy", Target(labels=["happy", "sad"]), 0.5),
+        ("first", "happy", Target(labels=["happy", "sad"]), 1.0),
+        ("unknown_not_wrong", "happy, grateful", Target(labels=["happy"]), 1.0),
+        ("unknown_not_wrong", "happy, angry", Target(labels=["happy"]), 2 / 3),
+        ("confidence", '{"labels": ["happy"], "confidence": 0.9}', Target(labels=["happy"]), 1 - 0.1**2),
+        ("confidence", '{"labels": ["sad"], "confidence": 1.0}', Target(labels=["happy"]), 0.0),
+        ("confidence", "happy", Target(labels=["happy"]), 0.0),
+        ("repetition", "one two three one two three", Target(), 0.75),
+    ],
+)
+def test_terms_by_hand(term: str, text: str, gold: Target, value: float | None) -> None:
+    found = terms.TERMS[term](text, gold, WHEELS)
+    assert found == (None if value is None else pytest.approx(value))
+
+
+@pytest.mark.parametrize("term", terms.TERMS)
+@pytest.mark.parametrize("text", [*TRICKS.values(), HONEST])
+def test_every_term_keeps_its_range(term: str, text: str) -> None:
+    gold = Target(labels=["happy"], basic="joy", sentiment="positive", valence=0.1, preference="a1", clues=GOLD.clues)
+    value = terms.TERMS[term](text, gold, WHEELS)
+    assert value is None or 0 <= value <= 1
+
+
+def test_a_curriculum_pays_terms_by_step(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        "source: me\nabout: x\nterms:\n  format: {weight: 1, until_step: 5}\n  wheel_f1: {weight: 1, from_step: 5}\n"
+    )
+    early, late = rewards.load(str(tmp_path / "r.yaml"))
+    for step, paid in ((4, [1.0, None]), (5, [None, 1.0])):
+        state = SimpleNamespace(global_step=step)
+        assert [f(completions=[HONEST], target=[GOLD], trainer_state=state)[0] for f in (early, late)] == paid
+
+
+def test_other_trainers_get_the_same_number() -> None:
+    gold = GOLD.model_dump_json()
+    expected = total(HONEST)
+    assert adapters.swift_reward()()([HONEST], [gold]) == [pytest.approx(expected)]
+    assert adapters.verl_score("toy", HONEST, gold) == pytest.approx(expected)
+    (row,) = adapters.easyr1_score([{"response": HONEST, "ground_truth": gold}])
+    assert row["overall"] == pytest.approx(expected)
+    assert row["format"] == 1.0

@@ -16,6 +16,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from affectllm import vocabulary
 from affectllm.errors import AffectError
 from affectllm.records import Record, Target
+from affectllm.rewards import terms
 from affectllm.rewards.terms import TERMS
 from affectllm.vocabulary import Wheels
 
@@ -29,6 +30,10 @@ class TermOptions(Record):
     """Terms that multiply this one's value, e.g. a penalty for too many labels."""
     gates: list[str] = []
     """Terms that must be above 0 for this one to count."""
+    from_step: int = Field(default=0, ge=0)
+    """Optimiser step from which the term is paid."""
+    until_step: int | None = Field(default=None, gt=0)
+    """Step from which it is paid no more."""
 
 
 class Composition(Record):
@@ -48,20 +53,31 @@ class Reward:
     def __init__(self, name: str, options: TermOptions, wheels: Wheels) -> None:
         self.__name__ = name
         self.weight = options.weight
+        self.options = options
         self.term = TERMS[name]
         self.times = [TERMS[factor] for factor in options.times]
         self.gates = [TERMS[gate] for gate in options.gates]
         self.wheels = wheels
+        self.logs_answers = False
+        """Whether this term logs what all terms read: labels an answer, and the share that parsed cleanly."""
 
     def __call__(
         self, completions: Sequence[str | list[dict[str, str]]], target: Sequence[Any] | None = None, **columns: Any
     ) -> list[float | None]:
         """One value a completion, in the range of the term; None where the term does not apply."""
+        step = columns["trainer_state"].global_step if "trainer_state" in columns else 0
+        if step < self.options.from_step or (self.options.until_step is not None and step >= self.options.until_step):
+            return [None] * len(completions)
         if target is None:
             raise AffectError(
                 f"Reward '{self.__name__}' needs the column 'target'; the data set has {sorted(columns)}."
             )
-        return [self.value(text_of(text), gold_of(gold)) for text, gold in zip(completions, target, strict=True)]
+        texts = [text_of(completion) for completion in completions]
+        if self.logs_answers and "log_metric" in columns:
+            read = [terms.read(text) for text in texts]
+            columns["log_metric"]("answers/labels", sum(len(answer.labels) for answer in read) / len(read))
+            columns["log_metric"]("answers/parsed", sum(answer.status == "ok" for answer in read) / len(read))
+        return [self.value(text, gold_of(gold)) for text, gold in zip(texts, target, strict=True)]
 
     def value(self, text: str, gold: Target) -> float | None:
         value = self.term(text, gold, self.wheels)
@@ -102,7 +118,9 @@ def load(name: str) -> list[Callable[..., list[float | None]]]:
                 hint = f" Perhaps you meant '{near[0]}'." if near else f" Known: {', '.join(TERMS)}."
                 raise AffectError(f"Rewards '{name}': unknown term '{used}'.{hint}")
     wheels = vocabulary.load(composition.protocol, composition.assets)
-    return [Reward(term, options, wheels) for term, options in composition.terms.items()]
+    functions = [Reward(term, options, wheels) for term, options in composition.terms.items()]
+    functions[0].logs_answers = True
+    return list(functions)
 
 
 def read_composition(name: str) -> Composition:

@@ -8,20 +8,21 @@ import math
 import re
 import unicodedata
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from affectllm import answers
 from affectllm.answers import Parsed
 from affectllm.answers.lists import split_labels
 from affectllm.records import Target
 from affectllm.scores import clues, open_vocabulary
-from affectllm.vocabulary import Wheels
+from affectllm.vocabulary import Wheels, lexicon
 
 Term = Callable[[str, Target, Wheels], float | None]
 
 THINK = re.compile(r"<think>(?P<think>.+?)</think>\s*<answer>(?P<answer>.+?)</answer>\s*", re.DOTALL)
 SHORT_THINK, LONG_THINK = 3, 160
 """Words of reasoning that cost nothing."""
+NUMBER = re.compile(r"[-+]?\d*\.?\d+")
 TAG = re.compile(r"</?(?:think|answer)>")
 
 
@@ -56,6 +57,98 @@ def hit(text: str, gold: Target, wheels: Wheels) -> float | None:
     """Recall of the gold groups, in 0..1; naming everything is never wrong here, so use it with a label count."""
     recalls = [r for _, r in open_vocabulary.overlap(read(text).labels, gold.labels, wheels) if not math.isnan(r)]
     return sum(recalls) / len(recalls) if recalls else None
+
+
+def strict_wheel_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """`wheel_f1` under our strict protocol, whatever the composition's own protocol is."""
+    return wheel_f1(text, gold, lexicon.load_wheels())
+
+
+def unknown_not_wrong(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """`wheel_f1` over the labels said that hit gold or contradict it, in 0..1.
+
+    A label that misses gold's groups on most wheels but has the valence of a gold label may be true and merely
+    unlisted: it is neither paid nor punished. A label of another valence, or of none known, costs precision.
+    """
+    signs = {lexicon.valence(label) for label in gold.labels} - {None}
+    kept = [label for label in read(text).labels if lexicon.valence(label) not in signs or is_gold(label, gold, wheels)]
+    value = open_vocabulary.f1(kept, gold.labels, wheels)
+    return None if math.isnan(value) else value
+
+
+def is_gold(label: str, gold: Target, wheels: Wheels) -> bool:
+    """Whether a label stands with gold on most wheels."""
+    hits = [p for p, r in open_vocabulary.overlap([label], gold.labels, wheels) if not math.isnan(r)]
+    return 2 * sum(hits) > len(hits)
+
+
+def first(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """Reciprocal rank, among the labels said, of the most relevant gold label (its first), mean over wheels, 0..1."""
+    if not gold.labels:
+        return None
+    said, ranks = [wheels.groups(label) for label in read(text).labels], []
+    for column in wheels.at("level1"):
+        wanted = wheels.groups(gold.labels[0])[column]
+        if wanted is not None:
+            ranks.append(next((1 / i for i, groups in enumerate(said, 1) if groups[column] == wanted), 0.0))
+    return sum(ranks) / len(ranks) if ranks else None
+
+
+def basic(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """1 when the one label said is gold's label of the closed set, in any form of the word; else 0."""
+    if gold.basic is None:
+        return None
+    said = read(text).labels
+    return float(len(said) == 1 and same_word(said[0], gold.basic))
+
+
+def same_word(a: str, b: str) -> bool:
+    """Whether two words name one concept: 'anger' and 'angry' do."""
+    return a.lower() == b.lower() or (lexicon.knows(a) and lexicon.groups(a) == lexicon.groups(b))
+
+
+def choice(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """1 when the letter chosen is gold's (`basic` holds the letter of a multiple-choice question), else 0."""
+    return None if gold.basic is None else float(read(text).choice == gold.basic.upper())
+
+
+def sentiment(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """1 when the one word said is gold's sentiment, else 0."""
+    return None if gold.sentiment is None else float(read(text).labels == [gold.sentiment])
+
+
+def valence(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """1 - |said - gold| / 2 for valences in -1..1, in 0..1; 0 when no number in that range was said."""
+    if gold.valence is None:
+        return None
+    found = NUMBER.findall(text.rpartition("<answer>")[2])
+    value = float(found[0]) if len(found) == 1 else math.inf
+    return 1 - abs(value - gold.valence) / 2 if abs(value) <= 1 else 0.0
+
+
+def preference(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """1 when the description preferred is gold's, else 0."""
+    return None if gold.preference is None else float(read(text).preference == gold.preference)
+
+
+def confidence(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """1 - (confidence said - F)^2, in 0..1 (Brier); 0 without a confidence, so that hiding it is never better."""
+    value, said = wheel_f1(text, gold, wheels), read(text).confidence
+    if value is None:
+        return None
+    return 0.0 if said is None else 1 - (said - value) ** 2
+
+
+def repetition(text: str, gold: Target, wheels: Wheels) -> float:
+    """1 less the share of repeated three-word sequences, by TRL's own penalty, with words in the place of token ids."""
+    return 1.0 + float(repetition_penalty()(completion_ids=[text.lower().split()])[0])
+
+
+@cache
+def repetition_penalty() -> Callable[..., list[float]]:
+    from trl.rewards import get_repetition_penalty_reward
+
+    return get_repetition_penalty_reward(ngram_size=3, max_penalty=-1.0)
 
 
 def dual(text: str, gold: Target, wheels: Wheels) -> float | None:
@@ -138,7 +231,8 @@ def parsed(text: str, gold: Target, wheels: Wheels) -> float:
 TERMS: dict[str, Term] = {
     term.__name__: term
     for term in (
-        format, once, parsed, plain, think_length, wheel_f1, hit, dual, alignment, clue_f1,
+        format, once, parsed, plain, think_length, repetition, wheel_f1, strict_wheel_f1, unknown_not_wrong, first, hit,
+        dual, alignment, clue_f1, confidence, basic, choice, sentiment, valence, preference,
         label_count_1, label_count_2, label_count_3,
     )
 }  # fmt: skip

@@ -9,11 +9,26 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils.data import Dataset
 from trl import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
 
 from affectllm.models.backbone import Sample, join_media
 from affectllm.records import Conversation
 from affectllm.training.store import MediaStore
+
+
+class EpochSampler(RepeatSampler):
+    """TRL's sampler with an order that depends on seed and epoch alone.
+
+    TRL draws each epoch's order from one running generator, which a resumed run starts anew: it would repeat the
+    first epoch's order.
+    """
+
+    def set_epoch(self, epoch: int) -> None:
+        """Called by accelerate at the start of every epoch, resumed or not."""
+        if self.shuffle:
+            self.generator.manual_seed(self.seed + epoch)
 
 
 class ClipGRPOTrainer(GRPOTrainer):
@@ -29,6 +44,12 @@ class ClipGRPOTrainer(GRPOTrainer):
         self._kept: dict[bool, list[Sample]] = {}
         self._active: list[Sample] = []
         super().__init__(*args, **kwargs)
+
+    def _get_train_sampler(self, dataset: Dataset | None = None) -> "EpochSampler":
+        stock: Any = super()._get_train_sampler(dataset)
+        return EpochSampler(
+            stock.data_source, stock.mini_repeat_count, stock.batch_size, stock.repeat_count, stock.shuffle, stock.seed
+        )
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         self._generated = [self.store.sample(Conversation.model_validate_json(prompt)) for prompt in prompts]

@@ -28,7 +28,7 @@ class EpochSampler(RepeatSampler):
     def set_epoch(self, epoch: int) -> None:
         """Called by accelerate at the start of every epoch, resumed or not."""
         if self.shuffle:
-            self.generator.manual_seed(self.seed + epoch)
+            self.generator.manual_seed((self.seed or 0) + epoch)
 
 
 class ClipGRPOTrainer(GRPOTrainer):

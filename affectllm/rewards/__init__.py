@@ -7,6 +7,7 @@ functions[0](prompts=..., completions=[...], target=[...])   # -> one float or N
 import difflib
 import importlib
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,13 @@ def gold_of(target: Any) -> Target:
     """Gold as it travels in a data set: JSON text, a mapping, or the record itself."""
     if isinstance(target, Target):
         return target
-    return Target.model_validate_json(target) if isinstance(target, str) else Target.model_validate(target)
+    return read_gold(target) if isinstance(target, str) else Target.model_validate(target)
+
+
+@lru_cache(maxsize=8192)
+def read_gold(text: str) -> Target:
+    """Every completion of a group, and every term, has the same gold."""
+    return Target.model_validate_json(text)
 
 
 def load(name: str) -> list[Callable[..., list[float | None]]]:

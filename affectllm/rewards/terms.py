@@ -6,7 +6,6 @@ instead of punishing a good answer for a gap in the annotation.
 
 import math
 import re
-import unicodedata
 from collections.abc import Callable
 from functools import cache, lru_cache
 
@@ -22,6 +21,9 @@ Term = Callable[[str, Target, Wheels], float | None]
 THINK = re.compile(r"<think>(?P<think>.+?)</think>\s*<answer>(?P<answer>.+?)</answer>\s*", re.DOTALL)
 SHORT_THINK, LONG_THINK = 3, 160
 """Words of reasoning that cost nothing."""
+# Invisible characters (soft hyphen, zero-width and direction marks), Greek and Cyrillic letters.
+ODD = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u0370-\u052f]")
+CHINESE = re.compile("[\u4e00-\u9fff]")
 NUMBER = re.compile(r"[-+]?\d*\.?\d+")
 TAG = re.compile(r"</?(?:think|answer)>")
 
@@ -209,7 +211,7 @@ def plain(text: str, gold: Target, wheels: Wheels) -> float:
 
     The parser reads through both, as it should for people; a policy must not be paid for finding that out.
     """
-    return float(not any(unicodedata.category(sign) == "Cf" or "\u0370" <= sign <= "\u052f" for sign in text))
+    return float(text.isascii() or ODD.search(text) is None)
 
 
 def think_length(text: str, gold: Target, wheels: Wheels) -> float:
@@ -219,7 +221,7 @@ def think_length(text: str, gold: Target, wheels: Wheels) -> float:
     """
     reasoning = read(text).reasoning or ""
     # Chinese is written without spaces; two characters make about a word.
-    words = len(reasoning.split()) + sum("\u4e00" <= sign <= "\u9fff" for sign in reasoning) // 2
+    words = len(reasoning.split()) + (0 if reasoning.isascii() else len(CHINESE.findall(reasoning)) // 2)
     return 0.0 if words < SHORT_THINK else min(1.0, max(0.0, 2 - words / LONG_THINK))
 
 

@@ -2,8 +2,8 @@
 
     python benchmarks/rewards.py
 
-Completions of about 100 tokens, all different, in groups of 8 with one gold each, one thread; each line is one measure as JSON. There is no peer that
-scores open-vocabulary emotion rewards outside its trainer, so `peer` and `ratio` are null.
+Completions of about 100 tokens, all different, in groups of 8 with one gold each, one thread; a line is one measure as
+JSON. There is no peer that scores open-vocabulary rewards outside its trainer, so `peer` and `ratio` are null.
 """
 
 import json

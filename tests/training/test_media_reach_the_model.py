@@ -1,5 +1,7 @@
 """The first test of any trainer: change the media, and loss and log-probabilities must change."""
 
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -8,10 +10,12 @@ from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.backbone import Sample, join_media
 from affectllm.records import Conversation
+from affectllm.training import run as runs
 from affectllm.training.collator import IGNORED, ConversationCollator
 from affectllm.training.store import MediaStore
 from tests.clips import write_toy_data
 from tests.tiny_models import save_tiny_affect, save_tiny_omni
+from train.grpo import GRPO, make_trainer
 
 FAMILIES = {"affect": save_tiny_affect, "omni": save_tiny_omni}
 
@@ -82,3 +86,25 @@ def test_each_clip_is_read_once(store: MediaStore) -> None:
         for row in rows(store):
             fresh.sample(row)
     assert fresh.reads == len(rows(store))
+
+
+def test_swapping_the_clip_changes_grpo_log_probabilities(store: MediaStore, tmp_path: Path) -> None:
+    """Policy and reference both: the forward that TRL leaves blind."""
+    data = store.root / "conversations.jsonl"
+    run = GRPO(data=data, out=tmp_path, prompts=1, group=2, steps=1, rewards="tests.training.test_scripts:variety")
+    backbone = load(store.backbone.name, dtype="float32")
+    runs.add_lora(backbone, 4, 0.0, 7)
+    fresh = MediaStore(backbone, store.root, store.cache)
+    trainer = make_trainer(fresh, rows(fresh), run)
+    own, other = (fresh.sample(row) for row in rows(fresh)[:2])
+    answer = backbone.answer_ids("happy")
+    ids = torch.tensor([[*own.prompt_ids, *answer]])
+    found = []
+    for media in (own, other):
+        trainer._active = [media]
+        with torch.no_grad():
+            found.append(
+                trainer._get_per_token_logps_and_entropies(trainer.model, ids, torch.ones_like(ids), len(answer))[0]
+            )
+    assert found[0].shape == (1, len(answer))
+    assert (found[0] - found[1]).abs().max() > 1e-6

@@ -76,13 +76,16 @@ def split_name(word: str) -> tuple[str, Path]:
 
 
 def partial(runs: list[scored.Run]) -> list[str]:
-    """What must be said before the numbers: answers with errors, clips left out."""
+    """What must be said before the numbers: answers with errors, clips left out, the floor of the clue scores."""
     found = []
     for run in runs:
         if run.results.get("errors"):
             found.append(f"{run.name}: {run.results['errors']} clips could not be answered and count as empty answers.")
         for reason, count in run.results["skipped"].items():
             found.append(f"{run.name}: {count} clips are not counted ({reason}).")
+    floor = runs[-1].results.get("clue_floor")
+    if floor:
+        found.append(f"{runs[-1].name}: against the clues of other clips its reasoning still reaches {floor:.3f}.")
     return found
 
 

@@ -11,7 +11,7 @@ from affectllm.errors import AffectError
 from affectllm.records import Answer, Conversation, Score
 from affectllm.scores import baselines, uncertainty
 from affectllm.scores import open_vocabulary as ov
-from affectllm.scores.clues import clue_scores
+from affectllm.scores.clues import clue_scores, shuffled_floor
 from affectllm.scores.metrics import f1_of_sums, wheel_means, wheel_sums
 from affectllm.vocabulary import Wheels
 
@@ -49,6 +49,7 @@ def summarise(said: Sequence[Answer], gold: Sequence[Conversation], wheels: Whee
     results = set_scores(values, wheels, level) | {
         "clue_face": mean_of(scores, "clue_face"),
         "clue_voice": mean_of(scores, "clue_voice"),
+        "clue_floor": clue_floor(said, gold),
         "parse_failures": sum(score.status == "failed" for score in scores),
         "errors": sum(answer.error is not None for answer in said),
         "labels_per_clip": float(np.mean([len(score.said) for score in kept])),
@@ -106,6 +107,14 @@ def clue_values(reasoning: str, clip: Conversation) -> dict[str, float]:
     found = clue_scores(reasoning, clip.target.clues)
     named = {"clue_face": found["visual"], "clue_voice": found["audio"]}
     return {name: value for name, value in named.items() if value is not None}
+
+
+def clue_floor(said: Sequence[Answer], gold: Sequence[Conversation]) -> float | None:
+    """What the clue scores reach when every reasoning is compared with another clip's clues; None below two clips."""
+    pairs = [(answer.text, clip.target.clues) for answer, clip in zip(said, gold, strict=True) if clip.target.clues]
+    if len(pairs) < 2:
+        return None
+    return shuffled_floor([answers.parse(text).reasoning or "" for text, _ in pairs], [clues for _, clues in pairs])
 
 
 def set_scores(values: ov.Values, wheels: Wheels, level: str) -> dict[str, dict[str, float]]:

@@ -41,7 +41,7 @@ Asked = Literal["basic", "sentiment", "labels"]
 @dataclass(frozen=True, kw_only=True)
 class Meld(Build):
     split: Literal["train", "dev", "val", "test"] | None = None
-    """Split of the file; without it, read from the file's name."""
+    """Split to build; without it, that of the file's name, or every split that a folder holds."""
     tasks: tuple[Asked, ...] = ("basic",)
     """Questions asked about each utterance; with several, ids end in the task."""
     mode: Mode = "labels"
@@ -51,24 +51,38 @@ class Meld(Build):
 
 
 def main(run: Meld) -> None:
-    path = building.find_source(run.source, [f"{split}_sent_emo.csv" for split in ("train", "dev", "test")])
-    split = SPLITS[run.split] if run.split else split_of(path)
-    rows = building.read_table(path, COLUMNS)
-    turns = dialogues.by_dialogue((place_of(row), turn_of(row)) for row in rows)
-    published = (PUBLISHED_DYADIC if "_dya" in path.name else PUBLISHED)[split]
+    tables = [(path, split, building.read_table(path, COLUMNS)) for path, split in files_of(run).items()]
+    turns = {split: dialogues.by_dialogue((place_of(row), turn_of(row)) for row in rows) for _, split, rows in tables}
+    published = sum((PUBLISHED_DYADIC if "_dya" in path.name else PUBLISHED)[split] for path, split, _ in tables)
+    total = sum(len(rows) for _, _, rows in tables)
+    absent = [name_of(place, split) for split in turns for place in dialogues.absent(turns[split], first=0)]
     manifest = building.write(
         run.out,
-        converse(run, rows, split, turns),
-        sources=[path],
+        (row for _, split, rows in tables for row in converse(run, rows, split, turns[split])),
+        sources=[path for path, _, _ in tables],
         options=asdict(run),
         licence=LICENCE,
-        defects={"utterance-absent": [name_of(place, split) for place in dialogues.absent(turns, first=0)]},
-        rows_in=sum(building.in_shard(row.number, run.shard) for row in rows),
-        notes={"published_rows": published, "table_rows": len(rows), "split": split},
+        defects={"utterance-absent": absent},
+        rows_in=sum(building.in_shard(row.number, run.shard) for _, _, rows in tables for row in rows),
+        notes={"published_rows": published, "table_rows": total, "splits": list(turns)},
     )
     print("\n".join(building.summary(manifest, run.out)))
-    if len(rows) != published:
-        print(f"  note: {path.name} has {len(rows)} rows, the published {split} split has {published}")
+    if total != published:
+        print(f"  note: {total} rows were read, the published {', '.join(turns)} has {published}")
+
+
+def files_of(run: Meld) -> dict[Path, str]:
+    """The csv of every split asked for, with the split's name in ids: a folder gives all that it holds."""
+    if not run.source.is_dir():
+        return {run.source: SPLITS[run.split] if run.split else split_of(run.source)}
+    wanted = [run.split] if run.split else ["train", "dev", "test"]
+    names = [f"{'dev' if split == 'val' else split}_sent_emo.csv" for split in wanted]
+    found = [run.source / name for name in names if (run.source / name).is_file()]
+    if not found:
+        raise AffectError(f"{run.source} holds none of {', '.join(names)}. Give the file itself with --source.")
+    if len(found) > 1 and run.media:
+        raise AffectError("MELD's splits reuse clip names, so one --media folder cannot serve several: add --split.")
+    return {path: split_of(path) for path in found}
 
 
 def split_of(path: Path) -> str:

@@ -126,3 +126,14 @@ def test_the_real_development_split(shared_data: Path, tmp_path: Path) -> None:
     for turns in by_dialogue.values():
         for i, row in enumerate(sorted(turns, key=lambda row: int(row.id.rpartition("utt")[2]))):
             assert len(row.context) == i
+
+
+def test_a_folder_gives_every_split_it_holds(tmp_path: Path) -> None:
+    for split in ("train", "dev", "test"):
+        write_csv(tmp_path / f"{split}_sent_emo.csv")
+    rows = build(tmp_path, tmp_path / "out")
+    assert {row.split for row in rows} == {"train", "val", "test"}
+    assert len({row.id for row in rows}) == len(rows) == 12
+    assert {row.split for row in build(tmp_path, tmp_path / "one", split="dev")} == {"val"}
+    with pytest.raises(AffectError, match="add --split"):
+        build(tmp_path, tmp_path / "out", media=tmp_path)

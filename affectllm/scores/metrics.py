@@ -103,7 +103,13 @@ def read_answer(row: Row, protocol: str) -> Said:
 
 
 def make_case(
-    said: Table, gold: Table, ids: Sequence[str], protocol: str, wheels: Wheels | None, level: str, assets: Path | None
+    said: Table,
+    gold: Table,
+    ids: Sequence[str],
+    protocol: str,
+    wheels: Wheels | None,
+    level: str,
+    assets: Path | None = None,
 ) -> Case:
     return Case(list(ids), [said[it] for it in ids], [gold[it] for it in ids], protocol, wheels, level, assets)
 

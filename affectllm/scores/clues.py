@@ -89,8 +89,10 @@ def best_matches(statements: Sequence[frozenset[str]], clauses: Sequence[frozens
     if not statements or not clauses:
         return [0.0] * len(statements)
     table = [[word_f(statement, clause) for clause in clauses] for statement in statements]
-    if len(statements) == 1:
-        return [max(table[0])]
+    best = [max(row) for row in table]
+    # Statements that like different clauses best have their optimum already; only rivals need the assignment solved.
+    if len({row.index(value) for row, value in zip(table, best, strict=True)}) == len(table):
+        return best
     from scipy.optimize import linear_sum_assignment
 
     rows, columns = linear_sum_assignment(table, maximize=True)

@@ -29,12 +29,15 @@ def read_dicts(path: Path) -> Iterator[dict[str, Any]]:
     """
     if not path.is_file():
         raise AffectError(f"No file {path}. Give the path of a JSON-lines file.")
-    with path.open(encoding="utf-8") as lines:
-        for number, line in enumerate(lines, 1):
-            if not line.strip():
+    with path.open("rb") as lines:
+        for number, raw in enumerate(lines, 1):
+            if not raw.strip():
                 continue
             try:
+                line = raw.decode("utf-8")
                 row = json.loads(line)
+            except UnicodeDecodeError as error:
+                raise AffectError(f"{path}:{number} holds byte 0x{raw[error.start]:02x}: not UTF-8.") from error
             except json.JSONDecodeError as error:
                 raise AffectError(f"{path}:{number} is not JSON ({error.msg}): {line[:80]!r}") from error
             if not isinstance(row, dict):
@@ -114,10 +117,10 @@ class Appender:
 
     def __enter__(self) -> Self:
         make_folder(self.path.parent)
-        if self.path.exists():
-            cut_half_line(self.path)
-            self.done = {str(row["id"]) for row in read_dicts(self.path)}
         try:
+            if self.path.exists():
+                cut_half_line(self.path)
+                self.done = {id_of(row, self.path) for row in read_dicts(self.path)}
             self._file = self.path.open("a", encoding="utf-8")
         except OSError as error:
             raise AffectError(
@@ -135,6 +138,12 @@ class Appender:
         self._file.write(dumps(record) + "\n")
         self._file.flush()
         self.done.add(str(record.id))  # type: ignore[attr-defined]
+
+
+def id_of(row: dict[str, Any], path: Path) -> str:
+    if "id" not in row:
+        raise AffectError(f"{path} holds a row without 'id' and cannot be continued. Choose another output folder.")
+    return str(row["id"])
 
 
 def cut_half_line(path: Path) -> None:

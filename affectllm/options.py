@@ -6,14 +6,17 @@ library's settings (e.g. `trainer:` for TRL): a mapping in the file, `--trainer.
 
 import dataclasses
 import difflib
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from affectllm.errors import AffectError
 
 T = TypeVar("T")
+
+SCIENTIFIC = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
 def command(main: Callable[[Any], int | None], argv: Sequence[str] | None = None) -> None:
@@ -35,7 +38,13 @@ def parse(options: type[T], argv: Sequence[str]) -> T:
     settings: dict[str, dict[str, Any]] = {name: {} for name in passthrough}
     flags = read_config(config, options, settings) if config else []
     argv = take_passthrough(argv, settings)
-    parsed = tyro.cli(options, args=[*flags, *argv], description=doc_of_script(options), prog=command_of(options))
+    try:
+        parsed = tyro.cli(options, args=[*flags, *argv], description=doc_of_script(options), prog=command_of(options))
+    except SystemExit as end:
+        # The parser sees flags only, so it cannot say that the value it refuses stands in the file.
+        if flags and end.code:
+            print(f"affectllm: options came from {config} too; look for the value there.", file=sys.stderr)
+        raise
     # A pass-through field's own default is the base; the file and the flags are laid over it.
     merged = {name: {**getattr(parsed, name), **given} for name, given in settings.items() if given}
     return dataclasses.replace(parsed, **merged)  # type: ignore[type-var]
@@ -77,12 +86,29 @@ def take_passthrough(argv: list[str], settings: dict[str, dict[str, Any]]) -> li
     flags = iter(argv)
     for flag in flags:
         name, _, key = flag.removeprefix("--").partition(".")
-        if flag.startswith("--") and key and name in settings:
-            key, has_value, value = key.partition("=")
-            settings[name][key] = yaml.safe_load(value if has_value else next(flags, ""))
-        else:
+        if not (flag.startswith("--") and key and name in settings):
             rest.append(flag)
+            continue
+        key, has_value, value = key.partition("=")
+        value = value if has_value else next(flags, "--")
+        if value.startswith("--"):
+            raise AffectError(f"--{name}.{key} needs a value behind it, for example --{name}.{key} true.")
+        try:
+            settings[name][key] = load_yaml(value)
+        except yaml.YAMLError as error:
+            raise AffectError(f"--{name}.{key}: {value!r} is not a YAML value.") from error
     return rest
+
+
+def load_yaml(text: str) -> Any:
+    """YAML with the numbers of its version 1.2: PyYAML alone reads '1e-4' as text, and a trainer then fails on it."""
+    import yaml
+
+    class Loader(yaml.SafeLoader):
+        pass
+
+    Loader.add_implicit_resolver("tag:yaml.org,2002:float", SCIENTIFIC, list("-+.0123456789"))
+    return yaml.load(text, Loader)
 
 
 def read_config(path: Path, options: type, settings: dict[str, dict[str, Any]]) -> list[str]:
@@ -90,10 +116,11 @@ def read_config(path: Path, options: type, settings: dict[str, dict[str, Any]]) 
     import yaml
 
     try:
-        text = path.read_text(encoding="utf-8")
-        values = yaml.safe_load(text) or {}
+        values = load_yaml(path.read_text(encoding="utf-8")) or {}
     except OSError as error:
         raise AffectError(f"Cannot read config {path}: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise AffectError(f"Config {path} is not UTF-8 text. Is it the right file?") from error
     except yaml.YAMLError as error:
         raise AffectError(f"Config {path} is not YAML: {' '.join(str(error).split())}") from error
     if not isinstance(values, dict):
@@ -113,17 +140,24 @@ def flatten(
             hint = f" Perhaps you meant '{prefix}{close[0]}'." if close else f" Known keys: {', '.join(hints)}."
             raise AffectError(f"Config {path}: unknown key '{prefix}{key}'.{hint}")
         flag = "--" + f"{prefix}{name}".replace("_", "-")
+        if value is None and type(None) not in get_args(hints[name]):
+            raise AffectError(f"Config {path}: '{prefix}{key}' has no value. Give one, or leave the line out.")
         if is_dict(hints[name]):
             if not isinstance(value, dict):
                 raise AffectError(f"Config {path}: '{prefix}{key}' must be a mapping, it is {value!r}.")
             settings[name].update(value)
         elif dataclasses.is_dataclass(hints[name]) and isinstance(value, dict):
             flags += flatten(value, hints[name], path, settings, f"{prefix}{name}.")
-        elif isinstance(value, bool):
+        elif isinstance(value, dict):
+            raise AffectError(f"Config {path}: '{prefix}{key}' takes one value, not the mapping {value!r}.")
+        elif hints[name] is bool:
+            if not isinstance(value, bool):
+                raise AffectError(f"Config {path}: '{prefix}{key}' must be true or false, it is {value!r}.")
             parts = flag.removeprefix("--").split(".")
             flags.append(flag if value else "--" + ".".join([*parts[:-1], f"no-{parts[-1]}"]))
         elif isinstance(value, list):
             flags += [flag, *map(str, value)]
         else:
-            flags += [flag, str(value)]
+            # One word, so that a value that begins with a dash is not taken for a flag.
+            flags.append(f"{flag}={value}")
     return flags

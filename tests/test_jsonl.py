@@ -41,6 +41,13 @@ def test_an_unknown_field_is_named_with_its_record(tmp_path: Path) -> None:
         list(jsonl.read(path, Answer))
 
 
+def test_bytes_that_are_not_text_are_named(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"id": "a"}\n\n{"id": "caf\xe9"}\n')
+    with pytest.raises(AffectError, match=r"a\.jsonl:3 holds byte 0xe9"):
+        list(jsonl.read_dicts(path))
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(AffectError, match="No file"):
         list(jsonl.read(tmp_path / "none.jsonl", Conversation))
@@ -59,3 +66,26 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(AffectError, match="Choose another output folder"):
         jsonl.write_text(tmp_path / "file" / "a.json", "x")
+
+
+def test_appending_where_it_cannot_be_says_so(tmp_path: Path) -> None:
+    (tmp_path / "folder.jsonl").mkdir()
+    with (
+        pytest.raises(AffectError, match=r"Cannot append to .*folder\.jsonl"),
+        jsonl.Appender(tmp_path / "folder.jsonl"),
+    ):
+        pass
+    (tmp_path / "other.jsonl").write_text('{"name": "a"}\n')
+    with (
+        pytest.raises(AffectError, match=r"other\.jsonl holds a row without 'id'"),
+        jsonl.Appender(tmp_path / "other.jsonl"),
+    ):
+        pass
+    assert (tmp_path / "other.jsonl").read_text() == '{"name": "a"}\n'
+
+
+def test_a_replaced_file_keeps_its_old_text_when_it_cannot_be_written(tmp_path: Path) -> None:
+    (tmp_path / "taken").mkdir()
+    with pytest.raises(AffectError, match="Cannot write"):
+        jsonl.write_text(tmp_path / "taken", "new")
+    assert [item.name for item in tmp_path.iterdir()] == ["taken"]

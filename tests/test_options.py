@@ -20,6 +20,10 @@ class Inner:
 class Options:
     steps: int = 1
     """Steps."""
+    title: str = "t"
+    """Title."""
+    out: Path | None = Path("here")
+    """Folder."""
     names: tuple[str, ...] = ("a",)
     """Names."""
     fast: bool = False
@@ -53,6 +57,36 @@ def test_pass_through_settings_merge_and_are_read_as_yaml(tmp_path: Path) -> Non
     assert parsed.trainer == {"weight_decay": 0.1, "bf16": False, "optim": "adafactor"}
 
 
+def test_a_value_may_begin_with_a_dash(tmp_path: Path) -> None:
+    assert parse(Options, config(tmp_path, "title: --steps\nsteps: -3\n")) == Options(title="--steps", steps=-3)
+
+
+def test_null_is_none_where_none_is_allowed(tmp_path: Path) -> None:
+    assert parse(Options, config(tmp_path, "out: null\n")).out is None
+
+
+def test_scientific_notation_without_a_point_is_a_number(tmp_path: Path) -> None:
+    """PyYAML reads 1e-4 as text (YAML 1.1); a trainer would be handed the text."""
+    file = config(tmp_path, "trainer: {learning_rate: 1e-4, optim: e5, run: 1e}\n")
+    parsed = parse(Options, [*file, "--trainer.weight_decay", "5E-2"])
+    assert parsed.trainer == {"learning_rate": 0.0001, "optim": "e5", "run": "1e", "weight_decay": 0.05}
+
+
+@pytest.mark.parametrize("argv", [["--trainer.bf16", "--steps", "3"], ["--trainer.bf16"], ["--trainer.bf16", "["]])
+def test_a_pass_through_flag_without_a_value_does_not_swallow_the_next(argv: list[str]) -> None:
+    with pytest.raises(AffectError, match=r"--trainer\.bf16"):
+        parse(Options, argv)
+
+
+def test_a_value_the_parser_refuses_is_traced_to_the_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as end:
+        parse(Options, config(tmp_path, "steps: many\n"))
+    assert end.value.code == 2
+    error = capsys.readouterr().err
+    assert "--steps" in error
+    assert "c.yaml" in error
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -61,12 +95,21 @@ def test_pass_through_settings_merge_and_are_read_as_yaml(tmp_path: Path) -> Non
         ("- a\n", "must hold 'key: value' lines"),
         ("a: [\n", "is not YAML"),
         ("trainer: 3\n", "'trainer' must be a mapping"),
+        ("title:\n", "'title' has no value"),
+        ("title: {a: 1}\n", "'title' takes one value"),
+        ("fast: 'yes'\n", "'fast' must be true or false"),
     ],
 )
 def test_mistakes_name_file_and_key(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(AffectError, match=r"c\.yaml") as error:
         parse(Options, config(tmp_path, text))
     assert message in str(error.value)
+
+
+def test_a_config_that_is_no_text_is_named(tmp_path: Path) -> None:
+    (tmp_path / "c.yaml").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(AffectError, match=r"c\.yaml is not UTF-8"):
+        parse(Options, ["--config", str(tmp_path / "c.yaml")])
 
 
 def test_a_missing_config_is_named(tmp_path: Path) -> None:

@@ -18,8 +18,9 @@ from typing import Any
 import numpy as np
 
 from affectllm import vocabulary
-from affectllm.scores import metrics, uncertainty
 from affectllm.scores import open_vocabulary as ov
+from affectllm.scores import uncertainty
+from affectllm.scores.metrics import wheels as wheel_metrics
 from affectllm.vocabulary import mertools
 
 CLIPS = 10_000
@@ -57,8 +58,8 @@ def draw_sets(words: list[str], seed: int) -> Sets:
 
 
 def bench_bootstrap(values: ov.Values) -> None:
-    columns = metrics.wheel_sums(values)
-    statistic: uncertainty.Statistic = lambda sums: metrics.f1_of_sums(sums, "mer2025")  # noqa: E731
+    columns = wheel_metrics.wheel_sums(values)
+    statistic: uncertainty.Statistic = lambda sums: wheel_metrics.f1_of_sums(sums, "mer2025")  # noqa: E731
     ours = seconds(lambda: uncertainty.bootstrap(columns, statistic), 3)
     random = np.random.default_rng(0)
     few = 50

@@ -34,7 +34,8 @@ class Options:
     protocol: Protocol = "affectllm-1"
     """Whose emotion wheels and rules; all but affectllm-1 need --assets."""
     metric: str | None = None
-    """ew, hit_rate, mscore, sentiment, waf, war, uar or macro_f1; without it, the summary of a run."""
+    """ew, hit_rate, mscore, sentiment, waf, war, uar, macro_f1, ccc, ece, clue_f1 ... (docs/scores/README.md has all);
+    without it, the summary of a run."""
     assets: Path | None = None
     """Your copy of MERTools' emotion_wheel folder; for mer2024, of its openset-synonym folder."""
     level: Literal["level1", "level2", "M1", "M2"] = "level1"
@@ -42,7 +43,14 @@ class Options:
     split: str | None = None
     """Of a conversations file, only this split."""
     classes: tuple[str, ...] = ()
-    """Names of the emotions, in order, where an archive holds them as numbers."""
+    """The closed list of emotions, in order where an archive holds them as numbers; else what is gold somewhere."""
+    scale: Literal["cmu", "sims"] = "cmu"
+    """Of sentiment strengths: -3..3 as in MOSI and MOSEI, or -1..1 as in SIMS."""
+    cluster: str | None = None
+    """Draw whole dialogues or speakers for the interval: a field of the gold rows, or an expression on the id whose
+    group names the cluster, e.g. '^(.+)_utt'."""
+    against: str | None = None
+    """Predictions of another model for the same clips: adds the paired difference to them."""
     only_predicted: bool = False
     """Score the clips that have a prediction; the table then says how many have none."""
     out: Path | None = None
@@ -72,8 +80,18 @@ def score_metric(run: Options, name: str) -> dict[str, Any]:
     gold = read_table(run.gold, run.classes, run.split)
     said = read_table(run.pred, run.classes)
     ids, missing = match(said, gold, run.only_predicted)
-    result = metrics.METRICS[name](metrics.make_case(said, gold, ids, run.protocol, wheels, run.level, run.assets))
+    options = {key: getattr(run, key) for key in ("protocol", "level", "assets", "classes", "scale")}
+    case = metrics.make_case(said, gold, ids, wheels=wheels, **options)
+    groups = case.clusters(run.cluster) if run.cluster else None
+    result = metrics.evaluate(metrics.METRICS[name], case, groups)
     results = {"metric": name, "protocol": run.protocol} | {k: v for k, v in asdict(result).items() if v is not None}
+    if run.against:
+        other = read_table(run.against, run.classes)
+        match(other, dict.fromkeys(ids), only_predicted=False)
+        rival = metrics.make_case(other, gold, ids, wheels=wheels, **options)
+        results["difference"] = metrics.gain(metrics.METRICS[name], case, rival, groups)._asdict()
+    if groups:
+        results["clusters"] = len(set(groups))
     if missing:
         results["skipped"] = result.skipped | {"no prediction": missing}
     # Papers of this field print percent with two digits.

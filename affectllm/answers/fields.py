@@ -12,6 +12,7 @@ CONFIDENCE = re.compile(
     rf"|({NUMBER}\s{{0,3}}[%％])\s+(?:confident|confidence|sure|certain)\b",
     re.IGNORECASE,
 )
+SIGNED = re.compile(r"[-+]?(?:\d{1,9}(?:\.\d{1,12})?|\.\d{1,12})")
 DIGIT = re.compile(r"\d")
 LETTER = r"[A-H]"
 ONLY_LETTERS = re.compile(rf"\W*({LETTER}(?:\s*[,、，;/&和]\s*{LETTER}|\s+and\s+{LETTER})*)\W*")
@@ -166,3 +167,13 @@ def read_rating(text: str) -> Rating | None:
         return None
     value, top = numbers[0]
     return Rating(float(value), float(top) if top else scale)
+
+
+def read_number(text: str) -> float | None:
+    """The one number of an answer, with its sign; None for none or several. A think part before it does not count.
+
+    >>> read_number("<think>3 smiles</think><answer>-0.4</answer>")
+    -0.4
+    """
+    found = SIGNED.findall(text.rpartition("<answer>")[2])
+    return float(found[0]) if len(found) == 1 else None

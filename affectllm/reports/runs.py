@@ -11,7 +11,7 @@ from affectllm.errors import AffectError
 from affectllm.records import Conversation, Score
 from affectllm.scores import open_vocabulary as ov
 from affectllm.scores import uncertainty
-from affectllm.scores.metrics import f1_of_sums, wheel_sums
+from affectllm.scores.metrics.wheels import f1_of_sums, wheel_sums
 
 
 class Run(NamedTuple):

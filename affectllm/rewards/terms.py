@@ -10,7 +10,7 @@ from collections.abc import Callable
 from functools import cache, lru_cache
 
 from affectllm import answers
-from affectllm.answers import Parsed
+from affectllm.answers import Parsed, read_number
 from affectllm.answers.lists import split_labels
 from affectllm.records import Target
 from affectllm.scores import clues, open_vocabulary
@@ -24,7 +24,6 @@ SHORT_THINK, LONG_THINK = 3, 160
 # Invisible characters (soft hyphen, zero-width and direction marks), Greek and Cyrillic letters.
 ODD = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u0370-\u052f]")
 CHINESE = re.compile("[\u4e00-\u9fff]")
-NUMBER = re.compile(r"[-+]?\d*\.?\d+")
 TAG = re.compile(r"</?(?:think|answer)>")
 
 
@@ -123,9 +122,8 @@ def valence(text: str, gold: Target, wheels: Wheels) -> float | None:
     """1 - |said - gold| / 2 for valences in -1..1, in 0..1; 0 when no number in that range was said."""
     if gold.valence is None:
         return None
-    found = NUMBER.findall(text.rpartition("<answer>")[2])
-    value = float(found[0]) if len(found) == 1 else math.inf
-    return 1 - abs(value - gold.valence) / 2 if abs(value) <= 1 else 0.0
+    value = read_number(text)
+    return 1 - abs(value - gold.valence) / 2 if value is not None and abs(value) <= 1 else 0.0
 
 
 def preference(text: str, gold: Target, wheels: Wheels) -> float | None:

@@ -3,12 +3,14 @@
 An answer without a confidence is left out by the caller and reported, never given a made-up one.
 """
 
-from typing import Literal, NamedTuple
+from collections.abc import Callable
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from affectllm.errors import AffectError
+from affectllm.scores.uncertainty import Drawn, Values, divide, of_sums, value_of, with_count
 
 
 class Calibration(NamedTuple):
@@ -30,52 +32,99 @@ class Calibration(NamedTuple):
 
 def score(confidence: ArrayLike, right: ArrayLike, bins: int = 10) -> Calibration:
     c, y = pair(confidence, right)
-    risks = risk_coverage(c, y)
-    return Calibration(
-        ece=ece(c, y, bins),
-        ece_equal_mass=ece(c, y, bins, "mass"),
-        brier=float(np.mean((c - y) ** 2)),
-        auroc=auroc(c, y),
-        aurc=float(risks.mean()),
-        accuracy=float(y.mean()),
-        confidence=float(c.mean()),
-        n=len(c),
-    )
+    found = {name: value_of(make(c, y, bins), len(c)) for name, make in STATISTICS.items()}
+    return Calibration(**found, accuracy=float(y.mean()), confidence=float(c.mean()), n=len(c))
 
 
-def ece(confidence: ArrayLike, right: ArrayLike, bins: int = 10, kind: Literal["width", "mass"] = "width") -> float:
-    """Calibration error over bins of equal width or equal mass.
+def equal_width(c: Values, y: Values, bins: int = 10) -> Drawn:
+    """ECE over bins of equal width, as a function of how often each clip counts.
 
     The last bin is closed: a confidence of exactly 1 counts. Half-open bins let answers that are all wrong at
     confidence 1.0 score a perfect 0.
     """
-    c, y = pair(confidence, right)
-    if kind == "width":
-        place = np.minimum((c * bins).astype(int), bins - 1)
-    else:
-        place = np.argsort(np.argsort(c, kind="stable"), kind="stable") * bins // len(c)
-    gaps = [abs(c[place == i].mean() - y[place == i].mean()) * (place == i).sum() for i in np.unique(place)]
-    return float(sum(gaps) / len(c))
+    place = np.minimum((c * bins).astype(int), bins - 1)
+    columns = np.zeros((len(c), bins + 1))
+    columns[np.arange(len(c)), place] = c - y
+    columns[:, bins] = 1
+    return of_sums(columns, lambda sums: divide(np.abs(sums[:, :bins]).sum(1), sums[:, bins]))
 
 
-def auroc(confidence: ArrayLike, right: ArrayLike) -> float:
-    c, y = pair(confidence, right)
-    good, bad = c[y == 1], c[y == 0]
-    if not len(good) or not len(bad):
+def equal_mass(c: Values, y: Values, bins: int = 10) -> Drawn:
+    """ECE over bins of equally many clips; of equal confidences the earlier clip comes first."""
+    order = np.argsort(c, kind="stable")
+    gaps = (c - y)[order]
+
+    def drawn(counts: Values) -> Values:
+        return np.array([mass_error(row[order], gaps, bins) for row in counts])
+
+    return drawn
+
+
+def mass_error(counts: Values, gaps: Values, bins: int) -> float:
+    """ECE of one draw: the gaps summed up to each bin's border, where a clip drawn often may lie on both sides."""
+    n = counts.sum()
+    if n == 0:
         return float("nan")
-    ordered = np.sort(bad)
-    below, up_to = np.searchsorted(ordered, good, "left"), np.searchsorted(ordered, good, "right")
-    return float((below + up_to).mean() / (2 * len(bad)))
+    borders = np.ceil(np.arange(bins + 1) * n / bins)
+    reached = np.concatenate([[0.0], np.cumsum(counts)])
+    summed = np.concatenate([[0.0], np.cumsum(counts * gaps)])
+    return float(np.abs(np.diff(np.interp(borders, reached, summed))).sum() / n)
 
 
-def risk_coverage(confidence: ArrayLike, right: ArrayLike) -> NDArray[np.float64]:
+def brier(c: Values, y: Values, bins: int = 10) -> Drawn:
+    return of_sums(with_count((c - y) ** 2))
+
+
+def auroc(c: Values, y: Values, bins: int = 10) -> Drawn:
+    """The chance that a right answer has the higher confidence, as a function of how often each clip counts."""
+    order, starts, ends = ranks(c)
+    good = y[order] == 1
+
+    def drawn(counts: Values) -> Values:
+        counts = counts[:, order]
+        right, wrong = counts * good, counts * ~good
+        below = np.concatenate([np.zeros((len(counts), 1)), np.cumsum(wrong, 1)], 1)
+        halves = (right * (below[:, starts] + below[:, ends])).sum(1)
+        return divide(halves, 2 * right.sum(1) * wrong.sum(1))
+
+    return drawn
+
+
+def aurc(c: Values, y: Values, bins: int = 10) -> Drawn:
+    """Mean of `risk_coverage`, as a function of how often each clip counts."""
+    order, _, ends = ranks(-c)
+    wrong = 1 - y[order]
+
+    def drawn(counts: Values) -> Values:
+        counts = counts[:, order]
+        risks = divide(np.cumsum(counts * wrong, 1)[:, ends - 1], np.cumsum(counts, 1)[:, ends - 1])
+        return divide((counts * np.nan_to_num(risks)).sum(1), counts.sum(1))
+
+    return drawn
+
+
+def ranks(values: Values) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.intp]]:
+    """Rising order, and of each place in it where its run of equal values starts and ends."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    return order, np.searchsorted(ordered, ordered, "left"), np.searchsorted(ordered, ordered, "right")
+
+
+# By Calibration's fields.
+STATISTICS: dict[str, Callable[[Values, Values, int], Drawn]] = {
+    "ece": equal_width,
+    "ece_equal_mass": equal_mass,
+    "brier": brier,
+    "auroc": auroc,
+    "aurc": aurc,
+}
+
+
+def risk_coverage(confidence: ArrayLike, right: ArrayLike) -> Values:
     """Error rate among the k most confident answers, for k = 1..n; equal confidences are kept or dropped together."""
     c, y = pair(confidence, right)
-    order = np.argsort(-c, kind="stable")
-    wrong = np.cumsum(1 - y[order])
-    # The last answer of each run of equal confidences stands for the run.
-    ends = np.searchsorted(-c[order], -c[order], "right")
-    return wrong[ends - 1] / ends
+    order, _, ends = ranks(-c)
+    return np.cumsum(1 - y[order])[ends - 1] / ends
 
 
 def selective_accuracy(confidence: ArrayLike, right: ArrayLike, coverage: float) -> float:

@@ -1,10 +1,12 @@
 """Emotion-cause pairs in dialogues (SemEval-2024 task 3, ECF): which utterance caused which emotion?"""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+import numpy as np
+
 from affectllm.errors import AffectError
+from affectllm.scores.uncertainty import Values, divide
 
 Pair = tuple[int, str, int]
 """Number of the emotional utterance, its emotion, number of the cause utterance."""
@@ -31,16 +33,47 @@ def score(said: Mapping[str, Sequence[Pair]], gold: Mapping[str, Sequence[Pair]]
         raise AffectError(
             f"No answer for dialogue '{min(missing)}' ({len(missing)} in all); give an empty list for none."
         )
-    wanted = {(name, *pair) for name, pairs in gold.items() for pair in pairs}
-    given = {(name, *pair) for name, pairs in said.items() if name in gold for pair in pairs}
-    if not wanted or any(emotion == "neutral" for _, _, emotion, _ in wanted):
+    emotions = emotions_of(gold)
+    sums = columns([said[name] for name in gold], list(gold.values()), emotions).sum(0)[None]
+    by_emotion = dict(zip(emotions, emotion_f1(sums)[0].tolist(), strict=True))
+    micro, weighted = (float(statistic(sums)[0]) for statistic in (micro_f1, weighted_f1))
+    return Causes(weighted, micro, by_emotion, int(sums[:, 2 : 3 * len(emotions) : 3].sum()))
+
+
+def emotions_of(gold: Mapping[str, Sequence[Pair]]) -> list[str]:
+    """The emotions that have a gold pair; AffectError without any, or for 'neutral'."""
+    emotions = sorted({emotion for pairs in gold.values() for _, emotion, _ in pairs})
+    if not emotions or "neutral" in emotions:
         raise AffectError("Gold needs at least one pair, and none with the emotion 'neutral'.")
-    gold_count = Counter(emotion for _, _, emotion, _ in wanted)
-    said_count = Counter(emotion for _, _, emotion, _ in given)
-    hits = Counter(emotion for _, _, emotion, _ in wanted & given)
-    by_emotion = {e: 2 * hits[e] / (gold_count[e] + said_count[e]) for e in sorted(gold_count)}
-    weighted = sum(by_emotion[e] * count for e, count in gold_count.items()) / len(wanted)
-    return Causes(weighted, 2 * len(wanted & given) / (len(wanted) + len(given)), by_emotion, len(wanted))
+    return emotions
+
+
+def columns(said: Sequence[Sequence[Pair]], gold: Sequence[Sequence[Pair]], emotions: Sequence[str]) -> Values:
+    """One row a dialogue: hits, pairs said and gold pairs of every emotion; last, pairs of emotions never gold.
+
+    Shape (dialogues, 3 * emotions + 1); the statistics take sums over dialogues.
+    """
+    table = np.zeros((len(gold), 3 * len(emotions) + 1))
+    for row, given, wanted in zip(table, map(set, said), map(set, gold), strict=True):
+        for i, pairs in enumerate((given & wanted, given, wanted)):
+            for _, emotion, _ in pairs:
+                row[3 * emotions.index(emotion) + i if emotion in emotions else -1] += 1
+    return table
+
+
+def emotion_f1(sums: Values) -> Values:
+    hits, given, wanted = (sums[:, i:-1:3] for i in range(3))
+    return 2 * hits / np.maximum(given + wanted, 1)
+
+
+def weighted_f1(sums: Values) -> Values:
+    wanted = sums[:, 2:-1:3]
+    return divide((emotion_f1(sums) * wanted).sum(1), wanted.sum(1))
+
+
+def micro_f1(sums: Values) -> Values:
+    hits, given, wanted = (sums[:, i:-1:3].sum(1) for i in range(3))
+    return divide(2 * hits, given + wanted + sums[:, -1])
 
 
 def self_cause(emotions: Mapping[str, Sequence[tuple[int, str]]]) -> dict[str, list[Pair]]:

@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from affectllm.errors import AffectError
+from affectllm.scores.uncertainty import Statistic, Values, divide
 
 Tag = Literal["video", "audio", "consistent"]
 TAGS = ("video", "audio", "consistent")
@@ -33,14 +34,37 @@ def score(values: Sequence[float], tags: Sequence[Tag]) -> Conflict:
     """From one value a clip (right or wrong, or a set F1) and the clips' tags; every tag must occur."""
     if len(values) != len(tags):
         raise AffectError(f"{len(values)} values for {len(tags)} tags; give one each.")
-    unknown = set(tags) - set(TAGS)
-    if unknown:
-        raise AffectError(f"Unknown tags {sorted(unknown)}; known: {', '.join(TAGS)}.")
-    groups = {tag: [v for v, own in zip(values, tags, strict=True) if own == tag] for tag in TAGS}
-    empty = [tag for tag, found in groups.items() if not found]
+    counts = {tag: sum(own == tag for own in tags) for tag in TAGS}
+    empty = [tag for tag, n in counts.items() if not n]
     if empty:
         raise AffectError(f"No clip is tagged {' or '.join(empty)}: the comparison needs all three.")
-    video, audio, consistent = (float(np.mean(groups[tag])) for tag in TAGS)
-    conflict = (video + audio) / 2
-    counts = {tag: len(found) for tag, found in groups.items()}
-    return Conflict(video, audio, consistent, conflict, consistent - conflict, video - audio, counts)
+    sums = columns(values, tags).sum(0)[None]
+    return Conflict(**{name: float(statistic(sums)[0]) for name, statistic in STATISTICS.items()}, n=counts)
+
+
+def columns(values: Sequence[float] | Values, tags: Sequence[str]) -> Values:
+    """One row a clip: its value in its tag's column, and 1 in its tag's count; shape (clips, 6)."""
+    table = np.zeros((len(tags), 6))
+    for row, value, tag in zip(table, values, tags, strict=True):
+        if tag not in TAGS:
+            raise AffectError(f"Unknown tag {tag!r}; known: {', '.join(TAGS)}.")
+        row[TAGS.index(tag)], row[3 + TAGS.index(tag)] = value, 1
+    return table
+
+
+def subset(tag: str) -> Statistic:
+    place = TAGS.index(tag)
+    return lambda sums: divide(sums[:, place], sums[:, 3 + place])
+
+
+def both(sums: Values) -> Values:
+    return (subset("video")(sums) + subset("audio")(sums)) / 2
+
+
+# By Conflict's fields.
+STATISTICS: dict[str, Statistic] = {
+    **{tag: subset(tag) for tag in TAGS},
+    "conflict": both,
+    "gap": lambda sums: subset("consistent")(sums) - both(sums),
+    "preference": lambda sums: subset("video")(sums) - subset("audio")(sums),
+}

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from affectllm.errors import AffectError
+from affectllm.scores.uncertainty import Values, divide
 
 
 class Dimensional(NamedTuple):
@@ -24,15 +25,44 @@ class Dimensional(NamedTuple):
 def score(said: ArrayLike, gold: ArrayLike) -> Dimensional:
     """CCC, Pearson and MAE of one dimension over clips."""
     a, b = pair(said, gold)
-    covariance = float(np.mean((a - a.mean()) * (b - b.mean())))
-    spread = float(a.var() + b.var() + (a.mean() - b.mean()) ** 2)
-    deviation = float(a.std() * b.std())
-    return Dimensional(
-        ccc=2 * covariance / spread if spread else 1.0,
-        pearson=covariance / deviation if deviation else float("nan"),
-        mae=float(np.abs(a - b).mean()),
-        n=len(a),
-    )
+    sums = columns(a, b).sum(0)[None]
+    return Dimensional(float(ccc(sums)[0]), float(pearson(sums)[0]), float(mae(sums)[0]), len(a))
+
+
+def columns(said: ArrayLike, gold: ArrayLike) -> Values:
+    """One row a clip whose sums are the moments, shape (clips, 8): 1, a, b, a^2, b^2, ab, |a - b|, and the offset.
+
+    a and b are taken about their own means, where moments lose no digits; the offset is the distance of those means.
+    """
+    a, b = pair(said, gold)
+    error, offset = np.abs(a - b), np.full(len(a), a.mean() - b.mean())
+    a, b = a - a.mean(), b - b.mean()
+    return np.stack([np.ones_like(a), a, b, a * a, b * b, a * b, error, offset], 1)
+
+
+def moments(sums: Values) -> tuple[Values, Values, Values, Values]:
+    """Variances of both sides, covariance, and squared distance of the means; a variance of rounding size is 0."""
+    mean_a, mean_b, square_a, square_b, product, _, offset = (divide(sums[:, i], sums[:, 0]) for i in range(1, 8))
+    variances = [
+        np.where(square - mean**2 > 1e-12 * square, square - mean**2, 0.0)
+        for square, mean in ((square_a, mean_a), (square_b, mean_b))
+    ]
+    return variances[0], variances[1], product - mean_a * mean_b, (mean_a - mean_b + offset) ** 2
+
+
+def ccc(sums: Values) -> Values:
+    var_a, var_b, covariance, distance = moments(sums)
+    spread = var_a + var_b + distance
+    return np.where(spread > 0, divide(2 * covariance * (var_a > 0) * (var_b > 0), spread), 1.0)
+
+
+def pearson(sums: Values) -> Values:
+    var_a, var_b, covariance, _ = moments(sums)
+    return np.clip(divide(covariance, np.sqrt(var_a * var_b)), -1, 1)
+
+
+def mae(sums: Values) -> Values:
+    return divide(sums[:, 6], sums[:, 0])
 
 
 def vad(said: Sequence[Sequence[float]], gold: Sequence[Sequence[float]]) -> dict[str, Dimensional]:

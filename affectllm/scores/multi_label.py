@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectllm.errors import AffectError
+from affectllm.scores.uncertainty import Drawn, Statistic, Values, divide, value_of
 
 Sets = Sequence[Sequence[str]]
 
@@ -36,51 +37,91 @@ def score(said: Sets, gold: Sets, classes: Sequence[str]) -> MultiLabel:
 
     Raises AffectError for lists of other lengths, no clips, or a gold label that is not on the list.
     """
+    sums = columns(said, gold, classes).sum(0)[None]
+    return MultiLabel(**{name: float(statistic(sums)[0]) for name, statistic in STATISTICS.items()}, n=len(gold))
+
+
+def columns(said: Sets, gold: Sets, classes: Sequence[str]) -> Values:
+    """One row a clip whose sums over clips the statistics below take, shape (clips, 7 + 2 * classes).
+
+    Hits, labels on both sides, wrong decisions, F1, Jaccard, exactness and 1; then per class hits, and on both sides.
+    """
     check(said, gold, classes)
-    pairs = [(set(a), set(b)) for a, b in zip(said, gold, strict=True)]
-    hits = sum(len(a & b) for a, b in pairs)
-    sizes = sum(len(a) + len(b) for a, b in pairs)
-    wrong = sum(len(a ^ b) for a, b in pairs)
-    per_clip = [
-        (2 * len(a & b) / (len(a) + len(b)), len(a & b) / len(a | b)) if a | b else (1.0, 1.0) for a, b in pairs
-    ]
-    return MultiLabel(
-        micro_f1=2 * hits / sizes if sizes else 1.0,
-        macro_f1=macro(pairs, classes),
-        sample_f1=float(np.mean([f1 for f1, _ in per_clip])),
-        jaccard=float(np.mean([share for _, share in per_clip])),
-        hamming=min(1.0, wrong / (len(pairs) * len(classes))),
-        exact=float(np.mean([a == b for a, b in pairs])),
-        n=len(pairs),
-    )
+    number = {label: i for i, label in enumerate(classes)}
+    table = np.zeros((len(gold), 7 + 2 * len(classes)))
+    for row, a, b in zip(table, map(set, said), map(set, gold), strict=True):
+        hits, both, either = len(a & b), len(a) + len(b), len(a | b)
+        row[:7] = hits, both, len(a ^ b), 2 * hits / both if both else 1, hits / either if either else 1, a == b, 1
+        for label in a & number.keys():
+            row[8 + 2 * number[label]] += 1
+        for label in b:
+            row[7 + 2 * number[label]] += label in a
+            row[8 + 2 * number[label]] += 1
+    return table
 
 
-def macro(pairs: Sequence[tuple[set[str], set[str]]], classes: Sequence[str]) -> float:
-    values = []
-    for label in classes:
-        said, gold = sum(label in a for a, _ in pairs), sum(label in b for _, b in pairs)
-        if said + gold:
-            values.append(2 * sum(label in a and label in b for a, b in pairs) / (said + gold))
-    return float(np.mean(values)) if values else 1.0
+def micro_f1(sums: Values) -> Values:
+    return np.where(sums[:, 1] > 0, 2 * sums[:, 0] / np.maximum(sums[:, 1], 1), 1.0)
 
 
-def mean_average_precision(scores: NDArray[np.float64], gold: NDArray[np.bool_]) -> float:
+def macro_f1(sums: Values) -> Values:
+    hits, both = sums[:, 7::2], sums[:, 8::2]
+    occurs = (both > 0).sum(1)
+    total = np.sum(2 * hits / np.maximum(both, 1), 1)
+    return np.where(occurs > 0, total / np.maximum(occurs, 1), 1.0)
+
+
+def hamming(sums: Values) -> Values:
+    classes = (sums.shape[1] - 7) // 2
+    return np.minimum(1.0, divide(sums[:, 2], sums[:, 6] * classes))
+
+
+# By MultiLabel's fields.
+STATISTICS: dict[str, Statistic] = {
+    "micro_f1": micro_f1,
+    "macro_f1": macro_f1,
+    "sample_f1": lambda sums: divide(sums[:, 3], sums[:, 6]),
+    "jaccard": lambda sums: divide(sums[:, 4], sums[:, 6]),
+    "hamming": hamming,
+    "exact": lambda sums: divide(sums[:, 5], sums[:, 6]),
+}
+
+
+def mean_average_precision(scores: Values, gold: NDArray[np.bool_]) -> float:
     """Mean over labels of the average precision of their ranking, for scores and truth of shape (clips, labels).
 
     AP = sum over gold clips of precision at that clip's rank, over the number of gold clips; clips with equal scores
     share the worst rank among them, so a constant score gains nothing. Labels that are never gold are left out.
     """
+    if not gold.any():
+        raise AffectError("No label is gold in any clip: there is nothing to rank.")
+    return value_of(ranked(scores, gold), len(gold))
+
+
+def ranked(scores: Values, gold: NDArray[np.bool_]) -> Drawn:
+    """`mean_average_precision` as a function of how often each clip counts."""
     if scores.shape != gold.shape or scores.ndim != 2 or np.isnan(scores).any():
         raise AffectError(f"Scores {scores.shape} and gold {gold.shape} must be one table (clips, labels) without NaN.")
-    values = [average_precision(scores[:, i], gold[:, i]) for i in range(gold.shape[1]) if gold[:, i].any()]
-    if not values:
-        raise AffectError("No label is gold in any clip: there is nothing to rank.")
-    return float(np.mean(values))
+    orders = np.argsort(-scores, axis=0, kind="stable")
+    # The last clip of every run of equal scores stands for the run.
+    ends = [
+        np.searchsorted(-column[order], -column[order], "right") - 1
+        for column, order in zip(scores.T, orders.T, strict=True)
+    ]
+
+    def drawn(counts: Values) -> Values:
+        found = [average_precision(counts[:, o], gold[o, i], ends[i]) for i, o in enumerate(orders.T)]
+        known = ~np.isnan(found)
+        return divide(np.nansum(found, 0), known.sum(0).astype(float))
+
+    return drawn
 
 
-def average_precision(scores: NDArray[np.float64], gold: NDArray[np.bool_]) -> float:
-    above = scores[None, :] >= scores[gold][:, None]
-    return float(np.mean((above & gold).sum(1) / above.sum(1)))
+def average_precision(counts: Values, gold: NDArray[np.bool_], ends: NDArray[np.intp]) -> Values:
+    """AP of one label's ranking per draw; nan where the label is gold in no clip drawn."""
+    hits = counts * gold
+    seen = np.maximum(np.cumsum(counts, 1)[:, ends], 1)
+    return divide((hits * np.cumsum(hits, 1)[:, ends] / seen).sum(1), hits.sum(1))
 
 
 def check(said: Sets, gold: Sets, classes: Sequence[str]) -> None:

@@ -209,3 +209,12 @@ def hits_any(said: Labels, gold: str, wheels: Wheels, level: str = "level1") -> 
     if gold == "neutral":
         return all(wheels.groups(label)[column] is None for label in said for column in columns)
     return any(found.recall > 0 for found in overlap(said, [gold], wheels, level))
+
+
+def shares_group(label: str, others: Labels, wheels: Wheels, level: str) -> bool:
+    """Whether a label stands with one of the others on at least half of the level's wheels."""
+    columns = wheels.at(level)
+    own = wheels.groups(label)
+    rest = [wheels.groups(other) for other in others]
+    shared = sum(own[i] is not None and any(groups[i] == own[i] for groups in rest) for i in columns)
+    return 2 * shared >= len(columns)

@@ -7,8 +7,10 @@ import numpy as np
 
 from affectllm.errors import AffectError
 from affectllm.scores import confusion
+from affectllm.scores.uncertainty import Values
 
 Choice = Literal["a1", "a2", "same"]
+Rule = Literal["mer2026", "strict"]
 SWAPPED = {"a1": "a2", "a2": "a1", "same": "same"}
 
 
@@ -23,7 +25,7 @@ class Preference(NamedTuple):
     """Counted clips on which the model would not choose."""
 
 
-def score(said: Sequence[Choice], gold: Sequence[Choice], rule: Literal["mer2026", "strict"] = "strict") -> Preference:
+def score(said: Sequence[Choice], gold: Sequence[Choice], rule: Rule = "strict") -> Preference:
     """Two-class WAF and accuracy.
 
     Both rules skip clips whose gold is `same`. `mer2026` turns an answer `same` into a1 (MERTools, utils/common.py),
@@ -35,10 +37,15 @@ def score(said: Sequence[Choice], gold: Sequence[Choice], rule: Literal["mer2026
     if not kept:
         raise AffectError("No clip has a gold preference a1 or a2.")
     undecided = sum(a == "same" for a, _ in kept)
-    answers = ["a1" if a == "same" and rule == "mer2026" else a for a, _ in kept]
-    sums = confusion.columns(answers, [b for _, b in kept], ("a1", "a2")).sum(0)[None]
+    sums = columns([a for a, _ in kept], [b for _, b in kept], rule).sum(0)[None]
     waf, accuracy = float(confusion.weighted_f1(sums)[0]), float(confusion.accuracy(sums)[0])
     return Preference(waf, accuracy, len(kept), len(gold) - len(kept), undecided)
+
+
+def columns(said: Sequence[str], gold: Sequence[str], rule: Rule) -> Values:
+    """Rows of the two-class confusion table, one a clip whose gold is a1 or a2."""
+    answers = ["a1" if a == "same" and rule == "mer2026" else a for a in said]
+    return confusion.columns(answers, gold, ("a1", "a2"))
 
 
 def swap_consistency(said: Sequence[Choice], said_swapped: Sequence[Choice]) -> float:

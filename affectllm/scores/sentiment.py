@@ -10,9 +10,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from affectllm.scores import confusion
+from affectllm.scores import confusion, dimensional
 
 Values = NDArray[np.float64]
+Sides = NDArray[np.bool_]
 
 SIGN = {"positive": 1.0, "negative": -1.0, "neutral": 0.0}
 # MMSA cuts SIMS (-1..1) at these bounds, upper bound inside; CMU sets (-3..3) are rounded.
@@ -63,39 +64,42 @@ class Regression(NamedTuple):
 
 def regression(said: Sequence[float], gold: Sequence[float], scale: Literal["cmu", "sims"] = "cmu") -> Regression:
     """All scores of predicted strengths against gold ones; 'cmu' runs from -3 to 3, 'sims' from -1 to 1."""
-    named, felt = np.asarray(said, float), np.asarray(gold, float)
-    if np.isnan(named).any() or np.isnan(felt).any():
-        raise ValueError("nan among the values: take those clips out, and say how many")
+    named, felt = dimensional.pair(said, gold)
     nonzero = felt != 0
-    # On SIMS, MMSA puts 0 on the negative side; on the CMU sets on the other.
-    whole = (named >= 0, felt >= 0) if scale == "cmu" else (named > 0, felt > 0)
-    steps = {name: accuracy_in_steps(named, felt, name, scale) for name in ("acc3", "acc5")}
+    whole = nonnegative(named, felt, scale)
+    positive = (named[nonzero] > 0, felt[nonzero] > 0)
+    steps = {name: float(right_in_steps(named, felt, name, scale).mean()) for name in ("acc3", "acc5")}
     return Regression(
         *accuracy_and_f1(*whole),
-        *accuracy_and_f1(named[nonzero] > 0, felt[nonzero] > 0),
+        *accuracy_and_f1(*positive),
         steps["acc3"],
         steps["acc5"],
-        accuracy_in_steps(named, felt, "acc7", scale) if scale == "cmu" else None,
+        float(right_in_steps(named, felt, "acc7", scale).mean()) if scale == "cmu" else None,
         float(np.abs(named - felt).mean()),
-        pearson(named, felt),
+        dimensional.score(named, felt).pearson,
     )
 
 
-def accuracy_and_f1(said: NDArray[np.bool_], gold: NDArray[np.bool_]) -> tuple[float, float]:
-    table = confusion.columns([str(it) for it in said], [str(it) for it in gold], ["False", "True"]).sum(0)[None]
+def nonnegative(said: Values, gold: Values, scale: str) -> tuple[Sides, Sides]:
+    """The side of 0 of both: MMSA puts 0 itself on the negative side for SIMS, on the other for the CMU sets."""
+    return (said >= 0, gold >= 0) if scale == "cmu" else (said > 0, gold > 0)
+
+
+def accuracy_and_f1(said: Sides, gold: Sides) -> tuple[float, float]:
+    table = side_columns(said, gold).sum(0)[None]
     return float(confusion.accuracy(table)[0]), float(confusion.weighted_f1(table)[0])
 
 
-def accuracy_in_steps(said: Values, gold: Values, name: str, scale: str) -> float:
+def side_columns(said: Sides, gold: Sides) -> Values:
+    """Rows of the two-class confusion table, one a clip."""
+    return confusion.columns([str(it) for it in said], [str(it) for it in gold], ["False", "True"])
+
+
+def right_in_steps(said: Values, gold: Values, name: str, scale: str) -> Sides:
+    """Whether both fall into the same of 3, 5 or 7 classes, one a clip."""
     if scale == "sims":
         bounds = SIMS_BOUNDS[name]
-        return float((np.digitize(said, bounds, right=True) == np.digitize(gold, bounds, right=True)).mean())
+        return np.digitize(said, bounds, right=True) == np.digitize(gold, bounds, right=True)
     limit = CMU_LIMITS[name]
     # np.round sends halves to the even neighbour, as the original does.
-    return float((np.round(np.clip(said, -limit, limit)) == np.round(np.clip(gold, -limit, limit))).mean())
-
-
-def pearson(said: Values, gold: Values) -> float:
-    if len(said) < 2 or said.std() == 0 or gold.std() == 0:
-        return float("nan")
-    return float(np.corrcoef(said, gold)[0, 1])
+    return np.round(np.clip(said, -limit, limit)) == np.round(np.clip(gold, -limit, limit))

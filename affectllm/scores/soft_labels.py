@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from affectllm.errors import AffectError
+from affectllm.scores.uncertainty import Statistic, Values, divide
 
 EPSILON = 1e-12
 
@@ -25,16 +26,28 @@ class SoftLabels(NamedTuple):
 
 
 def score(said: ArrayLike, gold: ArrayLike) -> SoftLabels:
+    sums = columns(said, gold).sum(0)[None]
+    return SoftLabels(**{name: float(statistic(sums)[0]) for name, statistic in STATISTICS.items()}, n=int(sums[0, 3]))
+
+
+def columns(said: ArrayLike, gold: ArrayLike) -> Values:
+    """One row a clip whose sums over clips the statistics take: JS, KL, overlap and 1, shape (clips, 4)."""
     p, q = distributions(said), distributions(gold)
     if p.shape != q.shape:
         raise AffectError(f"Said {p.shape} and gold {q.shape} must have the same clips and labels.")
     middle = (p + q) / 2
-    return SoftLabels(
-        js=float(np.mean((divergence(p, middle) + divergence(q, middle)) / 2)),
-        kl=float(np.mean(divergence(q, np.maximum(p, EPSILON)))),
-        soft_f1=float(2 * np.minimum(p, q).sum() / (p.sum() + q.sum())),
-        n=len(p),
-    )
+    js = (divergence(p, middle) + divergence(q, middle)) / 2
+    kl = divergence(q, np.maximum(p, EPSILON))
+    # Rows sum to 1 on both sides, so 2 min / (1 + 1) is the overlap itself.
+    return np.stack([js, kl, np.minimum(p, q).sum(1), np.ones(len(p))], 1)
+
+
+# By SoftLabels' fields.
+STATISTICS: dict[str, Statistic] = {
+    "js": lambda sums: divide(sums[:, 0], sums[:, 3]),
+    "kl": lambda sums: divide(sums[:, 1], sums[:, 3]),
+    "soft_f1": lambda sums: divide(sums[:, 2], sums[:, 3]),
+}
 
 
 def divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.float64]:

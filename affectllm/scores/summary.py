@@ -12,7 +12,7 @@ from affectllm.records import Answer, Conversation, Score
 from affectllm.scores import baselines, uncertainty
 from affectllm.scores import open_vocabulary as ov
 from affectllm.scores.clues import clue_scores, shuffled_floor
-from affectllm.scores.metrics import f1_of_sums, wheel_means, wheel_sums
+from affectllm.scores.metrics.wheels import f1_of_sums, wheel_means, wheel_sums
 from affectllm.vocabulary import Wheels
 
 NO_GOLD = "no gold label"
@@ -83,21 +83,12 @@ def score_clip(answer: Answer, clip: Conversation, wheels: Wheels, level: str) -
         status=parsed.status if said else "failed",
         said=said,
         gold=gold,
-        hits=[label for label in said if shares_group(label, gold, wheels, level)],
-        misses=[label for label in gold if not shares_group(label, said, wheels, level)],
-        extras=[label for label in said if not shares_group(label, gold, wheels, level)],
+        hits=[label for label in said if ov.shares_group(label, gold, wheels, level)],
+        misses=[label for label in gold if not ov.shares_group(label, said, wheels, level)],
+        extras=[label for label in said if not ov.shares_group(label, gold, wheels, level)],
         values=values | clue_values("" if answer.error is not None else parsed.reasoning or "", clip),
         skipped=None if counted else NO_WHEEL if gold else NO_GOLD,
     )
-
-
-def shares_group(label: str, others: Sequence[str], wheels: Wheels, level: str) -> bool:
-    """Whether a label stands with one of the others on at least half of the level's wheels."""
-    columns = wheels.at(level)
-    own = wheels.groups(label)
-    rest = [wheels.groups(other) for other in others]
-    shared = sum(own[i] is not None and any(groups[i] == own[i] for groups in rest) for i in columns)
-    return 2 * shared >= len(columns)
 
 
 def clue_values(reasoning: str, clip: Conversation) -> dict[str, float]:

@@ -19,6 +19,11 @@ from affectllm.errors import AffectError
 # MERBench writes emotions as numbers; the order is in its preprocessing scripts, the data set in the folder's name.
 CLASSES = {"meld": ("anger", "joy", "sadness", "neutral", "disgust", "fear", "surprise")}
 UNUSED = -10
+# What a row may hold instead of labels, for the metrics that need no labels.
+FIELDS = {
+    *("vad", "arousal", "dominance", "pairs", "choice", "truth", "preference", "raters", "distribution", "scores"),
+    *("clues", "rating", "recognition", "steps"),
+}
 COLUMNS = ("openset", "reason", "discrete", "sentiment", "valence")
 
 
@@ -34,6 +39,8 @@ class Row(NamedTuple):
     """Sentiment or valence."""
     error: str | None = None
     """Why there is no answer."""
+    cells: Mapping[str, Any] = {}
+    """Everything the row holds, of a conversation its target too: the fields that only some metrics need."""
 
 
 Table = dict[str, Row]
@@ -55,7 +62,7 @@ def read_table(spec: str, classes: Sequence[str] = (), split: str | None = None)
         return collect(read_csv(path), path)
     if path.suffix == ".jsonl":
         rows = (row for row in jsonl.read_dicts(path) if split is None or row.get("split", split) == split)
-        return collect(((str(row.get("id", "")), row_of(row, path)) for row in rows), path)
+        return collect(((str(row.get("id", "")), with_cells(row, path)) for row in rows), path)
     raise AffectError(f"{path} is of no known kind. Give predictions or labels as .npz, .csv or .jsonl.")
 
 
@@ -116,7 +123,13 @@ def read_csv(path: Path) -> Iterator[tuple[str, Row]]:
         if "name" not in header or not column:
             raise AffectError(f"{path} needs the column name and one of {', '.join(COLUMNS)}; it has {header}.")
         for cells in reader:
-            yield (cells["name"] or "").strip(), row_of({column: cells[column] or ""}, path)
+            row = row_of({column: cells[column] or ""}, path)
+            yield (cells["name"] or "").strip(), row._replace(cells=cells)
+
+
+def with_cells(cells: dict[str, Any], path: Path) -> Row:
+    fields = cells | cells.get("target", {})
+    return row_of(cells, path)._replace(cells={name: value for name, value in fields.items() if name != "messages"})
 
 
 def row_of(cells: dict[str, Any], path: Path) -> Row:
@@ -135,6 +148,8 @@ def row_of(cells: dict[str, Any], path: Path) -> Row:
         return Row(labels=[str(cells["discrete"])])
     if "valence" in cells or "sentiment" in cells:
         return Row(value=valence_of(cells, path))
+    if set(cells) & FIELDS:
+        return Row()
     raise AffectError(f"{path}: a row holds {', '.join(cells)}; labels, text or {', '.join(COLUMNS)} was expected.")
 
 

@@ -1,11 +1,12 @@
 """Percentile bootstrap of the statistic that is reported, fast enough to stand beside every number.
 
-Nearly every score is a function of sums over clips: a mean, the wheel score (sums of P, of R and of clips counted per
-wheel), weighted F (sums of a confusion table), CCC (sums of moments). Resampling clips then only changes how often each
-clip's row enters the sums, so all draws are one matrix product. Efron & Tibshirani (1993), ch. 13.
+Resampling clips only changes how often each clip counts, so every score here is a function of such counts. Nearly all
+are functions of sums over clips: a mean, the wheel score (sums of P, of R and of clips counted per wheel), weighted F
+(sums of a confusion table), CCC (sums of moments); then all draws are one matrix product (`of_sums`). Rankings (AUROC,
+average precision) take the counts themselves. Efron & Tibshirani (1993), ch. 13.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,8 @@ from numpy.typing import NDArray
 Values = NDArray[np.float64]
 Statistic = Callable[[Values], Values]
 """From sums of shape (draws, columns) to values of shape (draws,)."""
+Drawn = Callable[[Values], Values]
+"""From how often each clip counts, shape (draws, clips), to values of shape (draws,)."""
 
 DRAWS = 10_000
 # Small enough for the cache of one core.
@@ -52,6 +55,48 @@ def with_count(values: Sequence[float] | Values) -> Values:
     return np.stack([np.where(counted, array, 0.0), counted.astype(float)], 1)
 
 
+def of_sums(columns: Values, statistic: Statistic = mean_of) -> Drawn:
+    """A statistic of column sums, `columns` having one row a clip."""
+    return lambda counts: statistic(counts @ columns)
+
+
+def value_of(drawn: Drawn, n: int) -> float:
+    """The statistic on every clip once."""
+    return float(drawn(np.ones((1, n)))[0])
+
+
+def interval(
+    drawn: Drawn,
+    n: int,
+    groups: Sequence[str] | None = None,
+    draws: int = DRAWS,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Interval of a statistic over resampled clips, or resampled groups of clips (dialogues, speakers).
+
+    A draw without a value (0/0) is left out; without any draw both ends are nan.
+    """
+    return percentiles(np.concatenate([drawn(counts) for counts in resample(n, groups, draws, seed)]), level)
+
+
+def difference(
+    first: Drawn,
+    second: Drawn,
+    n: int,
+    groups: Sequence[str] | None = None,
+    draws: int = DRAWS,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Difference:
+    """Paired difference `first - second` of two models on the same n clips: both are resampled on the same clips."""
+    observed = value_of(first, n) - value_of(second, n)
+    drawn = np.concatenate([first(counts) - second(counts) for counts in resample(n, groups, draws, seed)])
+    low, high = percentiles(drawn, level)
+    one_side = min((drawn <= 0).sum(), (drawn >= 0).sum())
+    return Difference(observed, low, high, min(1.0, 2 * (int(one_side) + 1) / (draws + 1)))
+
+
 def bootstrap(
     columns: Values,
     statistic: Statistic = mean_of,
@@ -60,11 +105,8 @@ def bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Interval of `statistic` over resampled clips, or resampled groups of clips (dialogues, speakers).
-
-    `columns` has one row a clip. A draw without a value (0/0) is left out; without any draw both ends are nan.
-    """
-    return percentiles(statistic(draw_sums(columns, groups, draws, seed)), level)
+    """`interval` of a statistic of column sums; `columns` has one row a clip."""
+    return interval(of_sums(columns, statistic), len(columns), groups, draws, level, seed)
 
 
 def compare(
@@ -76,16 +118,11 @@ def compare(
     level: float = 0.95,
     seed: int = 0,
 ) -> Difference:
-    """Paired difference `first - second`: both models are resampled on the same clips."""
+    """`difference` of a statistic of column sums; both have one row a clip."""
     if first.shape != second.shape:
         raise ValueError(f"Paired models need the same clips: {first.shape} and {second.shape}")
-    width = first.shape[1]
-    sums = draw_sums(np.concatenate([first, second], 1), groups, draws, seed)
-    differences = statistic(sums[:, :width]) - statistic(sums[:, width:])
-    observed = float((statistic(first.sum(0)[None]) - statistic(second.sum(0)[None]))[0])
-    low, high = percentiles(differences, level)
-    one_side = min((differences <= 0).sum(), (differences >= 0).sum())
-    return Difference(observed, low, high, min(1.0, 2 * (int(one_side) + 1) / (draws + 1)))
+    both = of_sums(first, statistic), of_sums(second, statistic)
+    return difference(*both, len(first), groups, draws, level, seed)
 
 
 def percentiles(values: Values, level: float) -> Interval:
@@ -98,14 +135,24 @@ def percentiles(values: Values, level: float) -> Interval:
 
 def draw_sums(columns: Values, groups: Sequence[str] | None, draws: int, seed: int) -> Values:
     """Column sums of resampled rows, shape (draws, columns)."""
-    rows = np.asarray(columns, float) if groups is None else sum_groups(columns, groups)
-    n = len(rows)
+    return np.concatenate([counts @ columns for counts in resample(len(columns), groups, draws, seed)])
+
+
+def resample(n: int, groups: Sequence[str] | None, draws: int, seed: int) -> Iterator[Values]:
+    """How often each of n clips counts, in blocks of shape (draws, n) that together have `draws` rows.
+
+    With `groups`, whole dialogues or speakers are drawn, since their clips resemble each other.
+    """
     if n == 0:
-        return np.zeros((draws, rows.shape[1]))
+        yield np.zeros((draws, 0))
+        return
+    numbers = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
+    units = n if numbers is None else int(numbers.max()) + 1
     random = np.random.default_rng(seed)
     block = max(1, BLOCK_CELLS // n)
-    parts = [count_draws(random, min(block, draws - i), n) @ rows for i in range(0, draws, block)]
-    return np.concatenate(parts)
+    for start in range(0, draws, block):
+        counts = count_draws(random, min(block, draws - start), units)
+        yield counts if numbers is None else counts[:, numbers]
 
 
 def count_draws(random: np.random.Generator, draws: int, n: int) -> Values:
@@ -113,11 +160,3 @@ def count_draws(random: np.random.Generator, draws: int, n: int) -> Values:
     picked = random.integers(0, n, (draws, n), dtype=np.uint32)
     picked += (np.arange(draws, dtype=np.uint32) * np.uint32(n))[:, None]
     return np.bincount(picked.ravel(), minlength=draws * n).reshape(draws, n).astype(float)
-
-
-def sum_groups(columns: Values, groups: Sequence[str]) -> Values:
-    """One row per group: whole dialogues or speakers are drawn, since their clips resemble each other."""
-    _, numbers = np.unique(np.asarray(groups), return_inverse=True)
-    table = np.zeros((int(numbers.max(initial=-1)) + 1, columns.shape[1]))
-    np.add.at(table, numbers, columns)
-    return table

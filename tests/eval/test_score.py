@@ -118,7 +118,7 @@ def test_bad_files_are_named(
 
 def test_unknown_names_are_answered_with_the_known(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     gold = write(tmp_path / "gold.csv", GOLD)
-    assert "hit_rate" in run(capsys, "score", gold, "--gold", gold, "--metric", "f1")[2]
+    assert "hit_rate" in run(capsys, "score", gold, "--gold", gold, "--metric", "f2")[2]
     assert "--metric" in run(capsys, "score", gold, "--gold", gold)[2]
     assert "needs one gold label" in run(capsys, "score", gold, "--gold", gold, "--metric", "hit_rate")[2]
     err = run(capsys, "score", gold, "--gold", gold, "--metric", "ew", "--protocol", "mer2025")[2]

@@ -105,7 +105,7 @@ def test_calibration_by_hand() -> None:
     assert found.auroc == pytest.approx(3 / 4)
     assert found.aurc == pytest.approx((0 + 1 / 2 + 1 / 3 + 2 / 4) / 4)
     assert calibration.selective_accuracy([0.9, 0.8, 0.3, 0.2], [1, 0, 1, 0], 0.25) == 1.0
-    assert calibration.auroc([0.5, 0.5], [1, 0]) == 0.5
+    assert calibration.score([0.5, 0.5], [1, 0]).auroc == 0.5
     with pytest.raises(AffectError, match=r"0\.\.1"):
         calibration.score([1.2], [1])
 

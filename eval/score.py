@@ -46,6 +46,9 @@ class Options:
     """The closed list of emotions, in order where an archive holds them as numbers; else what is gold somewhere."""
     scale: Literal["cmu", "sims"] = "cmu"
     """Of sentiment strengths: -3..3 as in MOSI and MOSEI, or -1..1 as in SIMS."""
+    clue_encoder: str | None = None
+    """Of the clue metrics: a text encoder (folder or hub name, e.g. sentence-transformers/all-MiniLM-L6-v2) that
+    compares statements by meaning; without it their words are compared."""
     cluster: str | None = None
     """Draw whole dialogues or speakers for the interval: a field of the gold rows, or an expression on the id whose
     group names the cluster, e.g. '^(.+)_utt'."""
@@ -80,7 +83,7 @@ def score_metric(run: Options, name: str) -> dict[str, Any]:
     gold = read_table(run.gold, run.classes, run.split)
     said = read_table(run.pred, run.classes)
     ids, missing = match(said, gold, run.only_predicted)
-    options = {key: getattr(run, key) for key in ("protocol", "level", "assets", "classes", "scale")}
+    options = {key: getattr(run, key) for key in ("protocol", "level", "assets", "classes", "scale", "clue_encoder")}
     case = metrics.make_case(said, gold, ids, wheels=wheels, **options)
     groups = case.clusters(run.cluster) if run.cluster else None
     result = metrics.evaluate(metrics.METRICS[name], case, groups)

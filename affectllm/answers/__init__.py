@@ -5,13 +5,15 @@ read_number(text)  the one number of an answer about valence
 read_rating(text)  the number of a judge's reply, e.g. 2 of 5 in '{Score: 2/5}'
 """
 
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from affectllm.answers.conclusions import plain_statement, read_statement
 from affectllm.answers.fields import Rating, read_choice, read_confidence, read_number, read_preference, read_rating
 from affectllm.answers.lists import plain_list, read_list
 from affectllm.answers.structure import JsonAnswer, read_json, read_sections, tidy
-from affectllm.records import Clues
+
+if TYPE_CHECKING:  # pydantic, which no score needs, takes as long to import as all the rest
+    from affectllm.records import Clues
 
 __all__ = ["Parsed", "Rating", "parse", "read_number", "read_rating"]
 
@@ -33,7 +35,7 @@ class Parsed(NamedTuple):
     choice: str | None = None
     """Capital letter of a multiple-choice answer; several are joined: 'B,C'."""
     preference: Literal["a1", "a2", "same"] | None = None
-    clues: Clues | None = None
+    clues: "Clues | None" = None
     """Evidence statements of a JSON answer."""
     status: Literal["ok", "recovered", "failed"] = "failed"
     stripped: list[str] = []

@@ -9,11 +9,13 @@ that shuffled references reach (`shuffled_floor`), which any real overlap must b
 from collections.abc import Sequence
 from random import Random
 from statistics import fmean
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from affectllm.errors import AffectError
-from affectllm.records import Clues
 from affectllm.scores.clue_words import content_words, read
+
+if TYPE_CHECKING:  # pydantic, which no score needs, takes as long to import as all the rest
+    from affectllm.records import Clues
 
 MODALITIES = ("visual", "audio", "text")
 
@@ -26,9 +28,10 @@ class Overlap(NamedTuple):
     f1: float
 
 
-def clue_scores(reasoning: str, gold: Clues) -> dict[str, float | None]:
+def clue_scores(reasoning: str, gold: "Clues") -> dict[str, float | None]:
     """Share of each modality's gold statements that the reasoning mentions, in 0..1; None where gold has none.
 
+    >>> from affectllm.records import Clues
     >>> clue_scores("She has a broad, wide smile.", Clues(visual=["a wide smile"]))
     {'visual': 1.0, 'audio': None, 'text': None}
     """
@@ -40,7 +43,7 @@ def clue_scores(reasoning: str, gold: Clues) -> dict[str, float | None]:
     return scores
 
 
-def overlap(reasoning: str, gold: Clues) -> Overlap:
+def overlap(reasoning: str, gold: "Clues") -> Overlap:
     """Precision, recall and F over all modalities together; all 0 when either side is empty.
 
     A reasoning counts as its sentences, or as its content words over those of an average gold statement where that
@@ -61,7 +64,7 @@ def prf(found: float, said: float, gold: float) -> Overlap:
     return Overlap(precision, recall, 2 * precision * recall / (precision + recall) if found else 0.0)
 
 
-def shuffled_floor(reasonings: Sequence[str], golds: Sequence[Clues], seed: int = 7) -> float:
+def shuffled_floor(reasonings: Sequence[str], golds: "Sequence[Clues]", seed: int = 7) -> float:
     """Mean recall over all modalities when every clip is compared with another clip's clues.
 
     Raises AffectError for fewer than two clips: there is no other clip then.
@@ -86,9 +89,13 @@ def statement_words(statements: Sequence[str]) -> list[frozenset[str]]:
 
 def matched(statements: Sequence[frozenset[str]], parts: Sequence[frozenset[str]]) -> float:
     """Sum of the word F, 2|a & b| / (|a| + |b|), of statements and parts in their best one-to-one matching."""
-    if not statements or not parts:
+    return assign([[2 * len(words & part) / (len(words) + len(part)) for part in parts] for words in statements])
+
+
+def assign(table: Sequence[Sequence[float]]) -> float:
+    """The largest sum of a table's cells, at most one of each row and column; cells are in 0..1."""
+    if not table or not table[0]:
         return 0.0
-    table = [[2 * len(words & part) / (len(words) + len(part)) for part in parts] for words in statements]
     best = [max(row) for row in table]
     # Statements that like different parts best have their optimum already; only rivals need the assignment solved.
     wanted = [row.index(value) for row, value in zip(table, best, strict=True) if value]

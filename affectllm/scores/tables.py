@@ -13,7 +13,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from affectllm import jsonl
 from affectllm.errors import AffectError
 
 # MERBench writes emotions as numbers; the order is in its preprocessing scripts, the data set in the folder's name.
@@ -61,6 +60,8 @@ def read_table(spec: str, classes: Sequence[str] = (), split: str | None = None)
     if path.suffix == ".csv":
         return collect(read_csv(path), path)
     if path.suffix == ".jsonl":
+        from affectllm import jsonl
+
         rows = (row for row in jsonl.read_dicts(path) if split is None or row.get("split", split) == split)
         return collect(((str(row.get("id", "")), with_cells(row, path)) for row in rows), path)
     raise AffectError(f"{path} is of no known kind. Give predictions or labels as .npz, .csv or .jsonl.")

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from affectllm.errors import AffectError
-from affectllm.npz import read_npz
 from affectllm.vocabulary.wheels import Groups, Wheels
 
 WHEELS = tuple(f"wheel{i}" for i in range(1, 6))
@@ -84,6 +83,8 @@ def hash_table(table: dict[str, Groups]) -> str:
 
 def read_archive(path: Path) -> Vocabulary:
     """The vocabulary of MER2026."""
+    from affectllm.npz import read_npz
+
     arrays = read_npz(path)
     names = ("format_mapping", "raw_mapping", "wheel_map_whole")
     if missing := [name for name in names if not isinstance(arrays.get(name), dict)]:

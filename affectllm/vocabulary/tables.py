@@ -5,9 +5,10 @@ Lines that begin with # are comments; the first other line is the header; the la
 
 import hashlib
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 from typing import NamedTuple
 
+DATA = Path(__file__).with_name("data")
 TABLES = (
     "concepts.tsv", "forms.tsv", "function_words.tsv", "sectors.tsv", "terms.tsv", "words_en.tsv", "words_zh.tsv",
 )  # fmt: skip
@@ -84,12 +85,13 @@ def data_hash() -> str:
     """First 16 hexadecimal digits of the SHA-256 over all tables: names the vocabulary beside every number."""
     digest = hashlib.sha256()
     for name in TABLES:
-        digest.update((files("affectllm.vocabulary") / "data" / name).read_bytes())
+        digest.update((DATA / name).read_bytes())
     return digest.hexdigest()[:16]
 
 
+@cache
 def rows(name: str) -> list[list[str]]:
     """Cells of a table, without its comments and header."""
-    text = (files("affectllm.vocabulary") / "data" / name).read_text(encoding="utf-8")
+    text = (DATA / name).read_text(encoding="utf-8")
     lines = [line.split("\t") for line in text.splitlines() if line and not line.startswith("#")]
     return lines[1:]

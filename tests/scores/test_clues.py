@@ -1,5 +1,7 @@
 """Clue overlap: sums by hand, negation, and the floor that a real overlap must beat."""
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -125,3 +127,56 @@ def test_gold_said_word_for_word_is_best(words: list[list[str]]) -> None:
     gold = Clues(visual=statements)
     assert overlap(". ".join(statements), gold).recall == pytest.approx(1.0)
     assert overlap(". ".join(reversed(statements)), gold).f1 == pytest.approx(1.0)
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A random BERT of one layer: it knows no meaning, but a sentence is most like itself."""
+    torch = pytest.importorskip("torch")
+    from transformers import BertConfig, BertModel, BertTokenizer
+
+    folder = tmp_path_factory.mktemp("encoder")
+    words = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *"abcdefghijklmnopqrstuvwxyz",
+        *map("##{}".format, "abcdefghijklmnopqrstuvwxyz"),
+    ]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    torch.manual_seed(0)
+    config = BertConfig(
+        vocab_size=len(words), hidden_size=16, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16
+    )
+    BertModel(config).save_pretrained(folder)
+    BertTokenizer(str(folder / "vocab.txt")).save_pretrained(folder)
+    return str(folder)
+
+
+def test_clues_by_meaning(encoder: str) -> None:
+    from affectllm.scores.clue_vectors import ClueEncoder, sentences_and_clauses
+
+    model = ClueEncoder(encoder)
+    assert sentences_and_clauses("He smiles, then cries. Yes.") == [
+        "He smiles, then cries",
+        "He smiles",
+        "then cries",
+        "Yes",
+    ]
+    assert model.table(["a wide smile"], ["a wide smile"])[0][0] == pytest.approx(1.0)
+    scores = model.clue_scores("A wide smile. Loud.", Clues(visual=["a wide smile"], audio=["a low voice"]))
+    assert scores["visual"] == pytest.approx(1.0)
+    assert scores["audio"] is not None
+    assert scores["audio"] < 1
+    assert model.clue_scores("", Clues(visual=["a wide smile"])) == {"visual": 0.0, "audio": None, "text": None}
+    assert model.overlap("a wide smile", Clues(visual=["a wide smile"])) == pytest.approx((1.0, 1.0, 1.0))
+
+
+def test_a_folder_without_an_encoder_is_named(tmp_path: Path) -> None:
+    pytest.importorskip("transformers")
+    from affectllm.scores.clue_vectors import ClueEncoder
+
+    with pytest.raises(AffectError, match="--clue-encoder"):
+        ClueEncoder(str(tmp_path))

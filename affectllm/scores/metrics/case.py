@@ -40,6 +40,8 @@ class Case:
     """The closed list of labels; empty, the labels that are gold somewhere."""
     scale: Literal["cmu", "sims"] = "cmu"
     """Of sentiment strengths: -3..3 or -1..1."""
+    clue_encoder: str | None = None
+    """Text encoder that compares clues by meaning; without it their words are compared."""
 
     @cached_property
     def answers(self) -> list[Said]:

@@ -1,19 +1,23 @@
 """Metrics of why and how sure: clues, explanation against answer, calibration, conflict, causes, rated steps."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from affectllm import answers
 from affectllm.errors import AffectError
-from affectllm.records import Clues
 from affectllm.scores import baselines, calibration, cause, choice, conflict, consistency, steps
 from affectllm.scores import open_vocabulary as ov
 from affectllm.scores.baselines import Constant
-from affectllm.scores.clues import Overlap, clue_scores, overlap, partners
+from affectllm.scores.clues import clue_scores, overlap, partners
 from affectllm.scores.metrics.case import Case, Measured, Metric, only
 from affectllm.scores.uncertainty import Values, mean_of, of_sums, value_of, with_count
+
+if TYPE_CHECKING:  # pydantic, which no score needs, takes as long to import as all the rest
+    from affectllm.records import Clues
+    from affectllm.scores.clue_vectors import ClueEncoder
 
 NAN = float("nan")
 
@@ -24,35 +28,49 @@ def reasonings(case: Case) -> list[str]:
     return [str(row.cells.get("reasoning") or parsed.reasoning or "") for row, parsed in rows]
 
 
-def gold_clues(case: Case) -> list[Clues | None]:
+def gold_clues(case: Case) -> "list[Clues | None]":
     """The clue statements of every clip that has some; AffectError when none has."""
     found = [row.cells.get("clues") for row in case.gold_rows]
     if not any(found):
         raise AffectError("No gold clip has clues: rows need clues {visual, audio, text}, lists of statements.")
+    from affectllm.records import Clues
+
     return [Clues.model_validate(it) if it else None for it in found]
 
 
 def clues(modality: str) -> Metric:
     """Share of one modality's gold statements that the reasoning mentions; the floor pairs it with another clip."""
 
-    def value(text: str, gold: Clues) -> float:
-        found = clue_scores(text, gold)[modality]
-        return NAN if found is None else found
+    def metric(case: Case) -> Measured:
+        compare = by_meaning(case.clue_encoder).clue_scores if case.clue_encoder else clue_scores
 
-    return lambda case: clue_means(case, value)
+        def value(text: str, gold: "Clues") -> float:
+            found = compare(text, gold)[modality]
+            return NAN if found is None else found
+
+        return clue_means(case, value)
+
+    return metric
 
 
 def clue_overlap(field: str) -> Metric:
     """Precision, recall or F over all modalities together; the floor pairs reasonings with another clip's clues."""
 
-    def value(text: str, gold: Clues) -> float:
-        found: Overlap = overlap(text, gold)
-        return float(getattr(found, field))
+    def metric(case: Case) -> Measured:
+        compare = by_meaning(case.clue_encoder).overlap if case.clue_encoder else overlap
+        return clue_means(case, lambda text, gold: float(getattr(compare(text, gold), field)))
 
-    return lambda case: clue_means(case, value)
+    return metric
 
 
-def clue_means(case: Case, value: Any) -> Measured:
+@cache
+def by_meaning(name: str) -> "ClueEncoder":
+    from affectllm.scores.clue_vectors import ClueEncoder
+
+    return ClueEncoder(name)
+
+
+def clue_means(case: Case, value: "Callable[[str, Clues], float]") -> Measured:
     gold, texts = gold_clues(case), reasonings(case)
     values = np.array([NAN if it is None else value(text, it) for text, it in zip(texts, gold, strict=True)])
     kept = np.flatnonzero(~np.isnan(values))

@@ -21,6 +21,7 @@ from affectllm.vocabulary.wheels import Groups, Wheels
 
 Labels = Sequence[str]
 Values = NDArray[np.float64]
+Numbers = NDArray[np.intp]
 
 BLOCK = 4096
 # These protocols call 0/0 zero; the older official code lets it become nan.
@@ -89,25 +90,39 @@ def overlaps(said: Sequence[Labels], gold: Sequence[Labels], wheels: Wheels, lev
     """`overlap` of many clips at once: shape (clips, wheels, 2), last axis precision and recall, nan where skipped."""
     if len(said) != len(gold):
         raise ValueError(f"{len(said)} predictions for {len(gold)} gold sets")
-    words = Numbering()
-    said_words = [[words[label] for label in labels] for labels in said]
-    gold_words = [[words[label] for label in labels] for labels in gold]
-    numbers = number_groups(list(words), wheels, level)
-    blocks = range(0, max(len(gold), 1), BLOCK)
-    return np.concatenate(
-        [overlap_block(said_words[i : i + BLOCK], gold_words[i : i + BLOCK], numbers) for i in blocks]
+    (said_clips, said_words), (gold_clips, gold_words) = flatten(said), flatten(gold)
+    number = {word: i for i, word in enumerate(dict.fromkeys(chain(said_words, gold_words)))}
+    groups = number_groups(list(number), wheels, level)
+    named, felt = (
+        groups[:, np.fromiter(map(number.__getitem__, words), np.intp, len(words))]
+        for words in (said_words, gold_words)
     )
+    blocks = [
+        overlap_block(min(BLOCK, len(gold) - start), *cut(said_clips, named, start), *cut(gold_clips, felt, start))
+        for start in range(0, max(len(gold), 1), BLOCK)
+    ]
+    return np.concatenate(blocks)
 
 
-def overlap_block(said: Sequence[list[int]], gold: Sequence[list[int]], numbers: NDArray[np.intp]) -> Values:
-    """`overlaps` of some clips, given as word numbers; `numbers` holds each word's group per wheel."""
-    said_clips, said_words = flatten(said)
-    gold_clips, gold_words = flatten(gold)
-    values = np.full((len(gold), len(numbers), 2), np.nan)
-    for wheel, group in enumerate(numbers):
-        size = int(group.max(initial=-1)) + 1
-        named = membership(len(gold), size, said_clips, group[said_words])
-        felt = membership(len(gold), size, gold_clips, group[gold_words])
+def flatten(sets: Sequence[Labels]) -> tuple[Numbers, list[str]]:
+    """Clip number of every label, and the labels one behind the other."""
+    lengths = np.fromiter(map(len, sets), np.intp, len(sets))
+    return np.repeat(np.arange(len(sets)), lengths), list(chain.from_iterable(sets))
+
+
+def cut(clips: Numbers, groups: Numbers, start: int) -> tuple[Numbers, Numbers]:
+    """The labels of one block of clips: clip numbers from the block's start, and groups (wheels, labels)."""
+    first, last = np.searchsorted(clips, (start, start + BLOCK))
+    return clips[first:last] - start, groups[:, first:last]
+
+
+def overlap_block(clips: int, said_clips: Numbers, said: Numbers, gold_clips: Numbers, gold: Numbers) -> Values:
+    """`overlaps` of some clips, given the clip number of every label and its group per wheel, -1 for none."""
+    values = np.full((clips, len(said), 2), np.nan)
+    for wheel, (said_groups, gold_groups) in enumerate(zip(said, gold, strict=True)):
+        size = 1 + max(int(said_groups.max(initial=-1)), int(gold_groups.max(initial=-1)))
+        named = membership(clips, size, said_clips, said_groups)
+        felt = membership(clips, size, gold_clips, gold_groups)
         hits, n_named, n_felt = (table.sum(0, dtype=np.int32) for table in (named & felt, named, felt))
         counted = n_felt > 0
         np.divide(hits, np.maximum(n_named, 1), out=values[:, wheel, 0], where=counted)
@@ -115,22 +130,7 @@ def overlap_block(said: Sequence[list[int]], gold: Sequence[list[int]], numbers:
     return values
 
 
-class Numbering(dict[str, int]):
-    """Numbers words in the order they are first asked for."""
-
-    def __missing__(self, word: str) -> int:
-        self[word] = len(self)
-        return self[word]
-
-
-def flatten(sets: Sequence[list[int]]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Clip number and word number of every label."""
-    lengths = np.fromiter(map(len, sets), np.intp, len(sets))
-    words = np.fromiter(chain.from_iterable(sets), np.intp, int(lengths.sum()))
-    return np.repeat(np.arange(len(sets)), lengths), words
-
-
-def number_groups(words: Labels, wheels: Wheels, level: str) -> NDArray[np.intp]:
+def number_groups(words: Labels, wheels: Wheels, level: str) -> Numbers:
     """Number of each word's group per wheel, shape (wheels, words); -1 where the wheel does not know the word."""
     found = list(map(wheels.groups, words))
     numbers = np.empty((len(wheels.at(level)), len(words)), np.intp)
@@ -140,7 +140,7 @@ def number_groups(words: Labels, wheels: Wheels, level: str) -> NDArray[np.intp]
     return numbers
 
 
-def membership(clips: int, groups: int, rows: NDArray[np.intp], numbers: NDArray[np.intp]) -> NDArray[np.bool_]:
+def membership(clips: int, groups: int, rows: Numbers, numbers: Numbers) -> NDArray[np.bool_]:
     """Which group occurs in which clip, shape (groups, clips)."""
     table = np.zeros((groups + 1, clips), bool)
     table[numbers, rows] = True

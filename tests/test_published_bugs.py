@@ -1,8 +1,16 @@
-"""Answers that published evaluators misread, each with the right reading (one row a bug, with where it was seen)."""
+"""What published evaluators get wrong, each with the right result (one row a bug, with where it was seen)."""
 
+from collections.abc import Callable
+
+import numpy as np
 import pytest
 
+from affectllm import vocabulary
 from affectllm.answers import Rating, parse, read_rating
+from affectllm.scores import calibration, choice, multi_label, preference, sentiment, steps
+from affectllm.scores import open_vocabulary as ov
+
+WHEELS = vocabulary.load()
 
 RATINGS = {
     "EMER evaluation.py took the first number of the scale": ("得分范围为1-10，预测分数：8", Rating(8, 10)),
@@ -63,3 +71,40 @@ CONFIDENCES = {
 @pytest.mark.parametrize(("text", "confidence"), CONFIDENCES.values(), ids=CONFIDENCES.keys())
 def test_confidences(text: str, confidence: float | None) -> None:
     assert parse(text).confidence == confidence
+
+
+NUMBERS: dict[str, tuple[Callable[[], float], float]] = {
+    "EmoCaliber's last bin was open: wrong answers at confidence 1.0 had no error": (
+        lambda: calibration.score([1.0] * 4, [0] * 4).ece,
+        1.0,
+    ),
+    "Emotion-LLaMA v2 left spurious labels out of micro F1": (
+        lambda: multi_label.score([["happy", "blorp", "snarf"]], [["happy"]], ["happy", "sad"]).micro_f1,
+        0.5,
+    ),
+    "constant scores had the average precision of their lucky order": (
+        lambda: multi_label.mean_average_precision(np.zeros((4, 1)), np.array([[1], [1], [0], [0]], bool)),
+        0.5,
+    ),
+    "words outside the wheels were free": (lambda: ov.f1(["happy", "blorp"], ["happy"], WHEELS), 2 / 3),
+    "neutral could not be scored": (lambda: ov.f1(["neutral"], ["neutral"], WHEELS), 1.0),
+    "fear stood among the happy words": (lambda: ov.f1(["fear"], ["happy"], WHEELS), 0.0),
+    "R1-Omni's accuracy knew no inflection": (lambda: ov.f1(["Happiness"], ["happy"], WHEELS), 1.0),
+    "an answer 'same' counted as a1": (lambda: preference.score(["same"], ["a1"]).accuracy, 0.0),
+    "answering a1 always was consistent": (lambda: preference.swap_consistency(["a1"] * 3, ["a1"] * 3), 0.0),
+    "EIBench kept the last rating where one could not be read": (
+        lambda: choice.trigger_recall([(2, 4), None]).recall,
+        0.5,
+    ),
+    "MME-Emotion counted an unrated answer as 0": (lambda: steps.score([1.0, None], [[True], None]).cot, 1.0),
+    "repeating a label paid": (lambda: ov.f1(["happy", "happy", "sad"], ["happy"], WHEELS), 2 / 3),
+    "a neutral sentiment counted as negative on clips whose gold is 0": (
+        lambda: sentiment.unibench([0.0, 1.0], [0.0, 2.0]),
+        1.0,
+    ),
+}
+
+
+@pytest.mark.parametrize(("score", "value"), NUMBERS.values(), ids=NUMBERS.keys())
+def test_scores(score: Callable[[], float], value: float) -> None:
+    assert score() == pytest.approx(value)

@@ -113,6 +113,20 @@ class Backbone(ABC):
         messages = [chat_message(message, used) for message in conversation.messages if message.role != "assistant"]
         return hashlib.sha256(repr(messages).encode()).hexdigest()[:16]
 
+    def positions(self, input_ids: Tensor, attention_mask: Tensor, media: dict[str, Tensor]) -> Tensor:
+        """Position ids of left-padded prompts, as generation counts them: (B, P), or (axes, B, P) under M-RoPE.
+
+        Text behind a prompt counts on from the prompt's last token, on every axis.
+        """
+        return self.core._prepare_position_ids_for_generation(input_ids, {"attention_mask": attention_mask, **media})
+
+    def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Media that one forward or several may take in the place of these, with frozen encoders already run.
+
+        What a family cannot prepare stays as it is, and is encoded by each forward.
+        """
+        return media
+
     def suppressed(self) -> dict[str, Any]:
         """Generation options that keep media placeholders out of answers."""
         return {"suppress_tokens": self.media_token_ids}

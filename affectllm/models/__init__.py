@@ -1,10 +1,12 @@
 """Models by name: `nano` (embedded), a local folder, a hub name, or the folder of an adapter trained here."""
 
+import importlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from affectllm.errors import AffectError, missing_package
+from affectllm.models.families import FAMILIES, Family
 
 if TYPE_CHECKING:
     import torch
@@ -12,11 +14,6 @@ if TYPE_CHECKING:
     from affectllm.models.backbone import Backbone
 
 ADAPTER_CONFIG = "adapter_config.json"
-FAMILIES = {
-    "affectllm": "the composed model",
-    "qwen2_5_omni": "Qwen2.5-Omni (its Thinker is loaded)",
-    "qwen2_5_omni_thinker": "Qwen2.5-Omni Thinker",
-}
 
 
 def load(name: str, dtype: str = "auto", trainable: bool = False) -> "Backbone":
@@ -59,28 +56,33 @@ def quiet() -> None:
 
 
 def load_base(name: str, dtype: "torch.dtype") -> "Backbone":
-    """A model without an adapter, by its family."""
-    from transformers import AutoConfig, AutoProcessor
+    """A model without an adapter, by the `model_type` of its config."""
+    from transformers import AutoProcessor
+
+    folder = find(name)
+    family = family_of(folder, name)
+    model = imported(family.model).from_pretrained(folder, dtype=dtype)
+    return imported(family.backbone)(model, AutoProcessor.from_pretrained(folder), name)
+
+
+def family_of(folder: str, name: str) -> Family:
+    """Raises AffectError, naming the families there are, for a model of another."""
+    from transformers import AutoConfig
 
     import affectllm.models.affect  # noqa: F401  (makes the composed model known to the Auto classes)
 
-    folder = find(name)
-    family = AutoConfig.from_pretrained(folder).model_type
-    if family == "affectllm":
-        from affectllm.models.affect import AffectForConditionalGeneration
-        from affectllm.models.affect.backbone_affect import AffectBackbone
+    found = AutoConfig.from_pretrained(folder).model_type
+    for family in FAMILIES:
+        if found in family.types:
+            return family
+    known = ", ".join(f"{family.types[0]} ({family.name})" for family in FAMILIES)
+    raise AffectError(f"Model {name} is of the family '{found}', which is not supported. Supported: {known}.")
 
-        model = AffectForConditionalGeneration.from_pretrained(folder, dtype=dtype)
-        return AffectBackbone(model, AutoProcessor.from_pretrained(folder), name)
-    if family.startswith("qwen2_5_omni"):
-        from transformers import Qwen2_5OmniThinkerForConditionalGeneration
 
-        from affectllm.models.qwen_omni import QwenOmniBackbone
-
-        thinker = Qwen2_5OmniThinkerForConditionalGeneration.from_pretrained(folder, dtype=dtype)
-        return QwenOmniBackbone(thinker, AutoProcessor.from_pretrained(folder), name)
-    known = ", ".join(f"{kind} ({text})" for kind, text in FAMILIES.items())
-    raise AffectError(f"Model {name} is of the family '{family}', which is not supported. Supported: {known}.")
+def imported(place: str) -> Any:
+    """The object at module:name."""
+    module, name = place.split(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def find(name: str) -> str:

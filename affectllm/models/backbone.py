@@ -21,6 +21,8 @@ from affectllm.records import Clip, Conversation, Message, Part
 
 Modality = Literal["video", "audio"]
 MODALITIES: tuple[Modality, ...] = ("video", "audio")
+# Times of the frames (1, T) in seconds: some families write them into the prompt; no forward takes them.
+TIMES = "frame_times_s"
 
 
 class Sample(NamedTuple):
@@ -47,6 +49,8 @@ class Media(NamedTuple):
 class Backbone(ABC):
     """A model with its processor, and what this project must know of its family."""
 
+    modalities: tuple[Modality, ...] = MODALITIES
+    """What the family can see or hear at all."""
     num_frames = 8
     """Frames sampled from a clip, evenly over its time."""
     lora_targets: str
@@ -75,6 +79,11 @@ class Backbone(ABC):
     def media_token_ids(self) -> list[int]:
         """Placeholders that must never be sampled: the next forward would look for their media."""
 
+    @property
+    @abstractmethod
+    def placeholders(self) -> dict[str, int]:
+        """Token id whose repetitions stand for a medium, by its name: at least one entry for each modality."""
+
     @abstractmethod
     def preprocess(self, media: Media) -> dict[str, Tensor]:
         """Model inputs of one clip, with frozen encoders already run where the family supports that."""
@@ -92,10 +101,21 @@ class Backbone(ABC):
         """Read, preprocess and tokenise one conversation; the cached way to this is `training.store.MediaStore`."""
         used = used_modalities(conversation, modalities)
         media = self.preprocess(self.read(conversation.media, root, used)) if used else {}
-        return Sample(self.prompt_ids(conversation, used, media), media)
+        return self.assemble(conversation, used, media)
+
+    def assemble(self, conversation: Conversation, used: Sequence[str], media: dict[str, Tensor]) -> Sample:
+        """The sample of a conversation whose media are preprocessed already."""
+        inputs = {name: tensor for name, tensor in media.items() if name != TIMES}
+        return Sample(self.prompt_ids(conversation, used, media), inputs)
 
     def read(self, clip: Clip, root: Path, used: Sequence[str]) -> Media:
-        """A clip decoded as this model wants it; see `read_media`."""
+        """A clip decoded as this model wants it; see `read_media`. Raises AffectError for what it cannot perceive."""
+        deaf_to = [kind for kind in used if kind not in self.modalities]
+        if deaf_to:
+            raise AffectError(
+                f"{self.name} takes {' and '.join(self.modalities)}, no {' or '.join(deaf_to)}. "
+                f"Ask with: --modalities {' '.join(self.modalities)}"
+            )
         return read_media(clip, root, used, self.num_frames, self._guard)
 
     def prompt_ids(self, conversation: Conversation, used: Sequence[str], media: dict[str, Tensor]) -> list[int]:
@@ -187,12 +207,18 @@ def media_path(relative: str | None, root: Path, kind: str) -> Path:
 
 
 def join_media(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """The media of a batch as model inputs: items one behind the other, shorter ones padded with zeros at the end."""
+    """The media of a batch as model inputs: items one behind the other, smaller ones padded with zeros at the end."""
     joined: dict[str, Tensor] = {}
     for name in dict.fromkeys(name for sample in samples for name in sample.media):
         tensors = [sample.media[name] for sample in samples if name in sample.media]
-        longest = max(tensor.shape[-1] for tensor in tensors)
-        joined[name] = torch.cat(
-            [torch.nn.functional.pad(t, (0, longest - t.shape[-1])) if t.ndim > 1 else t for t in tensors]
-        )
+        largest = [max(sizes) for sizes in zip(*(tensor.shape[1:] for tensor in tensors), strict=True)]
+        joined[name] = torch.cat([pad_to(tensor, largest) for tensor in tensors])
     return joined
+
+
+def pad_to(tensor: Tensor, sizes: Sequence[int]) -> Tensor:
+    """Zeros at the end of every dimension but the first, up to `sizes`."""
+    missing = [size - have for size, have in zip(sizes, tensor.shape[1:], strict=True)]
+    return (
+        torch.nn.functional.pad(tensor, [n for gap in reversed(missing) for n in (0, gap)]) if any(missing) else tensor
+    )

@@ -33,7 +33,7 @@ class MediaStore:
     def sample(self, conversation: Conversation) -> Sample:
         used = used_modalities(conversation, self.modalities)
         media = self.media(conversation.media, used) if used else {}
-        return Sample(self.backbone.prompt_ids(conversation, used, media), media)
+        return self.backbone.assemble(conversation, used, media)
 
     def media(self, clip: Clip, used: Sequence[str]) -> dict[str, torch.Tensor]:
         key = self.key(clip, used)

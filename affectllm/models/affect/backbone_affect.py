@@ -25,6 +25,11 @@ class AffectBackbone(Backbone):
         return self.core.config.media_token_ids
 
     @property
+    def placeholders(self) -> dict[str, int]:
+        config = self.core.config
+        return {"video": config.face_token_id, "audio": config.voice_token_id, "fusion": config.fusion_token_id}
+
+    @property
     def num_frames(self) -> int:
         return self.processor.feature_extractor.num_frames
 

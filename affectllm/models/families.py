@@ -1,0 +1,84 @@
+"""The families of models that can be trained, judged and shown here; importing this loads neither torch nor weights."""
+
+from typing import NamedTuple
+
+
+class Family(NamedTuple):
+    """One row of `affectllm models list`."""
+
+    name: str
+    types: tuple[str, ...]
+    """`model_type` in config.json of what can be loaded: the model itself, or a full checkpoint that holds it."""
+    model: str
+    """module:class that is loaded."""
+    backbone: str
+    """module:class around it."""
+    modalities: tuple[str, ...]
+    example: str
+    """What --model may be."""
+    untested: str
+    """What no test of this project has run."""
+
+    @property
+    def tested(self) -> str:
+        return "random instance of a few thousand parameters, built offline: tests/models/test_families.py"
+
+
+HUB_WEIGHTS = "published weights"
+
+FAMILIES = (
+    Family(
+        "AffectLLM",
+        ("affectllm",),
+        "affectllm.models.affect:AffectForConditionalGeneration",
+        "affectllm.models.affect.backbone_affect:AffectBackbone",
+        ("video", "audio"),
+        "nano",
+        "parts larger than those of the nano model",
+    ),
+    Family(
+        "Qwen2.5-Omni Thinker",
+        ("qwen2_5_omni_thinker", "qwen2_5_omni"),
+        "transformers:Qwen2_5OmniThinkerForConditionalGeneration",
+        "affectllm.models.qwen_omni:QwenOmniBackbone",
+        ("video", "audio"),
+        "Qwen/Qwen2.5-Omni-7B",
+        HUB_WEIGHTS,
+    ),
+    Family(
+        "Qwen3-Omni Thinker",
+        ("qwen3_omni_moe_thinker", "qwen3_omni_moe"),
+        "transformers:Qwen3OmniMoeThinkerForConditionalGeneration",
+        "affectllm.models.qwen3_omni:Qwen3OmniBackbone",
+        ("video", "audio"),
+        "Qwen/Qwen3-Omni-30B-A3B-Instruct",
+        HUB_WEIGHTS,
+    ),
+    Family(
+        "Qwen2.5-VL",
+        ("qwen2_5_vl",),
+        "transformers:Qwen2_5_VLForConditionalGeneration",
+        "affectllm.models.qwen_vl:QwenVLBackbone",
+        ("video",),
+        "Qwen/Qwen2.5-VL-7B-Instruct",
+        HUB_WEIGHTS,
+    ),
+    Family(
+        "Qwen3-VL",
+        ("qwen3_vl",),
+        "transformers:Qwen3VLForConditionalGeneration",
+        "affectllm.models.qwen3_vl:Qwen3VLBackbone",
+        ("video",),
+        "Qwen/Qwen3-VL-8B-Instruct",
+        HUB_WEIGHTS,
+    ),
+    Family(
+        "Gemma 4",
+        ("gemma4",),
+        "transformers:Gemma4ForConditionalGeneration",
+        "affectllm.models.gemma4:Gemma4Backbone",
+        ("video", "audio"),
+        "google/gemma-4-e2b-it",
+        HUB_WEIGHTS,
+    ),
+)

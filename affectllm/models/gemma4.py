@@ -1,0 +1,100 @@
+"""Gemma 4 as a backbone: native video and audio; each frame stands in the prompt behind its minute and second."""
+
+import hashlib
+import json
+from types import MethodType
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from affectllm.errors import AffectError
+from affectllm.models.backbone import TIMES, Backbone, Media
+from affectllm.models.tokens import add_token_types, metadata, token_types
+
+
+class Gemma4Backbone(Backbone):
+    modalities = ("video", "audio")
+    lora_targets = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
+
+    def __init__(self, model: Any, processor: Any, name: str) -> None:
+        super().__init__(model, processor, name)
+        # Not by subclassing, for the reason given in qwen_vl.py.
+        model.model.register_forward_pre_hook(add_token_types, with_kwargs=True)
+        model.prepare_inputs_for_generation = MethodType(prepare_inputs, model)
+
+    @property
+    def placeholders(self) -> dict[str, int]:
+        return {"video": self.processor.video_token_id, "audio": self.processor.audio_token_id}
+
+    @property
+    def media_token_ids(self) -> list[int]:
+        p = self.processor
+        marks = self.tokenizer.convert_tokens_to_ids([p.boi_token, p.eoi_token, p.boa_token, p.eoa_token])
+        return [p.image_token_id, p.video_token_id, p.audio_token_id, *marks]
+
+    def preprocess(self, media: Media) -> dict[str, Tensor]:
+        made: dict[str, Tensor] = {}
+        if media.frames_THWC is not None and media.times_s is not None:
+            made |= self.video(media.frames_THWC, media.times_s)
+        if media.wave is not None:
+            made |= self.audio(media.wave)
+        return made
+
+    def video(self, frames_THWC: np.ndarray, times_s: np.ndarray) -> dict[str, Tensor]:
+        """Patches (T, patches, values) with their places (T, patches, 2), the frame count (1,) and times (1, T)."""
+        frames = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)
+        made = self.processor.video_processor([frames], do_sample_frames=False, return_tensors="pt")
+        return {
+            "pixel_values_videos": made["pixel_values_videos"].to(self.core.dtype),
+            "video_position_ids": made["video_position_ids"],
+            "num_frames_per_video": torch.tensor([len(frames_THWC)]),
+            TIMES: torch.from_numpy(times_s)[None],
+        }
+
+    def audio(self, wave: np.ndarray) -> dict[str, Tensor]:
+        """Mel features (1, frames, mels) and their mask (1, frames)."""
+        longest_s = self.processor.audio_seq_length * self.processor.audio_ms_per_token / 1000
+        if len(wave) > longest_s * 16000:
+            # The extractor would cut the rest off in silence.
+            raise AffectError(
+                f"{len(wave) / 16000:.1f} s of sound; {self.name} reads {longest_s:.0f} s. "
+                "Cut the clip with start_s and end_s."
+            )
+        made = self.processor.feature_extractor([wave], sampling_rate=16000, return_tensors="pt")
+        return {
+            "input_features": made["input_features"].to(self.core.dtype),
+            "input_features_mask": made["input_features_mask"],
+        }
+
+    def expand(self, prompt: str, media: dict[str, Tensor]) -> list[int]:
+        """The processor's own text for clip and sound, with the clip's own times."""
+        p = self.processor
+        if "num_frames_per_video" in media:
+            places = media["video_position_ids"][0]
+            patches = int((places != -1).all(-1).sum())
+            inputs = {
+                "num_soft_tokens_per_video": [patches // p.video_processor.pooling_kernel_size**2],
+                "video_metadata": [metadata(media[TIMES][0])],
+            }
+            prompt = prompt.replace(p.video_token, p.replace_video_token(inputs, 0))
+        if "input_features_mask" in media:
+            prompt = prompt.replace(p.audio_token, p.replace_audio_token(media, 0))
+        return self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
+
+    @property
+    def fingerprint(self) -> str:
+        options = [part.to_dict() for part in (self.processor.video_processor, self.processor.feature_extractor)]
+        options += [self.num_frames, str(self.core.dtype)]
+        return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def prepare_inputs(model: Any, input_ids: Tensor, is_first_iteration: bool = False, **kwargs: Any) -> dict[str, Any]:
+    """The stock inputs of `generate`, with the kind of every token of the prompt known.
+
+    The larger sizes let the tokens of a frame attend to each other both ways; masks made ahead of the forward, as for
+    a static cache, need the kinds here.
+    """
+    kwargs["mm_token_type_ids"] = token_types(model.config, input_ids) if is_first_iteration else None
+    return type(model).prepare_inputs_for_generation(model, input_ids, is_first_iteration=is_first_iteration, **kwargs)

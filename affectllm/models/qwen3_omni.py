@@ -1,0 +1,37 @@
+"""Qwen3-Omni's Thinker as a backbone: a mixture of experts with 13 audio tokens a second.
+
+Adapters sit on the attention layers: the experts are fused tensors, not linear layers, and stay as they are.
+"""
+
+from torch import Tensor
+
+from torch import Tensor
+
+from affectllm.models.qwen_omni import QwenOmniBackbone
+
+
+class Qwen3OmniBackbone(QwenOmniBackbone):
+    def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Media as they are: vision enters several layers here (DeepStack), and tokens alone would lose that."""
+        return media
+
+    def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
+        # Its language model reads states of the vision encoder in several layers, not at the placeholders alone.
+        return media
+
+    def audio_tokens(self, frames: int) -> int:
+        return audio_tokens(frames, self.core.config.audio_config.n_window)
+
+
+def audio_tokens(frames: int, n_window: int = 50) -> int:
+    """Tokens of so many mel frames: the encoder reads windows of 2 x `n_window` frames, 13 tokens each.
+
+    The rest, shorter than a window, passes three convolutions of stride 2.
+
+    >>> audio_tokens(250)
+    33
+    """
+    windows, rest = divmod(frames, 2 * n_window)
+    for _ in range(3):
+        rest = (rest + 1) // 2
+    return 13 * windows + rest

@@ -1,0 +1,35 @@
+"""Qwen2.5-VL as a backbone: video and text; temporal positions follow each clip's own frame times."""
+
+from types import MethodType
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from affectllm.models.qwen import QwenBackbone
+from affectllm.models.tokens import add_token_types, token_types
+
+
+class QwenVLBackbone(QwenBackbone):
+    modalities = ("video",)
+    seconds_key = "second_per_grid_ts"
+
+    def __init__(self, model: Any, processor: Any, name: str) -> None:
+        super().__init__(model, processor, name)
+        # Not by subclassing: transformers renames old checkpoint keys for its own classes only, and a subclass
+        # would keep random weights without a word.
+        model.model.register_forward_pre_hook(add_token_types, with_kwargs=True)
+        model._prepare_position_ids_for_generation = MethodType(prepare_positions, model)
+
+    @property
+    def media_token_ids(self) -> list[int]:
+        config = self.core.config
+        marks = [config.vision_start_token_id, config.vision_end_token_id]
+        return [config.image_token_id, config.video_token_id, *marks]
+
+
+def prepare_positions(model: Any, inputs_tensor: Tensor, model_kwargs: dict[str, Any]) -> Tensor:
+    """The stock positions of `generate`, with the kind of every token known."""
+    if inputs_tensor.dtype in (torch.int, torch.long):
+        model_kwargs = {**model_kwargs, "mm_token_type_ids": token_types(model.config, inputs_tensor)}
+    return type(model)._prepare_position_ids_for_generation(model, inputs_tensor, model_kwargs)

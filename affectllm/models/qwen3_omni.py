@@ -5,16 +5,10 @@ Adapters sit on the attention layers: the experts are fused tensors, not linear 
 
 from torch import Tensor
 
-from torch import Tensor
-
 from affectllm.models.qwen_omni import QwenOmniBackbone
 
 
 class Qwen3OmniBackbone(QwenOmniBackbone):
-    def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Media as they are: vision enters several layers here (DeepStack), and tokens alone would lose that."""
-        return media
-
     def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
         # Its language model reads states of the vision encoder in several layers, not at the placeholders alone.
         return media

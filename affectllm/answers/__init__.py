@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple
 from affectllm.answers.conclusions import plain_statement, read_statement
 from affectllm.answers.fields import Rating, read_choice, read_confidence, read_number, read_preference, read_rating
 from affectllm.answers.lists import plain_list, read_list
-from affectllm.answers.structure import JsonAnswer, read_json, read_sections, tidy
+from affectllm.answers.structure import JsonAnswer, plain_frame, read_json, read_sections, tidy
 
 if TYPE_CHECKING:  # pydantic, which no score needs, takes as long to import as all the rest
     from affectllm.records import Clues
@@ -50,9 +50,10 @@ def parse(text: str) -> Parsed:
     >>> parse("not angry but hurt").labels
     ['hurt']
     """
-    labels = plain_list(text)
-    if labels:
+    if labels := plain_list(text):
         return Parsed(labels, status="ok")
+    if (framed := plain_frame(text)) and (labels := plain_list(framed.answer)):
+        return Parsed(labels, framed.reasoning, status="ok")
     text, stripped = tidy(text)
     sections = read_sections(text)
     stripped += sections.stripped

@@ -15,6 +15,8 @@ INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad\x0
 SPECIAL_TOKEN = re.compile(r"<\|[A-Za-z_]{1,24}\|>|</?s>|<pad>|###\s*(?=$|Human|Assistant)")
 FENCE = re.compile(r"```[A-Za-z]{0,10}[ \t]*\n?")
 TAG = re.compile(r"[<＜]\s{0,3}(/?)\s{0,3}(think|thinking|answer|context|confidence)\s{0,3}[>＞]", re.IGNORECASE)
+# No other tag, code fence, chat mark or control character.
+PLAIN_FRAME = re.compile(r"\s*<think>([^<`#\x00-\x08\x0b-\x1f\x7f]*)</think>\s*<answer>([^<`#\x00-\x1f]*)</answer>\s*")
 TRAILING_COMMA = re.compile(r",\s{0,9}([}\]])")
 LABEL_KEYS = ("labels", "emotions", "emotion", "openset", "label", "answer", "emotion_labels", "情感", "情绪", "标签")
 REASON_KEYS = ("reasoning", "reason", "think", "thinking", "explanation", "description", "analysis", "rationale")
@@ -65,6 +67,17 @@ def tidy(text: str) -> Tidy:
             stripped += list(dict.fromkeys(mark.strip() for mark in found))
             text = pattern.sub("", text)
     return Tidy(text.strip(), stripped)
+
+
+class Frame(NamedTuple):
+    answer: str
+    reasoning: str | None
+
+
+def plain_frame(text: str) -> Frame | None:
+    """One think and one answer block of plain characters with nothing to clean, or None; the fast way for most."""
+    match = PLAIN_FRAME.fullmatch(text) if text.isascii() and len(text) <= LONGEST else None
+    return Frame(match[2].strip(), match[1].strip() or None) if match else None
 
 
 def read_sections(text: str) -> Sections:

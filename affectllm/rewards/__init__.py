@@ -84,8 +84,9 @@ class Reward:
         value = self.term(text, gold, self.wheels)
         if value is None:
             return None
-        if any(not gate(text, gold, self.wheels) for gate in self.gates):
-            return 0.0
+        for gate in self.gates:
+            if not gate(text, gold, self.wheels):
+                return 0.0
         for factor in self.times:
             value *= factor(text, gold, self.wheels) or 0.0
         return value

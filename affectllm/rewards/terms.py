@@ -18,7 +18,6 @@ from affectllm.vocabulary import Wheels, lexicon
 
 Term = Callable[[str, Target, Wheels], float | None]
 
-THINK = re.compile(r"<think>(?P<think>.+?)</think>\s*<answer>(?P<answer>.+?)</answer>\s*", re.DOTALL)
 SHORT_THINK, LONG_THINK = 3, 160
 """Words of reasoning that cost nothing."""
 # Invisible characters (soft hyphen, zero-width and direction marks), Greek and Cyrillic letters.
@@ -40,9 +39,22 @@ def reasoning_labels(text: str) -> tuple[str, ...]:
     return tuple(answers.parse(reasoning).labels) if reasoning else ()
 
 
+@lru_cache(maxsize=8192)
+def framed(text: str) -> str | None:
+    """The answer block's text when the whole completion is one think and one answer block, each tag once; else None."""
+    text = text.strip()
+    if not (text.startswith("<think>") and text.endswith("</answer>")) or text.count("<answer>") != 1:
+        return None
+    think, _, answer = text.removeprefix("<think>").removesuffix("</answer>").partition("<answer>")
+    think = think.rstrip()
+    if not think.endswith("</think>") or think == "</think>" or not answer or TAG.search(think[:-8] + answer):
+        return None
+    return answer
+
+
 def format(text: str, gold: Target, wheels: Wheels) -> float:
     """1 when the whole completion is one think block and one answer block, each tag exactly once; else 0."""
-    return float(THINK.fullmatch(text.strip()) is not None and len(TAG.findall(text)) == 4)
+    return float(framed(text) is not None)
 
 
 def wheel_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
@@ -199,8 +211,8 @@ def label_count_3(text: str, gold: Target, wheels: Wheels) -> float:
 
 def once(text: str, gold: Target, wheels: Wheels) -> float:
     """1 when no label of the answer is said twice, else 0: the scores ignore repetition, so it would be free."""
-    answer = THINK.fullmatch(text.strip())
-    items = split_labels(answer["answer"] if answer else text)
+    answer = framed(text)
+    items = split_labels(text if answer is None else answer)
     return float(len(items) == len(set(items)))
 
 
@@ -217,10 +229,15 @@ def think_length(text: str, gold: Target, wheels: Wheels) -> float:
 
     The shape is that of DAPO's soft overlong punishment (arXiv 2503.14476, eq. 13), as a factor.
     """
-    reasoning = read(text).reasoning or ""
-    # Chinese is written without spaces; two characters make about a word.
-    words = len(reasoning.split()) + (0 if reasoning.isascii() else len(CHINESE.findall(reasoning)) // 2)
+    words = think_words(text)
     return 0.0 if words < SHORT_THINK else min(1.0, max(0.0, 2 - words / LONG_THINK))
+
+
+@lru_cache(maxsize=8192)
+def think_words(text: str) -> int:
+    """Words of the reasoning. Chinese is written without spaces; two characters make about a word."""
+    reasoning = read(text).reasoning or ""
+    return len(reasoning.split()) + (0 if reasoning.isascii() else len(CHINESE.findall(reasoning)) // 2)
 
 
 def parsed(text: str, gold: Target, wheels: Wheels) -> float:

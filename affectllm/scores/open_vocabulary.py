@@ -62,15 +62,8 @@ def overlap(said: Labels, gold: Labels, wheels: Wheels, level: str = "level1") -
     A clip without a gold group is skipped on that wheel only, so wheels count different clips (a published quirk). A
     clip with nothing said, or nothing said that the wheel knows, scores 0 and stays.
     """
-    said_groups = [wheels.groups(label) for label in said]
-    gold_groups = [wheels.groups(label) for label in gold]
     found = []
-    for column in wheels.at(level):
-        felt = {groups[column] for groups in gold_groups}
-        felt.discard(None)
-        named = {groups[column] for groups in said_groups}
-        # Words that the wheel does not know cost nothing: a published quirk. Our own vocabulary knows every word.
-        named.discard(None)
+    for named, felt in zip(wheels.sets(said, level), wheels.gold_sets(tuple(gold), level), strict=True):
         hits = len(felt & named)
         found.append(Overlap(hits / len(named) if named else 0.0, hits / len(felt)) if felt else SKIPPED)
     return found
@@ -78,8 +71,13 @@ def overlap(said: Labels, gold: Labels, wheels: Wheels, level: str = "level1") -
 
 def f1(said: Labels, gold: Labels, wheels: Wheels, level: str = "level1") -> float:
     """F of one clip: per wheel 2PR/(P+R), then the mean over the wheels that count; nan when none does."""
-    values = [harmonic(p, r) for p, r in overlap(said, gold, wheels, level) if r == r]
-    return sum(values) / len(values) if values else math.nan
+    total, counted = 0.0, 0
+    for named, felt in zip(wheels.sets(said, level), wheels.gold_sets(tuple(gold), level), strict=True):
+        if felt:
+            counted += 1
+            # With P = hits/|named| and R = hits/|felt|, 2PR/(P+R) is this.
+            total += 2 * len(felt & named) / (len(named) + len(felt))
+    return total / counted if counted else math.nan
 
 
 def harmonic(precision: float, recall: float) -> float:

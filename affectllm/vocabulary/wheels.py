@@ -1,11 +1,14 @@
 """What every vocabulary offers to the scores: a label in, its group on each wheel out."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
+from operator import itemgetter
 
 Groups = tuple[str | None, ...]
 """One group per column of the wheels; None where the label is not on that wheel."""
+Sets = tuple[set[str | None], ...]
+"""The groups named on each wheel, None never among them."""
 
 
 @dataclass(frozen=True)
@@ -28,9 +31,29 @@ class Wheels:
         """Group of a label in each of `columns`."""
         return self.find(label.lower().strip())
 
+    def sets(self, labels: Sequence[str], level: str) -> Sets:
+        """The groups that labels stand in, one set a wheel of the level.
+
+        Words that a wheel does not know are left out: a published quirk. Our own vocabulary knows every word.
+        """
+        pick = self._pick[level]
+        found = tuple(map(set, zip(*[pick(self.find(label.lower().strip())) for label in labels], strict=True)))
+        for groups in found:
+            groups.discard(None)
+        return found or tuple(set() for _ in self.at(level))
+
+    @cached_property
+    def gold_sets(self) -> Callable[[tuple[str, ...], str], Sets]:
+        """`sets` with a memory: all completions of a clip are compared with the same gold."""
+        return lru_cache(maxsize=8192)(self.sets)
+
     def at(self, level: str) -> tuple[int, ...]:
         """Indices of the columns of one level ('level1') or of one column by name ('M1', 'wheel2/level1')."""
         return self._indices[level]
+
+    @cached_property
+    def _pick(self) -> dict[str, Callable[[Groups], Groups]]:
+        return {level: picker(columns) for level, columns in self._indices.items()}
 
     @cached_property
     def _indices(self) -> dict[str, tuple[int, ...]]:
@@ -38,3 +61,10 @@ class Wheels:
         for level in {name.partition("/")[2] for name in self.columns} - {""}:
             indices[level] = tuple(i for i, name in enumerate(self.columns) if name.endswith(f"/{level}"))
         return indices
+
+
+def picker(columns: tuple[int, ...]) -> Callable[[Groups], Groups]:
+    """Takes the columns of one level out of a label's groups."""
+    if len(columns) == 1:
+        return lambda groups: (groups[columns[0]],)
+    return itemgetter(*columns)

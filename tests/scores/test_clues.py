@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from affectllm.errors import AffectError
 from affectllm.records import Clues
+from affectllm.scores import clue_words
 from affectllm.scores.clue_words import content_words
 from affectllm.scores.clues import clue_scores, overlap, shuffled_floor
 
@@ -87,6 +88,23 @@ def test_a_negation_ends_where_its_clause_does(reasoning: str, clue: str) -> Non
     found = clue_scores(reasoning, Clues(visual=[clue]))["visual"]
     assert found is not None
     assert found > 0
+
+
+SENTENCE = st.lists(
+    st.sampled_from(["no", "smile", "and", "he", ",", "wide", "the", "only", "while", "smiling", "isn't", "2", "笑"]),
+    max_size=12,
+).map(" ".join)
+
+
+@given(SENTENCE)
+def test_the_fast_way_reads_what_the_long_way_reads(sentence: str) -> None:
+    fast = clue_words.plain_clauses(sentence)
+    assert not fast or fast == clue_words.mixed_clauses(sentence)
+
+
+def test_the_fast_way_is_taken() -> None:
+    assert clue_words.plain_clauses("the face shows a wide smile, and he laughs") == [{"wid", "smil"}, {"laugh"}]
+    assert clue_words.plain_clauses("there is no smile") == []
 
 
 def test_inflections_meet() -> None:

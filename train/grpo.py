@@ -9,7 +9,7 @@ degrades while the labels improve.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm.errors import AffectError
 from affectllm.options import command
@@ -44,6 +44,11 @@ class GRPO(Run):
     """Longest completion."""
     rank: int = 16
     """Adapter rank, when the model has no adapter yet."""
+    grpo_step: Literal["shared", "rows"] = "shared"
+    """shared reads clip and prompt once for all completions of a group, with the same numbers; rows does so once for
+    each completion, as do models that cannot share."""
+    check_exact: bool = False
+    """Take the first batch both ways, and stop when a log-probability differs by more than rounding (1e-4)."""
 
 
 def main(run: GRPO) -> None:
@@ -95,6 +100,8 @@ def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", r
         train_dataset=Dataset.from_list([row_of(conversation) for conversation in conversations]),
         processing_class=store.backbone.tokenizer,
         store=store,
+        step=run.grpo_step,
+        check_exact=run.check_exact,
     )
 
 

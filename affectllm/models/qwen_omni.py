@@ -4,6 +4,8 @@ One difference from the stock call beside those of `qwen.py`: mel features at th
 padded to 300 s, equal on every valid frame.
 """
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -17,6 +19,10 @@ HOP, WINDOW = 160, 400  # samples of Whisper's mel spectrogram at 16 kHz
 class QwenOmniBackbone(QwenBackbone):
     modalities = ("video", "audio")
     seconds_key = "video_second_per_grid"
+
+    def __init__(self, model: Any, processor: Any, name: str) -> None:
+        super().__init__(model, processor, name)
+        model.model.register_forward_pre_hook(place_tokens, with_kwargs=True)
 
     @property
     def placeholders(self) -> dict[str, int]:
@@ -53,6 +59,39 @@ class QwenOmniBackbone(QwenBackbone):
 
     def audio_tokens(self, frames: int) -> int:
         return audio_tokens(frames)
+
+    def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`video_tokens`, `audio_tokens` (tokens, width) for `place_tokens`; trained encoders stay in the forward."""
+        body = self.core.model
+        if any(p.requires_grad for tower in (body.visual, body.audio_tower) for p in tower.parameters()):
+            return media
+        inputs = {name: tensor.to(self.core.device) for name, tensor in media.items()}
+        encoded = {}
+        with torch.no_grad():
+            if "pixel_values_videos" in inputs:
+                video = body.get_video_features(
+                    inputs["pixel_values_videos"], inputs["video_grid_thw"], return_dict=True
+                )
+                encoded["video_tokens"] = torch.cat(video.pooler_output)
+            if "input_features" in inputs:
+                audio = body.get_audio_features(
+                    inputs["input_features"], inputs["feature_attention_mask"], return_dict=True
+                )
+                encoded["audio_tokens"] = audio.last_hidden_state
+        return encoded
+
+
+def place_tokens(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Forward pre-hook of the body: encoded media go to their placeholders, as the body itself would put them."""
+    names = {"video_tokens": body.config.video_token_id, "audio_tokens": body.config.audio_token_id}
+    given = {token: kwargs.pop(name) for name, token in names.items() if kwargs.get(name) is not None}
+    if given:
+        ids = kwargs["input_ids"]
+        embeds = body.get_input_embeddings()(ids)
+        for token, values in given.items():
+            embeds = embeds.masked_scatter((ids == token)[..., None], values.to(embeds.device, embeds.dtype))
+        kwargs["inputs_embeds"] = embeds
+    return args, kwargs
 
 
 def audio_tokens(frames: int) -> int:

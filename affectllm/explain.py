@@ -133,15 +133,18 @@ class Explainer:
     ) -> dict[str, float | None]:
         """How much the model's own answer loses without each modality, in nats per token."""
         from affectllm.models.backbone import used_modalities
-        from affectllm.models.generation import answer_log_probability
+        from affectllm.models.generation import answer_log_probabilities
 
         used = used_modalities(conversation, ("video", "audio"))
-        whole = answer_log_probability(self.backbone, sample, answer)
+        answer_ids = self.backbone.answer_ids(answer)
+
+        def likelihood(sample: "Sample") -> float:
+            return answer_log_probabilities(self.backbone, [sample], [answer_ids])[0]
+
+        whole = likelihood(sample)
 
         def without(changed: Conversation, kept: list[str]) -> float:
-            return round(
-                whole - answer_log_probability(self.backbone, self.backbone.sample(changed, root, kept), answer), 4
-            )
+            return round(whole - likelihood(self.backbone.sample(changed, root, kept)), 4)
 
         silent = ask(
             root / Path(str(conversation.media.video or conversation.media.audio)).name,

@@ -70,6 +70,8 @@ class Target(Record):
     vad: tuple[float, float, float] | None = None
     description: str | None = None
     clues: Clues | None = None
+    decisive: Literal["video", "audio"] | None = None
+    """The modality that the emotion is read from, where the data set knows (face and voice disagree)."""
     preference: Literal["a1", "a2", "same"] | None = None
     raters: list[list[str]] | None = None
     """The labels of each rater, where they are published."""

@@ -51,10 +51,23 @@ def test_honest_answers_beat_tricks(trick: str) -> None:
 
 @pytest.mark.parametrize(
     "honest",
-    [HONEST, HONEST.replace("happy, surprised", "surprised, joyful"), HONEST.replace("wide smile", "broad smile")],
+    [
+        HONEST,
+        HONEST.replace("happy, surprised", "surprised, happy"),
+        HONEST.replace("happy, surprised", "surprised, joyful"),
+        HONEST.replace("happy, surprised", "happiness, astonished"),
+        HONEST.replace("happy, surprised", "高兴，惊讶"),
+        HONEST.replace("happy, surprised", "Happy; surprised"),
+        HONEST.replace("wide smile", "broad smile"),
+        HONEST.replace("The face shows a wide smile", "She smiles a wide smile"),
+    ],
 )
-def test_honest_variants_lose_little(honest: str) -> None:
-    assert total(honest) > 0.85 * total(HONEST)
+def test_honest_variants_lose_no_more_than_the_score_says(honest: str) -> None:
+    words = terms.read(honest).labels
+    lost = 1 - open_vocabulary.f1(words, GOLD.labels, WHEELS)
+    lost += 0.4 * (1 - (terms.clue_f1(honest, GOLD, WHEELS) or 0.0))
+    assert total(honest) == pytest.approx(total(HONEST) - lost)
+    assert lost < 0.3
 
 
 def test_the_accuracy_term_is_the_reported_score() -> None:
@@ -195,6 +208,48 @@ def test_every_term_keeps_its_range(term: str, text: str) -> None:
     gold = Target(labels=["happy"], basic="joy", sentiment="positive", valence=0.1, preference="a1", clues=GOLD.clues)
     value = terms.TERMS[term](text, gold, WHEELS)
     assert value is None or 0 <= value <= 1
+
+
+@pytest.mark.parametrize("preset", rewards.presets())
+def test_every_term_alone_changes_the_normalised_advantage(preset: str) -> None:
+    """Zero where all members are alike, and moved by the term where they differ in what it reads."""
+    gold = GOLD.model_copy(update={"basic": "happy"})
+    group = [HONEST, HONEST.replace("happy, surprised", "happy"), TRICKS["another clip"], "sad", "happy"]
+    for function in rewards.load(preset):
+        values = function(completions=group, target=[gold] * len(group))
+        assert max(map(abs, advantages(values))) > 0, function.__name__
+        alike = function(completions=[group[0]] * 5, target=[gold] * 5)
+        assert advantages(alike) == [0.0] * 5
+
+
+def advantages(values: list[float | None]) -> list[float]:
+    """As TRL normalises a group."""
+    known = [0.0 if value is None else value for value in values]
+    mean = sum(known) / len(known)
+    spread = math.sqrt(sum((value - mean) ** 2 for value in known) / (len(known) - 1))
+    return [(value - mean) / (spread + 1e-4) for value in known]
+
+
+def test_a_term_of_weight_zero_changes_nothing(tmp_path: Path) -> None:
+    lines = "source: me\nabout: x\nterms:\n  wheel_f1: {weight: 1}\n"
+    (tmp_path / "one.yaml").write_text(lines)
+    (tmp_path / "two.yaml").write_text(lines + "  hit: {weight: 0}\n")
+    golds = probes.gold_sets()
+    one, two = (
+        [row.reward for row in probes.probe(rewards.load(str(tmp_path / f)), golds)] for f in ("one.yaml", "two.yaml")
+    )
+    assert one == two
+    assert len(rewards.load(str(tmp_path / "two.yaml"))) == 1
+
+
+def test_each_completion_is_logged_with_its_parts() -> None:
+    found: dict[str, list[object]] = {}
+    for reward in rewards.load("strict"):
+        reward(completions=[HONEST, TRICKS["denied"]], target=[GOLD] * 2, log_extra=found.__setitem__)
+    assert found["labels"] == ["happy, surprised", ""]
+    assert found["status"] == ["ok", "failed"]
+    assert found["wheel_f1/think_length"] == [1.0, 1.0]
+    assert found["wheel_f1/parsed"] == [1.0, 0.0]
 
 
 def test_a_curriculum_pays_terms_by_step(tmp_path: Path) -> None:

@@ -6,6 +6,9 @@ import torch
 
 from affectllm.models.backbone import Backbone, Sample, join_media
 
+ANSWERS = 8
+"""Answers a forward when their likelihood is asked for."""
+
 
 @torch.inference_mode()
 def generate(
@@ -38,14 +41,27 @@ def generate(
 
 
 @torch.inference_mode()
-def answer_log_probability(backbone: Backbone, sample: Sample, answer: str) -> float:
-    """Mean log-probability, in nats per token, that the model gives to an answer behind this prompt."""
-    device = backbone.model.device
-    answer_ids = backbone.answer_ids(answer)
-    ids = torch.tensor([[*sample.prompt_ids, *answer_ids]], device=device)
-    media = {name: tensor.to(device) for name, tensor in sample.media.items()}
-    logits = backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids), **media).logits[
-        0, len(sample.prompt_ids) - 1 : -1
-    ]
-    chosen = logits.float().log_softmax(-1).gather(1, ids[0, len(sample.prompt_ids) :, None])
-    return float(chosen.mean())
+def answer_log_probabilities(
+    backbone: Backbone, samples: Sequence[Sample], answers: Sequence[Sequence[int]]
+) -> list[float]:
+    """Mean log-probability, in nats per token, that the model gives to each answer (token ids) behind its prompt."""
+    device, values = backbone.model.device, list[float]()
+    for start in range(0, len(samples), ANSWERS):
+        rows = list(zip(samples[start : start + ANSWERS], answers[start : start + ANSWERS], strict=True))
+        longest = max(len(sample.prompt_ids) + len(answer) for sample, answer in rows)
+        # Padding stands on the left, as in generation, so that all answers end together.
+        padding = [longest - len(sample.prompt_ids) - len(answer) for sample, answer in rows]
+        ids = torch.tensor(
+            [
+                [backbone.tokenizer.pad_token_id] * pad + [*sample.prompt_ids, *answer]
+                for pad, (sample, answer) in zip(padding, rows, strict=True)
+            ],
+            device=device,
+        )
+        mask = (torch.arange(longest) >= torch.tensor(padding)[:, None]).long().to(device)
+        media = {name: tensor.to(device) for name, tensor in join_media([sample for sample, _ in rows]).items()}
+        most = max(len(answer) for _, answer in rows)
+        logits = backbone.model(input_ids=ids, attention_mask=mask, **media).logits[:, -most - 1 : -1].float()
+        chosen = logits.log_softmax(-1).gather(2, ids[:, -most:, None])[..., 0]
+        values += [float(row[-len(answer) :].mean()) for row, (_, answer) in zip(chosen, rows, strict=True)]
+    return values

@@ -18,7 +18,7 @@ from affectllm import vocabulary
 from affectllm.errors import AffectError
 from affectllm.records import Record, Target
 from affectllm.rewards import terms
-from affectllm.rewards.terms import TERMS
+from affectllm.rewards.terms import MEASURED, TERMS
 from affectllm.vocabulary import Wheels
 
 
@@ -26,7 +26,8 @@ class TermOptions(Record):
     """One line of a composition."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
-    weight: float = Field(gt=0, le=10)
+    weight: float = Field(ge=0, le=10)
+    """In TRL's weighted sum; a term of weight 0 is left out."""
     times: list[str] = []
     """Terms that multiply this one's value, e.g. a penalty for too many labels."""
     gates: list[str] = []
@@ -59,6 +60,8 @@ class Reward:
         self.times = [TERMS[factor] for factor in options.times]
         self.gates = [TERMS[gate] for gate in options.gates]
         self.wheels = wheels
+        self.measured = MEASURED.get(name)
+        """Column of a number that the trainer measures for this term."""
         self.logs_answers = False
         """Whether this term logs what all terms read: labels an answer, and the share that parsed cleanly."""
 
@@ -74,14 +77,14 @@ class Reward:
                 f"Reward '{self.__name__}' needs the column 'target'; the data set has {sorted(columns)}."
             )
         texts = [text_of(completion) for completion in completions]
-        if self.logs_answers and "log_metric" in columns:
-            read = [terms.read(text) for text in texts]
-            columns["log_metric"]("answers/labels", sum(len(answer.labels) for answer in read) / len(read))
-            columns["log_metric"]("answers/parsed", sum(answer.status == "ok" for answer in read) / len(read))
-        return [self.value(text, gold_of(gold)) for text, gold in zip(texts, target, strict=True)]
+        golds = [gold_of(gold) for gold in target]
+        self.log(texts, golds, columns)
+        measured = self.measurements(columns, len(texts))
+        return [self.value(*row) for row in zip(texts, golds, measured, strict=True)]
 
-    def value(self, text: str, gold: Target) -> float | None:
-        value = self.term(text, gold, self.wheels)
+    def value(self, text: str, gold: Target, measured: tuple[float | None, ...] = ()) -> float | None:
+        """The term's value times its factors; 0 where a gate is shut."""
+        value = self.term(text, gold, self.wheels, *measured)
         if value is None:
             return None
         for gate in self.gates:
@@ -90,6 +93,30 @@ class Reward:
         for factor in self.times:
             value *= factor(text, gold, self.wheels) or 0.0
         return value
+
+    def measurements(self, columns: dict[str, Any], count: int) -> list[tuple[float | None, ...]]:
+        if self.measured is None:
+            return [()] * count
+        if self.measured not in columns:
+            raise AffectError(
+                f"Reward '{self.__name__}' needs '{self.measured}', which only `affectllm train grpo` measures; "
+                "leave the term out elsewhere."
+            )
+        return [(value,) for value in columns[self.measured]]
+
+    def log(self, texts: Sequence[str], golds: Sequence[Target], columns: dict[str, Any]) -> None:
+        """What the trainer shows beside the rewards: labels and reading of each answer, and each factor and gate."""
+        if self.logs_answers and "log_metric" in columns:
+            read = [terms.read(text) for text in texts]
+            columns["log_metric"]("answers/labels", sum(len(answer.labels) for answer in read) / len(read))
+            columns["log_metric"]("answers/parsed", sum(answer.status == "ok" for answer in read) / len(read))
+        if "log_extra" in columns:
+            if self.logs_answers:
+                columns["log_extra"]("labels", [", ".join(terms.read(text).labels) for text in texts])
+                columns["log_extra"]("status", [terms.read(text).status for text in texts])
+            for name in (*self.options.times, *self.options.gates):
+                values = [TERMS[name](*row, self.wheels) for row in zip(texts, golds, strict=True)]
+                columns["log_extra"](f"{self.__name__}/{name}", values)
 
 
 def text_of(completion: str | list[dict[str, str]]) -> str:
@@ -125,8 +152,12 @@ def load(name: str) -> list[Callable[..., list[float | None]]]:
                 near = difflib.get_close_matches(used, TERMS, n=1)
                 hint = f" Perhaps you meant '{near[0]}'." if near else f" Known: {', '.join(TERMS)}."
                 raise AffectError(f"Rewards '{name}': unknown term '{used}'.{hint}")
+            if used in MEASURED and used != term:
+                raise AffectError(f"Rewards '{name}': '{used}' is measured by the trainer; it cannot multiply or gate.")
     wheels = vocabulary.load(composition.protocol, composition.assets)
-    functions = [Reward(term, options, wheels) for term, options in composition.terms.items()]
+    functions = [Reward(term, options, wheels) for term, options in composition.terms.items() if options.weight]
+    if not functions:
+        raise AffectError(f"Rewards '{name}': every term has weight 0, so nothing would be learnt.")
     functions[0].logs_answers = True
     return list(functions)
 

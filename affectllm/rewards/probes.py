@@ -15,6 +15,11 @@ WORDS = (
     "happy", "sad", "angry", "fearful", "surprised", "disgusted", "worried", "relieved", "curious", "proud", "ashamed",
     "grateful", "lonely", "jealous", "hopeful", "bored", "confused", "calm", "excited", "serious",
 )  # fmt: skip
+CHINESE = {
+    "happy": "高兴", "sad": "悲伤", "angry": "愤怒", "fearful": "害怕", "surprised": "惊讶", "disgusted": "厌恶",
+    "worried": "担忧", "curious": "好奇", "proud": "自豪", "lonely": "孤独", "bored": "无聊", "calm": "平静",
+    "excited": "激动",
+}  # fmt: skip
 JUNK = ("table", "blorp", "seven", "quickly", "Paris")
 CLUES = {
     "visual": ("a wide smile", "lowered brows", "drooping mouth corners", "wide eyes", "a wrinkled nose"),
@@ -60,6 +65,8 @@ def completions(gold: Target) -> dict[str, str]:
     found = {
         "honest": honest,
         "honest: another order": answer(think, labels[::-1]),
+        "honest: Chinese words": answer(think, [CHINESE.get(label, label) for label in labels]),
+        "honest: capitals": answer(think, [label.capitalize() for label in labels]),
         "empty": "",
         "constant of three words": answer(think, constant),
         "every word": answer(think, WORDS),
@@ -74,6 +81,7 @@ def completions(gold: Target) -> dict[str, str]:
         "zero-width characters": answer(think, ["\u200b".join(label) for label in labels]),
         "homoglyphs": answer(think, [label.translate(lookalikes) + "\u200b" for label in labels]),
         "very long think": answer(think + " The person shows it." * 120, labels),
+        "sure and wrong": answer(think, [*others[: len(labels)], "confidence: 1.0"]),
         "denied": answer(think, [f"not {label}" for label in labels]),
         "no reasoning": answer("x", labels),
         "another clip": answer("The face shows nothing.", others[: len(labels)]),

@@ -245,11 +245,23 @@ def parsed(text: str, gold: Target, wheels: Wheels) -> float:
     return float(read(text).status == "ok")
 
 
-TERMS: dict[str, Term] = {
+def modality(text: str, gold: Target, wheels: Wheels, influence: float | None = None) -> float | None:
+    """1 - exp(-nats) of likelihood that the answer loses a token without the decisive modality, in 0..1.
+
+    The trainer measures `influence` (`training.counterfactual`): an answer that the model would give as surely without
+    the face (or the voice, or the clip) that decides earns 0. None where nothing was measured.
+    """
+    return None if influence is None else 1 - math.exp(-max(0.0, influence))
+
+
+MEASURED = {"modality": "influence"}
+"""Terms that read a number which the trainer measures for every completion, and the column it stands in."""
+
+TERMS: dict[str, Callable[..., float | None]] = {
     term.__name__: term
     for term in (
         format, once, parsed, plain, think_length, repetition, wheel_f1, strict_wheel_f1, unknown_not_wrong, first, hit,
         dual, alignment, clue_f1, confidence, basic, choice, sentiment, valence, preference,
-        label_count_1, label_count_2, label_count_3,
+        label_count_1, label_count_2, label_count_3, modality,
     )
 }  # fmt: skip

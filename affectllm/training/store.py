@@ -30,8 +30,9 @@ class MediaStore:
         self._media: dict[str, dict[str, torch.Tensor]] = {}
         self._hashes: dict[Path, str] = {}
 
-    def sample(self, conversation: Conversation) -> Sample:
-        used = used_modalities(conversation, self.modalities)
+    def sample(self, conversation: Conversation, modalities: Sequence[str] | None = None) -> Sample:
+        """A conversation as the model reads it, with the run's modalities or fewer."""
+        used = used_modalities(conversation, self.modalities if modalities is None else modalities)
         media = self.media(conversation.media, used) if used else {}
         return self.backbone.assemble(conversation, used, media)
 

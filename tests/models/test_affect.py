@@ -10,7 +10,7 @@ from transformers import AutoModelForMultimodalLM, AutoProcessor
 from affectllm.models import load
 from affectllm.models.affect.processing_affect import FACE, FUSION, VOICE
 from affectllm.models.backbone import Backbone, Media
-from affectllm.models.generation import answer_log_probability, generate
+from affectllm.models.generation import answer_log_probabilities, generate
 from tests.clips import conversation, write_clip
 from tests.tiny_models import save_tiny_affect
 
@@ -105,7 +105,9 @@ def test_silence_and_single_frames_are_media_too(backbone: Backbone) -> None:
 
 def test_an_answers_probability_is_that_of_its_tokens(folder: Path, backbone: Backbone) -> None:
     sample = backbone.sample(conversation("clip0", ["happy"]), folder)
-    value = answer_log_probability(backbone, sample, "hi")
+    longer = backbone.answer_ids("hi there, a longer answer")
+    value, other = answer_log_probabilities(backbone, [sample, sample], [backbone.answer_ids("hi"), longer])
+    assert other == pytest.approx(answer_log_probabilities(backbone, [sample], [longer])[0], abs=1e-4)
     ids, total = list(sample.prompt_ids), 0.0
     for token in backbone.answer_ids("hi"):
         with torch.no_grad():

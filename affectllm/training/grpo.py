@@ -22,6 +22,7 @@ from trl.trainer.utils import RepeatSampler
 from affectllm.errors import AffectError
 from affectllm.models.backbone import Sample, join_media
 from affectllm.records import Conversation
+from affectllm.training.counterfactual import influence
 from affectllm.training.shared import SharedForward, group_rows, obstacle
 from affectllm.training.store import MediaStore
 
@@ -99,6 +100,15 @@ class ClipGRPOTrainer(GRPOTrainer):
         media = {} if self.shared else join_media(self._generated)
         with self.shared.one_prefill_a_prompt(self._generated) if self.shared else nullcontext():
             return super()._generate_single_turn(prompt_ids, None, media, num_generations, **kwargs)
+
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], prompts: list[str], completions: list[Any], completion_ids: list[list[int]]
+    ) -> Tensor:
+        if any(getattr(function, "measured", None) == "influence" for function in self.reward_funcs):
+            asked = [Conversation.model_validate_json(prompt) for prompt in prompts]
+            measured = influence(self.store, asked, completion_ids)
+            inputs = [{**row, "influence": value} for row, value in zip(inputs, measured, strict=True)]
+        return super()._calculate_rewards(inputs, prompts, completions, completion_ids)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         training = self.model.training

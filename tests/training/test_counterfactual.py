@@ -1,5 +1,6 @@
 """The `modality` reward: an answer must lose when what decides it is taken away."""
 
+import json
 import math
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from affectllm.training.counterfactual import decisive, influence
 from affectllm.training.store import MediaStore
 from tests.clips import conversation, write_toy_data
 from tests.tiny_models import save_tiny_affect, save_tiny_omni
+from train.grpo import GRPO
+from train.grpo import main as grpo
 
 FAMILIES = {"affect": save_tiny_affect, "omni": save_tiny_omni}
 
@@ -76,3 +79,13 @@ def test_a_measured_term_is_no_factor(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("source: me\nabout: x\nterms:\n  hit: {weight: 1, times: [modality]}\n")
     with pytest.raises(AffectError, match="cannot multiply or gate"):
         rewards.load(str(tmp_path / "r.yaml"))
+
+
+def test_the_trainer_measures_it(tmp_path: Path) -> None:
+    data = write_toy_data(tmp_path)
+    model = save_tiny_affect(tmp_path / "model")
+    (tmp_path / "r.yaml").write_text("source: me\nabout: x\nterms:\n  modality: {weight: 1}\n")
+    options = {"model": str(model), "data": data, "out": tmp_path / "run", "rewards": str(tmp_path / "r.yaml")}
+    grpo(GRPO(**options, steps=1, prompts=2, group=2, max_new_tokens=6))
+    (line,) = [row for row in jsonl.read_dicts(tmp_path / "run" / "log.jsonl") if "reward" in row]
+    assert "modality" in json.dumps(line)

@@ -194,6 +194,7 @@ def test_each_term_alone_moves_the_advantage(term: str) -> None:
         ("confidence", '{"labels": ["happy"], "confidence": 0.9}', Target(labels=["happy"]), 1 - 0.1**2),
         ("confidence", '{"labels": ["sad"], "confidence": 1.0}', Target(labels=["happy"]), 0.0),
         ("confidence", "happy", Target(labels=["happy"]), 0.0),
+        ("answer_length", "<think>x</think><answer>" + "so " * 36 + "</answer>", Target(), 0.5),
         ("repetition", "one two three one two three", Target(), 0.75),
     ],
 )
@@ -250,6 +251,31 @@ def test_each_completion_is_logged_with_its_parts() -> None:
     assert found["status"] == ["ok", "failed"]
     assert found["wheel_f1/think_length"] == [1.0, 1.0]
     assert found["wheel_f1/parsed"] == [1.0, 0.0]
+
+
+@pytest.mark.parametrize("target", ["happy", '{"emotions": ["happy"]}', 7, {"labels": "happy"}])
+def test_gold_of_the_wrong_type_is_shown(target: object) -> None:
+    with pytest.raises(AffectError, match="Column 'target' holds"):
+        rewards.load("strict")[0](completions=[HONEST], target=[target])
+
+
+def test_long_completions_fall_as_in_dapo(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text(
+        "source: me\nabout: x\noverlong: {longest: 20, soft: 10}\nterms:\n  overlong: {weight: 1}\n"
+    )
+    (reward,) = rewards.load(str(tmp_path / "r.yaml"))
+    ids = [[1] * n for n in (5, 10, 15, 20, 30)]
+    assert reward(completions=[HONEST] * 5, target=[GOLD] * 5, completion_ids=ids) == [1.0, 1.0, 0.5, 0.0, 0.0]
+
+
+def test_the_outer_ring_is_stricter(tmp_path: Path) -> None:
+    text = "source: me\nabout: x\nlevel: level2\nterms:\n  wheel_f1: {weight: 1}\n"
+    (tmp_path / "r.yaml").write_text(text)
+    (outer,) = rewards.load(str(tmp_path / "r.yaml"))
+    said = ["furious", "annoyed", "grateful"]
+    (value,) = outer(completions=[", ".join(said)], target=[Target(labels=["angry", "proud"])])
+    assert value == pytest.approx(open_vocabulary.f1(said, ["angry", "proud"], WHEELS, "level2"))
+    assert value < open_vocabulary.f1(said, ["angry", "proud"], WHEELS)
 
 
 def test_a_curriculum_pays_terms_by_step(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ functions[0](prompts=..., completions=[...], target=[...])   # -> one float or N
 import difflib
 import importlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, ValidationError
 
@@ -38,6 +39,13 @@ class TermOptions(Record):
     """Step from which it is paid no more."""
 
 
+class Overlong(Record):
+    """Where the term `overlong` begins to fall, in tokens of the completion."""
+
+    longest: int = Field(default=256, gt=0)
+    soft: int = Field(default=64, gt=0)
+
+
 class Composition(Record):
     """What GRPO pays for; see presets.yaml."""
 
@@ -46,13 +54,16 @@ class Composition(Record):
     protocol: str = "affectllm-1"
     assets: Path | None = None
     """Folder of MERTools' wheel files, for its protocols."""
+    level: Literal["level1", "level2"] = "level1"
+    """Inner or outer ring of the wheels."""
+    overlong: Overlong = Overlong()
     terms: dict[str, TermOptions] = Field(min_length=1)
 
 
 class Reward:
     """One weighted term as TRL calls it; `weight` goes to TRL's reward_weights."""
 
-    def __init__(self, name: str, options: TermOptions, wheels: Wheels) -> None:
+    def __init__(self, name: str, options: TermOptions, wheels: Wheels, overlong: Overlong) -> None:
         self.__name__ = name
         self.weight = options.weight
         self.options = options
@@ -60,6 +71,7 @@ class Reward:
         self.times = [TERMS[factor] for factor in options.times]
         self.gates = [TERMS[gate] for gate in options.gates]
         self.wheels = wheels
+        self.overlong = overlong
         self.measured = MEASURED.get(name)
         """Column of a number that the trainer measures for this term."""
         self.logs_answers = False
@@ -99,10 +111,15 @@ class Reward:
             return [()] * count
         if self.measured not in columns:
             raise AffectError(
-                f"Reward '{self.__name__}' needs '{self.measured}', which only `affectllm train grpo` measures; "
-                "leave the term out elsewhere."
+                f"Reward '{self.__name__}' needs '{self.measured}', which this trainer does not give. "
+                "Leave the term out, or train with `affectllm train grpo`."
             )
-        return [(value,) for value in columns[self.measured]]
+        found = columns[self.measured]
+        if self.measured == "completion_ids":
+            from trl.rewards import get_soft_overlong_punishment
+
+            found = get_soft_overlong_punishment(self.overlong.longest, self.overlong.soft)(completion_ids=found)
+        return [(value,) for value in found]
 
     def log(self, texts: Sequence[str], golds: Sequence[Target], columns: dict[str, Any]) -> None:
         """What the trainer shows beside the rewards: labels and reading of each answer, and each factor and gate."""
@@ -128,7 +145,14 @@ def gold_of(target: Any) -> Target:
     """Gold as it travels in a data set: JSON text, a mapping, or the record itself."""
     if isinstance(target, Target):
         return target
-    return read_gold(target) if isinstance(target, str) else Target.model_validate(target)
+    try:
+        return read_gold(target) if isinstance(target, str) else Target.model_validate(target)
+    except ValidationError as error:
+        seen = repr(target)[:80]
+        raise AffectError(
+            f"Column 'target' holds {seen}, which is no target: {error.errors()[0]['msg']}. "
+            'It is JSON like {"labels": ["happy"]}, the `target` of a conversation.'
+        ) from error
 
 
 @lru_cache(maxsize=8192)
@@ -154,8 +178,12 @@ def load(name: str) -> list[Callable[..., list[float | None]]]:
                 raise AffectError(f"Rewards '{name}': unknown term '{used}'.{hint}")
             if used in MEASURED and used != term:
                 raise AffectError(f"Rewards '{name}': '{used}' is measured by the trainer; it cannot multiply or gate.")
-    wheels = vocabulary.load(composition.protocol, composition.assets)
-    functions = [Reward(term, options, wheels) for term, options in composition.terms.items() if options.weight]
+    wheels = replace(vocabulary.load(composition.protocol, composition.assets), level=composition.level)
+    functions = [
+        Reward(term, options, wheels, composition.overlong)
+        for term, options in composition.terms.items()
+        if options.weight
+    ]
     if not functions:
         raise AffectError(f"Rewards '{name}': every term has weight 0, so nothing would be learnt.")
     functions[0].logs_answers = True

@@ -7,6 +7,7 @@ instead of punishing a good answer for a gap in the annotation.
 import math
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache, lru_cache
 
 from affectllm import answers
@@ -20,6 +21,8 @@ Term = Callable[[str, Target, Wheels], float | None]
 
 SHORT_THINK, LONG_THINK = 3, 160
 """Words of reasoning that cost nothing."""
+LONG_ANSWER = 24
+"""Words of an answer that cost nothing: nine labels of two words with room to spare."""
 # Invisible characters (soft hyphen, zero-width and direction marks), Greek and Cyrillic letters.
 ODD = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u0370-\u052f]")
 CHINESE = re.compile("[\u4e00-\u9fff]")
@@ -62,19 +65,21 @@ def wheel_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
 
     The per-clip surrogate of the corpus score, whose harmonic mean of means has no per-clip form.
     """
-    value = open_vocabulary.f1(read(text).labels, gold.labels, wheels)
+    value = open_vocabulary.f1(read(text).labels, gold.labels, wheels, wheels.level)
     return None if math.isnan(value) else value
 
 
 def hit(text: str, gold: Target, wheels: Wheels) -> float | None:
     """Recall of the gold groups, in 0..1; naming everything is never wrong here, so use it with a label count."""
-    recalls = [r for _, r in open_vocabulary.overlap(read(text).labels, gold.labels, wheels) if not math.isnan(r)]
+    recalls = [
+        r for _, r in open_vocabulary.overlap(read(text).labels, gold.labels, wheels, wheels.level) if not math.isnan(r)
+    ]
     return sum(recalls) / len(recalls) if recalls else None
 
 
 def strict_wheel_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
     """`wheel_f1` under our strict protocol, whatever the composition's own protocol is."""
-    return wheel_f1(text, gold, lexicon.load_wheels())
+    return wheel_f1(text, gold, replace(lexicon.load_wheels(), level=wheels.level))
 
 
 def unknown_not_wrong(text: str, gold: Target, wheels: Wheels) -> float | None:
@@ -85,13 +90,13 @@ def unknown_not_wrong(text: str, gold: Target, wheels: Wheels) -> float | None:
     """
     signs = {lexicon.valence(label) for label in gold.labels} - {None}
     kept = [label for label in read(text).labels if lexicon.valence(label) not in signs or is_gold(label, gold, wheels)]
-    value = open_vocabulary.f1(kept, gold.labels, wheels)
+    value = open_vocabulary.f1(kept, gold.labels, wheels, wheels.level)
     return None if math.isnan(value) else value
 
 
 def is_gold(label: str, gold: Target, wheels: Wheels) -> bool:
     """Whether a label stands with gold on most wheels."""
-    hits = [p for p, r in open_vocabulary.overlap([label], gold.labels, wheels) if not math.isnan(r)]
+    hits = [p for p, r in open_vocabulary.overlap([label], gold.labels, wheels, wheels.level) if not math.isnan(r)]
     return 2 * sum(hits) > len(hits)
 
 
@@ -100,7 +105,7 @@ def first(text: str, gold: Target, wheels: Wheels) -> float | None:
     if not gold.labels:
         return None
     said, ranks = [wheels.groups(label) for label in read(text).labels], []
-    for column in wheels.at("level1"):
+    for column in wheels.at(wheels.level):
         wanted = wheels.groups(gold.labels[0])[column]
         if wanted is not None:
             ranks.append(next((1 / i for i, groups in enumerate(said, 1) if groups[column] == wanted), 0.0))
@@ -165,7 +170,7 @@ def repetition_penalty() -> Callable[..., list[float]]:
 
 def dual(text: str, gold: Target, wheels: Wheels) -> float | None:
     """Wheel-grouped F of the labels named in the reasoning against gold, in 0..1 (AffectGPT-R1's dual reward)."""
-    value = open_vocabulary.f1(reasoning_labels(text), gold.labels, wheels)
+    value = open_vocabulary.f1(reasoning_labels(text), gold.labels, wheels, wheels.level)
     return None if math.isnan(value) else value
 
 
@@ -175,7 +180,7 @@ def alignment(text: str, gold: Target, wheels: Wheels) -> float:
     if not thought or not said:
         return 0.0
     shares = []
-    for column in wheels.at("level1"):
+    for column in wheels.at(wheels.level):
         a = {wheels.groups(label)[column] for label in thought} - {None}
         b = {wheels.groups(label)[column] for label in said} - {None}
         shares.append(len(a & b) / len(a | b) if a | b else 0.0)
@@ -233,6 +238,13 @@ def think_length(text: str, gold: Target, wheels: Wheels) -> float:
     return 0.0 if words < SHORT_THINK else min(1.0, max(0.0, 2 - words / LONG_THINK))
 
 
+def answer_length(text: str, gold: Target, wheels: Wheels) -> float:
+    """1 for up to 24 words in the answer block (of the whole text without one), falling linearly to 0 at 48."""
+    answer = framed(text)
+    words = len((text if answer is None else answer).split())
+    return min(1.0, max(0.0, 2 - words / LONG_ANSWER))
+
+
 @lru_cache(maxsize=8192)
 def think_words(text: str) -> int:
     """Words of the reasoning. Chinese is written without spaces; two characters make about a word."""
@@ -254,14 +266,22 @@ def modality(text: str, gold: Target, wheels: Wheels, influence: float | None = 
     return None if influence is None else 1 - math.exp(-max(0.0, influence))
 
 
-MEASURED = {"modality": "influence"}
-"""Terms that read a number which the trainer measures for every completion, and the column it stands in."""
+def overlong(text: str, gold: Target, wheels: Wheels, punishment: float | None = None) -> float | None:
+    """1 up to the composition's `overlong.longest - overlong.soft` tokens, falling to 0 at `longest` and beyond.
+
+    DAPO's soft overlong punishment (arXiv 2503.14476, eq. 13) by TRL's own helper, as a share.
+    """
+    return None if punishment is None else 1 + punishment
+
+
+MEASURED = {"modality": "influence", "overlong": "completion_ids"}
+"""Terms that read what only the trainer knows of a completion, and the column it stands in."""
 
 TERMS: dict[str, Callable[..., float | None]] = {
     term.__name__: term
     for term in (
         format, once, parsed, plain, think_length, repetition, wheel_f1, strict_wheel_f1, unknown_not_wrong, first, hit,
         dual, alignment, clue_f1, confidence, basic, choice, sentiment, valence, preference,
-        label_count_1, label_count_2, label_count_3, modality,
+        label_count_1, label_count_2, label_count_3, modality, overlong, answer_length,
     )
 }  # fmt: skip

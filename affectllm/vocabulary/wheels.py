@@ -26,6 +26,8 @@ class Wheels:
     """First 16 hexadecimal digits of the SHA-256 of the vocabulary data; printed beside every number."""
     find: Callable[[str], Groups]
     """Groups of a lower-cased, stripped label."""
+    level: str = "level1"
+    """The ring that rewards look at."""
 
     def groups(self, label: str) -> Groups:
         """Group of a label in each of `columns`."""

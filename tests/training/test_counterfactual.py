@@ -71,7 +71,7 @@ def test_the_term_pays_what_was_measured(tmp_path: Path) -> None:
     gold = [Target(labels=["happy"])] * 4
     paid = reward(completions=[honest, honest, honest, "happy"], target=gold, influence=[1.0, -2.0, None, 1.0])
     assert paid == [pytest.approx(1 - math.exp(-1)), 0.0, None, 0.0]
-    with pytest.raises(AffectError, match="only `affectllm train grpo` measures"):
+    with pytest.raises(AffectError, match="does not give"):
         reward(completions=[honest], target=gold[:1])
 
 

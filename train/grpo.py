@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from affectllm.records import Conversation
     from affectllm.training.grpo import ClipGRPOTrainer
+    from affectllm.training.plan import Work
     from affectllm.training.store import MediaStore
 
 
@@ -56,18 +57,33 @@ def main(run: GRPO) -> None:
 
     if run.group < 2:
         raise AffectError(f"--group {run.group}: GRPO compares the completions of a clip, so it needs at least 2.")
+    if run.dry_run:
+        return runs.dry_run(run, run.rank, work_of(run), "GRPOConfig")
     if runs.is_finished(run):
         return
     conversations = runs.read_split(run.data, run.split)
     backbone = load(run.model, dtype=run.dtype, trainable=True)
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
-    runs.show_plan(store, conversations, run)
+    runs.show_plan(backbone, conversations, run, work_of(run))
     runs.score_labels_only()
     trainer = make_trainer(store, conversations, run)
     runs.watch(trainer, run)
     trainer.train(resume_from_checkpoint=runs.last_checkpoint(run.out))
     runs.save(trainer, backbone, run)
+
+
+def work_of(run: GRPO) -> "Work":
+    """A step's generation, its reference where there is one, and the forward that is trained on."""
+    from affectllm.training.plan import Work
+
+    answers = run.prompts * run.group
+    return Work(
+        prompts=run.prompts if run.grpo_step == "shared" else answers,
+        answers=answers,
+        answer_tokens=run.max_new_tokens,
+        forwards=1 + bool(run.beta),
+    )
 
 
 def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", run: GRPO) -> "ClipGRPOTrainer":

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from trl import SFTTrainer
 
     from affectllm.records import Conversation
+    from affectllm.training.plan import Work
     from affectllm.training.store import MediaStore
 
 
@@ -45,6 +46,8 @@ def main(run: SFT) -> None:
     from affectllm.models import load
     from affectllm.training.align import align_fusion
 
+    if run.dry_run:
+        return runs.dry_run(run, run.rank, work_of(run), "SFTConfig")
     if runs.is_finished(run):
         return
     conversations = runs.read_split(run.data, run.split)
@@ -54,12 +57,18 @@ def main(run: SFT) -> None:
     if run.align_steps and not resume:
         align_fusion(store, conversations, run.align_steps, run.seed)
     runs.add_lora(backbone, run.rank, run.dropout, run.seed)
-    runs.show_plan(store, conversations, run)
+    runs.show_plan(backbone, conversations, run, work_of(run))
     runs.score_labels_only()
     trainer = make_trainer(store, conversations, run)
     runs.watch(trainer, run)
     trainer.train(resume_from_checkpoint=resume)
     runs.save(trainer, backbone, run)
+
+
+def work_of(run: SFT) -> "Work":
+    from affectllm.training.plan import Work
+
+    return Work(prompts=run.batch, answers=run.batch, answer_tokens=0)
 
 
 def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", run: SFT) -> "SFTTrainer":

@@ -41,6 +41,31 @@ def load(name: str, dtype: str = "auto", trainable: bool = False) -> "Backbone":
     return backbone
 
 
+def load_shape(name: str, dtype: str = "auto") -> "Backbone":
+    """A backbone without weights, on the meta device, from a config and the processor's files alone.
+
+    Everything that `load` takes; what it gives can be counted and asked for prompts, not run.
+    """
+    import peft
+    import torch
+    from transformers import AutoProcessor
+
+    quiet()
+    adapter = Path(name) if (Path(name) / ADAPTER_CONFIG).is_file() else None
+    base = json.loads((adapter / ADAPTER_CONFIG).read_text())["base_model_name_or_path"] if adapter else name
+    folder = find(base)
+    family = family_of(folder, base)
+    kind = imported(family.model)
+    with torch.device("meta"):
+        model = kind._from_config(kind.config_class.from_pretrained(folder), dtype=choose_dtype(dtype))
+        backbone = imported(family.backbone)(model, AutoProcessor.from_pretrained(folder), base)
+        if adapter is not None:
+            config = peft.PeftConfig.from_pretrained(str(adapter))
+            config.inference_mode = False
+            backbone.model = peft.get_peft_model(model, config)
+    return backbone
+
+
 def quiet() -> None:
     """No bars and notices of the libraries below while weights load: they say nothing a user can act on."""
     import warnings

@@ -57,6 +57,13 @@ class Backbone(ABC):
     """Regular expression of the language model's linear layers; encoders are never matched."""
     trained_modules: tuple[str, ...] = ()
     """Modules trained whole beside the adapter, e.g. projectors."""
+    parts: dict[str, str] = {
+        "projector": r"model\.visual\.(merger|deepstack_merger)|model\.audio_tower\.proj",
+        "vision": r"model\.visual\.",
+        "audio": r"model\.audio_tower\.",
+        "llm": r"model\.language_model\.|lm_head\.",
+    }
+    """Which parameters belong to which part, by the start of their names; the first that matches counts."""
 
     # What model and processor offer beyond transformers' base classes depends on the family, so they are not typed.
     def __init__(self, model: Any, processor: Any, name: str) -> None:
@@ -146,6 +153,10 @@ class Backbone(ABC):
         What a family cannot prepare stays as it is, and is encoded by each forward.
         """
         return media
+
+    def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
+        """What each encoder reads of these media in every forward, in rows of its layers; none where it ran before."""
+        return {}
 
     def suppressed(self) -> dict[str, Any]:
         """Generation options that keep media placeholders out of answers."""

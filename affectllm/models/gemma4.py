@@ -16,6 +16,12 @@ from affectllm.models.tokens import add_token_types, metadata, token_types
 
 class Gemma4Backbone(Backbone):
     modalities = ("video", "audio")
+    parts = {
+        "projector": r"model\.embed_(vision|audio)\.",
+        "vision": r"model\.vision_tower\.",
+        "audio": r"model\.audio_tower\.",
+        "llm": r"model\.language_model\.|lm_head\.",
+    }
     lora_targets = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:
@@ -67,6 +73,15 @@ class Gemma4Backbone(Backbone):
             "input_features": made["input_features"].to(self.core.dtype),
             "input_features_mask": made["input_features_mask"],
         }
+
+    def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
+        """Patches, padding included; audio frames behind two convolutions of stride 2."""
+        rows = {}
+        if "pixel_values_videos" in media:
+            rows["vision"] = media["pixel_values_videos"].shape[:2].numel()
+        if "input_features" in media:
+            rows["audio"] = media["input_features"].shape[1] // 4
+        return rows
 
     def expand(self, prompt: str, media: dict[str, Tensor]) -> list[int]:
         """The processor's own text for clip and sound, with the clip's own times."""

@@ -61,6 +61,9 @@ class QwenBackbone(Backbone):
             prompt = prompt.replace(video, video * self.video_tokens(media))
         return self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
 
+    def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
+        return {"vision": len(media["pixel_values_videos"])} if "pixel_values_videos" in media else {}
+
     @property
     def fingerprint(self) -> str:
         options = [self.processor.video_processor.to_dict(), self.frame_size, self.num_frames, str(self.core.dtype)]

@@ -13,6 +13,10 @@ class Qwen3OmniBackbone(QwenOmniBackbone):
         # Its language model reads states of the vision encoder in several layers, not at the placeholders alone.
         return media
 
+    def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
+        sound = {"audio": self.audio_tokens(media["input_features"].shape[-1])} if "input_features" in media else {}
+        return super().encoder_rows(media) | sound
+
     def audio_tokens(self, frames: int) -> int:
         return audio_tokens(frames, self.core.config.audio_config.n_window)
 

@@ -60,6 +60,11 @@ class QwenOmniBackbone(QwenBackbone):
     def audio_tokens(self, frames: int) -> int:
         return audio_tokens(frames)
 
+    def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
+        # A convolution of stride 2 stands before the audio layers.
+        sound = {"audio": media["input_features"].shape[-1] // 2} if "input_features" in media else {}
+        return super().encoder_rows(media) | sound
+
     def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
         """`video_tokens`, `audio_tokens` (tokens, width) for `place_tokens`; trained encoders stay in the forward."""
         body = self.core.model

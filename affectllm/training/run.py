@@ -1,5 +1,6 @@
 """What the training scripts share: their common options, and a run folder that can be killed and resumed."""
 
+import contextlib
 import dataclasses
 import json
 import subprocess
@@ -18,11 +19,12 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
     from affectllm.models.backbone import Backbone
+    from affectllm.training.plan import Work
     from affectllm.training.store import MediaStore
 
 OPTIONS, FINISHED = "options.json", "run.json"
 # Options that do not change the result: a run may be resumed with other values of these.
-HARMLESS = {"save_every"}
+HARMLESS = {"save_every", "dry_run"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +49,9 @@ class Run:
     """Order of the data, adapter initialisation, dropout and sampling."""
     save_every: int = 40
     """Steps between checkpoints; a killed run loses at most these."""
+    dry_run: bool = False
+    """Print what the run would do as one JSON object, and stop: tokens of a row, trained parameters, memory, FLOPs of a
+    step. Needs the model's config and processor files, not its weights."""
     trainer: dict[str, Any] = field(default_factory=dict)
     """Anything else TRL's config of this stage takes, e.g. --trainer.gradient_checkpointing true."""
 
@@ -122,32 +127,47 @@ def add_lora(backbone: "Backbone", rank: int, dropout: float, seed: int) -> None
     backbone.model = get_peft_model(backbone.model, config)
 
 
-def show_plan(store: "MediaStore", conversations: Sequence[Conversation], run: Run) -> None:
-    """Say what reaches the model, and refuse to start when a declared modality does not.
+def show_plan(backbone: "Backbone", conversations: Sequence[Conversation], run: Run, work: "Work") -> None:
+    """Say what reaches the model, what is trained and what it takes; an asked modality that does not is an error."""
+    from affectllm.training.plan import make_plan
 
-    A trainer that drops media shows an ordinary loss curve; only the inputs tell.
+    plan = make_plan(backbone, conversations, media_root(run.data, run.media), run.modalities, complete(run, work))
+    plan.show(len(conversations))
+
+
+def dry_run(run: Run, rank: int, work: "Work", config: str) -> None:
+    """Print the plan of a run as one JSON object, from the model's config and processor alone; nothing is written.
+
+    `config` names TRL's options class of this stage, against which the keys of `trainer` are checked.
     """
-    backbone = store.backbone
-    sample = store.sample(conversations[0])
-    placeholders = sum(token in set(backbone.media_token_ids) for token in sample.prompt_ids)
-    if run.modalities and not (sample.media and placeholders):
-        raise AffectError(
-            f"Modalities {', '.join(run.modalities)} were asked for, but conversation '{conversations[0].id}' brings "
-            f"none of them to the model ({placeholders} media tokens). Build the data with media parts, or train "
-            "with an empty --modalities."
-        )
-    trained = sum(p.numel() for p in backbone.model.parameters() if p.requires_grad)
-    total = sum(p.numel() for p in backbone.model.parameters())
-    media = ", ".join(f"{name} {tuple(tensor.shape)}" for name, tensor in sample.media.items()) or "none"
-    print(f"{len(conversations)} conversations; first prompt: {len(sample.prompt_ids)} tokens, {placeholders} of media")
-    print(f"media of the first clip: {media}")
-    print(f"trained parameters: {trained:,} of {total:,} ({backbone.core.dtype}, {backbone.core.device})", flush=True)
+    # Libraries below greet on stdout when they are imported, and would spoil the one object printed there.
+    with contextlib.redirect_stdout(sys.stderr):
+        import trl
+
+        from affectllm.models import load_shape
+        from affectllm.training.plan import make_plan
+
+        check_trainer_keys(getattr(trl, config), run)
+        conversations = read_split(run.data, run.split)
+        backbone = load_shape(run.model, dtype=run.dtype)
+        add_lora(backbone, rank, 0.0, run.seed)
+        plan = make_plan(backbone, conversations, media_root(run.data, run.media), run.modalities, complete(run, work))
+    print(json.dumps(plan.to_json()))
 
 
-def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -> "TrainingArguments":
-    """TRL's own config; what the user gave under `trainer` wins, and a wrong key there is named."""
+def complete(run: Run, work: "Work") -> "Work":
+    """The work of a step with what `trainer` says about it."""
     import torch
 
+    return work._replace(
+        accumulation=run.trainer.get("gradient_accumulation_steps", 1),
+        checkpointing=run.trainer.get("gradient_checkpointing", torch.cuda.is_available()),
+        optimizer=str(run.trainer.get("optim", "adamw_torch")),
+    )
+
+
+def check_trainer_keys(kind: type["TrainingArguments"], run: Run) -> None:
+    """A wrong key under `trainer` is named, with the one that was probably meant."""
     known = {field.name for field in dataclasses.fields(kind)}
     for key in run.trainer:
         if key not in known:
@@ -158,6 +178,13 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
                 f"trainer.{key} is no option of TRL's {kind.__name__}."
                 + (f" Perhaps you meant '{near[0]}'." if near else "")
             )
+
+
+def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -> "TrainingArguments":
+    """TRL's own config; what the user gave under `trainer` wins, and a wrong key there is named."""
+    import torch
+
+    check_trainer_keys(kind, run)
     defaults: dict[str, Any] = {
         "output_dir": str(run.out / "checkpoints"),
         "seed": run.seed,

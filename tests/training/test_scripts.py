@@ -105,7 +105,7 @@ def test_a_modality_that_does_not_reach_the_model_stops_the_run(tmp_path: Path) 
     data = write_toy_data(tmp_path, count=2)
     text = data.read_text().replace('{"type":"video"', '{"type":"image"').replace('{"type":"audio"', '{"type":"image"')
     data.write_text(text)
-    with pytest.raises(AffectError, match="none of them to the model"):
+    with pytest.raises(AffectError, match="none of 2 conversations brings it"):
         sft(SFT(model=str(save_tiny_affect(tmp_path / "m")), data=data, out=tmp_path / "out", steps=1))
 
 

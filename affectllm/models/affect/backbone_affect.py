@@ -13,6 +13,12 @@ from affectllm.models.backbone import Backbone, Media
 class AffectBackbone(Backbone):
     lora_targets = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     trained_modules = ("fusion",)
+    parts = {
+        "projector": r"model\.fusion\.",
+        "vision": r"model\.face_encoder\.",
+        "audio": r"model\.voice_encoder\.",
+        "llm": r"model\.language_model\.|lm_head\.",
+    }
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:
         super().__init__(model, processor, name)
@@ -39,6 +45,9 @@ class AffectBackbone(Backbone):
             audio=None if media.wave is None else [media.wave],
         )
         device = self.core.device
+        if device.type == "meta":
+            # A plan from a config alone has no weights to encode with; a forward takes the raw inputs as well.
+            return dict(raw)
         kept = {"prosody": raw.pop("prosody")} if "prosody" in raw else {}
         encoded = self.core.encode_media(**{name: tensor.to(device) for name, tensor in raw.items()})
         return {name: tensor.float().cpu() for name, tensor in {**encoded, **kept}.items()}

@@ -11,6 +11,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -89,18 +90,26 @@ def columns_of(path: Path, delimiter: str = ",") -> list[str]:
 def read_lines(path: Path) -> Iterator[str]:
     """The lines of a text file with their ends, as strict UTF-8; a wrong byte is named by its line."""
     try:
-        file = path.open("rb")
+        with path.open(encoding="utf-8-sig", newline="\n") as file:
+            yield from file
     except OSError as error:
         raise AffectError(f"Cannot read {path}: {error.strerror}. Give the data set's file with --source.") from error
-    with file:
-        for number, line in enumerate(file, 1):
-            try:
-                yield line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError as error:
-                raise AffectError(
-                    f"{path}: line {number} holds byte 0x{line[error.start]:02x}, which is not UTF-8. "
-                    f"If the file is Windows text, convert it: iconv -f cp1252 -t utf-8"
-                ) from error
+    except UnicodeDecodeError as error:
+        number, byte = wrong_byte(path)
+        raise AffectError(
+            f"{path}: line {number} holds byte 0x{byte:02x}, which is not UTF-8. "
+            f"If the file is Windows text, convert it: iconv -f cp1252 -t utf-8"
+        ) from error
+
+
+def wrong_byte(path: Path) -> tuple[int, int]:
+    """Line and value of the first byte that is not UTF-8."""
+    whole = path.read_bytes()
+    try:
+        whole.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return whole.count(b"\n", 0, error.start) + 1, whole[error.start]
+    raise AffectError(f"{path} changed while it was read. Build again.")
 
 
 def find_source(source: Path, names: Sequence[str]) -> Path:
@@ -214,10 +223,17 @@ def without_leaked_prompt(text: str) -> tuple[str, list[str]]:
 
 
 def in_shard(number: int, shard: str) -> bool:
+    part, parts = read_shard(shard)
+    return (number - 1) % parts == part - 1
+
+
+@cache
+def read_shard(shard: str) -> tuple[int, int]:
+    """Part and number of parts of `i/n`."""
     part, _, parts = shard.partition("/")
     if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
         raise AffectError(f"--shard {shard!r} must be i/n with 1 <= i <= n, for example 1/4.")
-    return (number - 1) % int(parts) == int(part) - 1
+    return int(part), int(parts)
 
 
 def find_clip(media: Path | None, name: str, kinds: Sequence[str] = (".mp4", ".avi", ".mkv", ".wav")) -> Clip | None:

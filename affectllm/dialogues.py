@@ -19,16 +19,19 @@ class Place(NamedTuple):
 
 
 def by_dialogue(turns: Iterable[tuple[Place, Turn]]) -> dict[str, dict[int, Turn]]:
-    """Every dialogue's turns by their number."""
+    """Every dialogue's turns by their number, in the order of the numbers."""
     found: dict[str, dict[int, Turn]] = defaultdict(dict)
     for place, turn in turns:
         found[place.dialogue][place.number] = turn
-    return found
+    return {dialogue: dict(sorted(numbered.items())) for dialogue, numbered in found.items()}
 
 
 def earlier(dialogues: Mapping[str, Mapping[int, Turn]], place: Place, window: int) -> list[Turn]:
-    """The last `window` turns with a smaller number; never the turn itself or a later one."""
-    before = [turn for number, turn in sorted(dialogues[place.dialogue].items()) if number < place.number]
+    """The last `window` turns with a smaller number; never the turn itself or a later one.
+
+    `dialogues` as `by_dialogue` gives them, in the order of the numbers.
+    """
+    before = [turn for number, turn in dialogues[place.dialogue].items() if number < place.number]
     return before[-window:] if window else []
 
 
@@ -65,9 +68,8 @@ def time_defects(start: str, end: str) -> list[str]:
     start_s, end_s = seconds(start), seconds(end)
     if start_s is None or end_s is None:
         return ["time-unreadable"]
-    checks = {
-        "ends-before-it-starts": end_s <= start_s,
-        f"longer-than-{LONGEST_S:.0f}-s": end_s - start_s > LONGEST_S,
-        f"shorter-than-{SHORTEST_S}-s": 0 < end_s - start_s < SHORTEST_S,
-    }
-    return [defect for defect, there in checks.items() if there]
+    if end_s <= start_s:
+        return ["ends-before-it-starts"]
+    if end_s - start_s > LONGEST_S:
+        return [f"longer-than-{LONGEST_S:.0f}-s"]
+    return [f"shorter-than-{SHORTEST_S}-s"] if end_s - start_s < SHORTEST_S else []

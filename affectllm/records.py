@@ -53,15 +53,15 @@ class Message(Record):
 class Clues(Record):
     """Evidence statements per modality, e.g. visual: ["a wide smile"]."""
 
-    visual: list[str] = []
-    audio: list[str] = []
-    text: list[str] = []
+    visual: list[str] = Field(default_factory=list)
+    audio: list[str] = Field(default_factory=list)
+    text: list[str] = Field(default_factory=list)
 
 
 class Target(Record):
     """What the annotators said; every field is optional, since data sets differ in what they hold."""
 
-    labels: list[str] = []
+    labels: list[str] = Field(default_factory=list)
     """Open-vocabulary emotion words, most relevant first where the data set orders them."""
     basic: str | None = None
     """The one label of a closed set (MELD, MER2023 ...)."""
@@ -79,7 +79,7 @@ class Target(Record):
 
 class Meta(Record):
     licence: str
-    defects: list[str] = []
+    defects: list[str] = Field(default_factory=list)
     """What was mended in this row, e.g. 'leaked-prompt-prefix'."""
     hash: str | None = None
     """Of the source row, so that a changed source shows."""
@@ -98,7 +98,7 @@ class Annotation(Record):
     subtitle: str | None = None
     language: str | None = None
     """ISO 639-1 code of the subtitle and the answer."""
-    context: list[Turn] = []
+    context: list[Turn] = Field(default_factory=list)
     """Earlier turns of the dialogue only, oldest first; never a later one."""
     person: str | None = None
     """Whose emotion is asked for, where the clip shows several people or the dialogue names the speaker."""
@@ -145,9 +145,9 @@ class Score(Record):
     status: Literal["ok", "recovered", "failed"]
     said: list[str]
     gold: list[str]
-    hits: list[str] = []
-    misses: list[str] = []
-    extras: list[str] = []
+    hits: list[str] = Field(default_factory=list)
+    misses: list[str] = Field(default_factory=list)
+    extras: list[str] = Field(default_factory=list)
     values: dict[str, float]
     """Per-clip numbers by metric name, each in 0..1 unless its metric's page says otherwise."""
     skipped: str | None = None

@@ -35,6 +35,7 @@ KNOWN_BAD = {
     "test_dia220_utt0": "clip-wrongly-cut-at-source",
     "train_dia309_utt0": "clip-wrongly-cut-at-source",
 }
+SEVERAL = re.compile(r" and |/|,")
 Asked = Literal["basic", "sentiment", "labels"]
 
 
@@ -99,13 +100,14 @@ def converse(
     for row in rows:
         if not building.in_shard(row.number, run.shard):
             continue
-        name = name_of(place_of(row), split)
-        reason, annotation = annotate(run, row, split, turns)
+        place = place_of(row)
+        name = name_of(place, split)
+        reason, annotation = annotate(run, row, split, turns, place)
         if annotation is None:
             yield Rejected(id=name, row=row.number, reason=reason, source=run.source.name, data=row.values)
             continue
         for task in run.tasks:
-            asked = annotation.model_copy(update={"id": name if len(run.tasks) == 1 else f"{name}_{task}"})
+            asked = annotation if len(run.tasks) == 1 else annotation.model_copy(update={"id": f"{name}_{task}"})
             yield compose(asked, task=task, mode=run.mode, seed=run.seed, candidates=EMOTIONS)
 
 
@@ -127,9 +129,11 @@ def turn_of(row: Row) -> Turn:
     return Turn(speaker=row.values["Speaker"], text=row.values["Utterance"])
 
 
-def annotate(run: Meld, row: Row, split: str, turns: dict[str, dict[int, Turn]]) -> tuple[str, Annotation | None]:
+def annotate(
+    run: Meld, row: Row, split: str, turns: dict[str, dict[int, Turn]], place: Place
+) -> tuple[str, Annotation | None]:
     """The annotation of a row, or the reason why there is none."""
-    values, place = row.values, place_of(row)
+    values = row.values
     name, file = name_of(place, split), f"dia{place.dialogue}_utt{place.number}"
     if values["Emotion"] not in EMOTIONS or values["Sentiment"] not in SENTIMENTS:
         return f"unknown emotion or sentiment: {values['Emotion']!r}, {values['Sentiment']!r}", None
@@ -157,7 +161,7 @@ def row_defects(values: dict[str, str], name: str) -> list[str]:
     checks = {
         "double-spaces": "  " in values["Utterance"],
         "no-letters": not any(letter.isalpha() for letter in values["Utterance"]),
-        "several-speakers": bool(re.search(r" and |/|,", values["Speaker"])),
+        "several-speakers": SEVERAL.search(values["Speaker"]) is not None,
     }
     known = [KNOWN_BAD[name]] if name in KNOWN_BAD else []
     times = dialogues.time_defects(values["StartTime"], values["EndTime"])

@@ -38,7 +38,8 @@ def compose(
     answer = answer_text(annotation.target, task, mode)
     if answer:
         messages.append(Message(role="assistant", content=answer))
-    return Conversation.model_validate({**dict(annotation), "messages": messages, "task": task})
+    # vars, not dict(): the fields were checked when the annotation was made, and a builder passes here for every row.
+    return Conversation(**vars(annotation), messages=messages, task=task)
 
 
 @cache

@@ -1,0 +1,123 @@
+"""Rows a second of two builders without media, and the memory they take.
+
+    python benchmarks/build.py [meld] [mer-caption]
+
+Generated tables of the published sizes: MELD's 13,708 utterances in three files, and MER-Caption's 115,595 label sets.
+The peer reads the same tables with csv.DictReader and writes each row as JSON: no question, no check, no defect, so it
+is a lower bound of what any builder costs. Builders run as commands, start-up included; a line is one measure as JSON.
+"""
+
+import csv
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from random import Random
+from tempfile import TemporaryDirectory
+
+WORDS = [
+    "he",
+    "she",
+    "smiles",
+    "frowns",
+    "voice",
+    "loud",
+    "calm",
+    "raised",
+    "worried",
+    "hesitant",
+    "then",
+    "quickly",
+    "and",
+    "again",
+    "why",
+    "not",
+]
+LABELS = [
+    "happy",
+    "relieved",
+    "angry",
+    "worried",
+    "confused",
+    "anxious",
+    "serious",
+    "concern",
+    "pessimism",
+    "lack_of_concern",
+]
+MELD = [
+    "Sr No.",
+    "Utterance",
+    "Speaker",
+    "Emotion",
+    "Sentiment",
+    "Dialogue_ID",
+    "Utterance_ID",
+    "Season",
+    "Episode",
+    "StartTime",
+    "EndTime",
+]
+MELD_ROWS = {"train": 9989, "dev": 1109, "test": 2610}
+MER_CAPTION_ROWS = 115_595
+
+
+def write_meld(folder: Path) -> list[Path]:
+    rng = Random(7)
+    paths = [folder / f"{split}_sent_emo.csv" for split in MELD_ROWS]
+    for path, count in zip(paths, MELD_ROWS.values(), strict=True):
+        with path.open("w", encoding="utf-8", newline="") as file:
+            rows = csv.writer(file)
+            rows.writerow(MELD)
+            for i in range(count):
+                said, speaker = " ".join(rng.choices(WORDS, k=rng.randint(1, 14))), rng.choice(["Monica", "Ross"])
+                place = (i // 10, i % 10, 8, 21, "00:16:16,059", "00:16:21,731")
+                rows.writerow([i + 1, said, speaker, "joy", "positive", *place])
+    return paths
+
+
+def write_mer_caption(folder: Path) -> list[Path]:
+    rng = Random(7)
+    path = folder / "track2_train_mercaptionplus.csv"
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["name", "openset"])
+        for i in range(MER_CAPTION_ROWS):
+            rows.writerow([f"samplenew3_{i:08d}", f"[{', '.join(rng.sample(LABELS, rng.randint(1, 5)))}]"])
+    return [path]
+
+
+def seconds_of_plain_loop(paths: list[Path], out: Path) -> float:
+    start = time.perf_counter()
+    with out.open("w", encoding="utf-8") as lines:
+        for path in paths:
+            with path.open(encoding="utf-8", newline="") as file:
+                lines.writelines(json.dumps(row, ensure_ascii=False) + "\n" for row in csv.DictReader(file))
+    return time.perf_counter() - start
+
+
+def main() -> None:
+    names = sys.argv[1:] or ["meld", "mer-caption"]
+    for name in names:
+        with TemporaryDirectory() as temporary:
+            folder = Path(temporary)
+            paths = {"meld": write_meld, "mer-caption": write_mer_caption}[name](folder)
+            source = folder if len(paths) > 1 else paths[0]
+            plain = seconds_of_plain_loop(paths, folder / "plain.jsonl")
+            command = ["build", name, "--source", str(source), "--out", str(folder / "out")]
+            start = time.perf_counter()
+            subprocess.run([sys.executable, "-m", "affectllm", *command], check=True, stdout=subprocess.DEVNULL)
+            ours = time.perf_counter() - start
+            rows = sum(MELD_ROWS.values()) if name == "meld" else MER_CAPTION_ROWS
+            line = {"name": f"build/{name}", "ours": round(ours, 2), "peer": round(plain, 2)}
+            print(json.dumps({**line, "ratio": round(ours / plain, 1), "unit": "s", "n": rows}))
+    # ru_maxrss of waited-for children: the largest of them, in KiB on Linux.
+    peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
+    line = {"name": "build/peak", "ours": round(peak_mib), "peer": None, "ratio": None}
+    print(json.dumps({**line, "unit": "MiB", "n": len(names)}))
+
+
+if __name__ == "__main__":
+    main()

@@ -24,7 +24,7 @@ def load(name: str, dtype: str = "auto", trainable: bool = False) -> "Backbone":
     Raises AffectError when the name leads nowhere or the family is not supported.
     """
     try:
-        import peft
+        import peft  # noqa: F401
         import transformers  # noqa: F401
     except ImportError as error:
         raise missing_package("Loading a model", "train") from error
@@ -34,7 +34,9 @@ def load(name: str, dtype: str = "auto", trainable: bool = False) -> "Backbone":
     base = json.loads((adapter / ADAPTER_CONFIG).read_text())["base_model_name_or_path"] if adapter else name
     backbone = load_base(base, choose_dtype(dtype))
     if adapter is not None:
-        backbone.model = peft.PeftModel.from_pretrained(backbone.model, adapter, is_trainable=trainable)
+        from affectllm.models.adapters import attach
+
+        backbone.model = attach(backbone.model, adapter, trainable)
         if not trainable:
             # Merged into the weights, the adapter costs no products of its own for every token answered.
             backbone.model = backbone.model.merge_and_unload()
@@ -80,8 +82,8 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="The PEFT config's `base_model_name_or_path` was renamed")
 
 
-def load_base(name: str, dtype: "torch.dtype") -> "Backbone":
-    """A model without an adapter, by the `model_type` of its config."""
+def load_base(name: str, dtype: "torch.dtype | str") -> "Backbone":
+    """A model without an adapter, by the `model_type` of its config; `dtype` "auto" is that of its files."""
     from transformers import AutoProcessor
 
     folder = find(name)

@@ -154,6 +154,10 @@ class Backbone(ABC):
         """
         return media
 
+    def adapter_targets(self) -> str | list[str]:
+        """The layers that take adapters, as PEFT wants them told."""
+        return self.lora_targets
+
     def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
         """What each encoder reads of these media in every forward, in rows of its layers; none where it ran before."""
         return {}

@@ -3,12 +3,19 @@
 Adapters sit on the attention layers: the experts are fused tensors, not linear layers, and stay as they are.
 """
 
+import re
+
 from torch import Tensor
 
 from affectllm.models.qwen_omni import QwenOmniBackbone
 
 
 class Qwen3OmniBackbone(QwenOmniBackbone):
+    def adapter_targets(self) -> list[str]:
+        # Of a mixture of experts PEFT takes a pattern apart into bare names such as "q_proj", which sit in the audio
+        # encoder too, and adds the experts. Whole names stay what they are.
+        return [name for name, _ in self.core.named_modules() if re.fullmatch(self.lora_targets, name)]
+
     def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
         # Its language model reads states of the vision encoder in several layers, not at the placeholders alone.
         return media

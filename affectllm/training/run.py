@@ -119,7 +119,7 @@ def add_lora(backbone: "Backbone", rank: int, dropout: float, seed: int) -> None
         r=rank,
         lora_alpha=2 * rank,
         lora_dropout=dropout,
-        target_modules=backbone.lora_targets,
+        target_modules=backbone.adapter_targets(),
         modules_to_save=list(backbone.trained_modules) or None,
         task_type="CAUSAL_LM",
         base_model_name_or_path=backbone.name,

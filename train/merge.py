@@ -1,0 +1,145 @@
+"""Merge an adapter into its model: a folder that any program reads, with a card that says what it is.
+
+    affectllm train merge --adapter runs/sft --out models/mine
+    affectllm train merge --adapter runs/sft --out models/mine --full Qwen2.5-Omni-7B
+
+`--full` names the folder of a whole Omni checkpoint: the merged Thinker takes the place of its `thinker.` weights, and
+all else, the Talker for instance, is copied. Adapters of ms-swift and LLaMA-Factory are taken too.
+"""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from affectllm.errors import AffectError
+from affectllm.options import command
+
+if TYPE_CHECKING:
+    from affectllm.models.backbone import Backbone
+
+THINKER = "thinker."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge:
+    adapter: Path
+    """Folder of an adapter trained here, or by ms-swift or LLaMA-Factory."""
+    out: Path
+    """Folder for the merged model; it must not exist yet."""
+    model: str | None = None
+    """Its base model; without it, the one that the adapter names."""
+    full: Path | None = None
+    """Folder of a whole Omni checkpoint that the merged Thinker is written back into."""
+    dtype: str = "auto"
+    """Weights in float32, bfloat16 or float16; auto keeps what the base model is stored in."""
+    results: Path | None = None
+    """results.json of an evaluation, for the table of the model card."""
+    licence: str = "other"
+    """Licence of the merged weights, for the card: that of the base model binds, and those of the data may."""
+
+
+def main(run: Merge) -> None:
+    from affectllm.models import adapters, quiet
+
+    if run.out.exists():
+        raise AffectError(f"{run.out} exists. Choose another --out, or delete it.")
+    results = json.loads(run.results.read_text(encoding="utf-8")) if run.results else None
+    quiet()
+    backbone = load_stored(run)
+    backbone.model = adapters.attach(backbone.model, run.adapter).merge_and_unload(safe_merge=True)
+    # Beside its place and renamed at the end: a kill leaves no half model that looks whole.
+    partial = run.out.with_name(f".{run.out.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    thinker = partial.with_name(f"{partial.name}-thinker") if run.full else partial
+    backbone.model.save_pretrained(thinker)
+    backbone.processor.save_pretrained(thinker)
+    if run.full:
+        write_back(thinker, run.full, partial)
+        shutil.rmtree(thinker)
+    (partial / "README.md").write_text(model_card(backbone, run, results), encoding="utf-8")
+    partial.rename(run.out)
+    print(f"Merged model written to {run.out}")
+
+
+def load_stored(run: Merge) -> "Backbone":
+    """The base model in the precision it is stored in, unless the user names another."""
+    from affectllm.models import ADAPTER_CONFIG, choose_dtype, load_base
+
+    if not (run.adapter / ADAPTER_CONFIG).is_file():
+        raise AffectError(f"{run.adapter} holds no {ADAPTER_CONFIG}. Is it the folder of an adapter?")
+    name = run.model or json.loads((run.adapter / ADAPTER_CONFIG).read_text())["base_model_name_or_path"]
+    return load_base(name, "auto" if run.dtype == "auto" else choose_dtype(run.dtype))
+
+
+def write_back(thinker: Path, full: Path, out: Path) -> None:
+    """A copy of a whole checkpoint whose `thinker.` weights are the merged ones; shards keep their names."""
+    from safetensors import safe_open
+    from safetensors.torch import save_file
+
+    shards = sorted(full.glob("*.safetensors"))
+    if not shards:
+        raise AffectError(
+            f"{full} holds no .safetensors files. Download the whole checkpoint first, and give its folder."
+        )
+    merged = place_of_weights(thinker)
+    names = {name for shard in shards for name in keys_of(shard) if name.startswith(THINKER)}
+    wrong = sorted(names ^ merged.keys())
+    if wrong:
+        raise AffectError(
+            f"{full} is not the checkpoint of this Thinker: {len(wrong)} weights are in one of them only, "
+            f"such as {', '.join(wrong[:5])}."
+        )
+    out.mkdir(parents=True)
+    for file in full.iterdir():
+        if file.is_file() and file not in shards:
+            shutil.copy2(file, out / file.name)
+    for shard in shards:
+        with safe_open(shard, "pt") as stored:
+            weights = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118
+            note = stored.metadata()
+        for name in weights:
+            if name in merged:
+                with safe_open(merged[name], "pt") as ours:
+                    own = set(ours.keys())
+                    new = ours.get_tensor(name if name in own else name.removeprefix(THINKER))
+                if new.shape != weights[name].shape:
+                    raise AffectError(f"{name} is {tuple(new.shape)} here and {tuple(weights[name].shape)} in {full}.")
+                weights[name] = new.to(weights[name].dtype)
+        save_file(weights, out / shard.name, metadata=note)
+
+
+def place_of_weights(folder: Path) -> dict[str, Path]:
+    """Name in a whole checkpoint of each weight of a saved Thinker -> the file it is in."""
+    return {
+        THINKER + name.removeprefix(THINKER): file
+        for file in sorted(folder.glob("*.safetensors"))
+        for name in keys_of(file)
+    }
+
+
+def keys_of(shard: Path) -> list[str]:
+    from safetensors import safe_open
+
+    with safe_open(shard, "pt") as stored:
+        return list(stored.keys())
+
+
+def model_card(backbone: "Backbone", run: Merge, results: dict[str, Any] | None) -> str:
+    """README.md: what the model is, what it was trained on, what it may be used for, and how well it does."""
+    from affectllm.models.card import card
+
+    record = run.adapter / "run.json"
+    return card(
+        base=backbone.name,
+        title=run.out.name,
+        licence=run.licence,
+        record=json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None,
+        results=results,
+        full=run.full is not None,
+    )
+
+
+if __name__ == "__main__":
+    command(main)

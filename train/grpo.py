@@ -17,7 +17,9 @@ from affectllm.training import run as runs
 from affectllm.training.run import Run
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+
+    from trl import GRPOConfig
 
     from affectllm.records import Conversation
     from affectllm.training.grpo import ClipGRPOTrainer
@@ -50,10 +52,25 @@ class GRPO(Run):
     each completion, as do models that cannot share."""
     check_exact: bool = False
     """Take the first batch both ways, and stop when a log-probability differs by more than rounding (1e-4)."""
+    dynamic_sampling: int = 0
+    """How often, at most, groups whose rewards are all equal are replaced by groups over other clips; 0 keeps them."""
+    alarm_after: int = 5
+    """Steps in a row in which no group's rewards differ, after which the log says so, with the likely cause."""
+    dev_every: int = 0
+    """Steps between scores on held-out clips (dev.jsonl); the adapter written is the best of them. 0 scores none."""
+    dev_split: str = "dev"
+    """Which split of the data to score; never one that a result is reported on."""
+    dev_limit: int | None = 200
+    """Only the first so many of its clips."""
+    patience: int = 0
+    """Dev scores in a row without a better one that end the run; 0 runs all steps."""
 
 
 def main(run: GRPO) -> None:
+    from affectllm import rewards
     from affectllm.models import load
+    from affectllm.training.dev import DevScore, take_best
+    from affectllm.training.grpo_log import GRPOLog
 
     if run.group < 2:
         raise AffectError(f"--group {run.group}: GRPO compares the completions of a clip, so it needs at least 2.")
@@ -62,14 +79,21 @@ def main(run: GRPO) -> None:
     if runs.is_finished(run):
         return
     conversations = runs.read_split(run.data, run.split)
+    held_out = runs.read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
+    # Before the model is loaded: a wrong option costs a second.
+    make_config(run, rewards.load(run.rewards))
     backbone = load(run.model, dtype=run.dtype, trainable=True)
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
     runs.show_plan(backbone, conversations, run, work_of(run))
     runs.score_labels_only()
     trainer = make_trainer(store, conversations, run)
-    runs.watch(trainer, run)
+    runs.watch(trainer, GRPOLog(run.out, run.alarm_after))
+    if held_out:
+        trainer.add_callback(DevScore(store, held_out, run.out, run.dev_every, run.patience, run.max_new_tokens))
     trainer.train(resume_from_checkpoint=runs.last_checkpoint(run.out))
+    if held_out:
+        take_best(backbone, run.out)
     runs.save(trainer, backbone, run)
 
 
@@ -86,15 +110,10 @@ def work_of(run: GRPO) -> "Work":
     )
 
 
-def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", run: GRPO) -> "ClipGRPOTrainer":
-    from datasets import Dataset
+def make_config(run: GRPO, functions: "Sequence[Callable[..., Any]]") -> "GRPOConfig":
     from trl import GRPOConfig
 
-    from affectllm import rewards
-    from affectllm.training.grpo import ClipGRPOTrainer
-
-    functions = rewards.load(run.rewards)
-    config = runs.trainer_config(
+    config: Any = runs.trainer_config(
         GRPOConfig,
         run,
         reward_weights=[getattr(function, "weight", 1.0) for function in functions],
@@ -107,8 +126,25 @@ def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", r
         learning_rate=run.rate,
         lr_scheduler_type="constant",
         logging_steps=1,
-        generation_kwargs=store.backbone.suppressed(),
     )
+    batchwise = config.scale_rewards == "batch" or config.multi_objective_aggregation != "sum_then_normalize"
+    if run.dynamic_sampling and batchwise:
+        raise AffectError(
+            "--dynamic-sampling exchanges groups behind the scoring of a batch, so advantages must not depend on the "
+            "whole batch. Leave out trainer.scale_rewards: batch and trainer.multi_objective_aggregation."
+        )
+    return config
+
+
+def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", run: GRPO) -> "ClipGRPOTrainer":
+    from datasets import Dataset
+
+    from affectllm import rewards
+    from affectllm.training.grpo import ClipGRPOTrainer
+
+    functions = rewards.load(run.rewards)
+    config: Any = make_config(run, functions)
+    config.generation_kwargs = {**store.backbone.suppressed(), **(config.generation_kwargs or {})}
     return ClipGRPOTrainer(
         model=store.backbone.model,
         args=config,
@@ -116,8 +152,10 @@ def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", r
         train_dataset=Dataset.from_list([row_of(conversation) for conversation in conversations]),
         processing_class=store.backbone.tokenizer,
         store=store,
+        folder=run.out,
         step=run.grpo_step,
         check_exact=run.check_exact,
+        dynamic_sampling=run.dynamic_sampling,
     )
 
 

@@ -45,6 +45,7 @@ class SFT(Run):
 def main(run: SFT) -> None:
     from affectllm.models import load
     from affectllm.training.align import align_fusion
+    from affectllm.training.callbacks import RunLog
 
     if run.dry_run:
         return runs.dry_run(run, run.rank, work_of(run), "SFTConfig")
@@ -60,7 +61,7 @@ def main(run: SFT) -> None:
     runs.show_plan(backbone, conversations, run, work_of(run))
     runs.score_labels_only()
     trainer = make_trainer(store, conversations, run)
-    runs.watch(trainer, run)
+    runs.watch(trainer, RunLog(run.out / "log.jsonl"))
     trainer.train(resume_from_checkpoint=resume)
     runs.save(trainer, backbone, run)
 

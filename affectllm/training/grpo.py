@@ -9,8 +9,12 @@ Two ways lead through a step. `rows` is TRL's: every completion is a row that re
 """
 
 import sys
-from collections.abc import Sequence
-from contextlib import nullcontext
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +27,7 @@ from affectllm.errors import AffectError
 from affectllm.models.backbone import Sample, join_media
 from affectllm.records import Conversation
 from affectllm.training.counterfactual import influence
+from affectllm.training.grpo_log import Rollouts, blame
 from affectllm.training.shared import SharedForward, group_rows, obstacle
 from affectllm.training.store import MediaStore
 
@@ -48,16 +53,30 @@ class ClipGRPOTrainer(GRPOTrainer):
 
     `store` gives the media; train and evaluation rows are kept apart, since an evaluation may run between the
     generation of a training batch and its use. `step` is "shared" or "rows"; with `check_exact` the first batch
-    goes both ways, and a difference stops the run.
+    goes both ways, and a difference stops the run. `dynamic_sampling` is how often groups without a difference in
+    reward are drawn anew, with other clips (DAPO, arXiv 2503.14476, section 3.2). Completions and quarantined clips
+    are written down in `folder`.
     """
 
     def __init__(
-        self, *args: Any, store: MediaStore, step: str = "shared", check_exact: bool = False, **kwargs: Any
+        self,
+        *args: Any,
+        store: MediaStore,
+        folder: Path,
+        step: str = "shared",
+        check_exact: bool = False,
+        dynamic_sampling: int = 0,
+        **kwargs: Any,
     ) -> None:
         self.store = store
+        self.rollouts = Rollouts(folder)
+        self.dynamic_sampling = dynamic_sampling
+        self._samples: dict[str, Sample] = {}
         self._generated: list[Sample] = []
         self._kept: dict[bool, list[Sample]] = {}
         self._active: list[Sample] = []
+        self._rewards = torch.empty(0)
+        self._seconds: defaultdict[str, float] = defaultdict(float)
         self._check_exact = check_exact
         reason = obstacle(store.backbone) if step == "shared" else None
         if reason:
@@ -71,6 +90,15 @@ class ClipGRPOTrainer(GRPOTrainer):
             stock.data_source, stock.mini_repeat_count, stock.batch_size, stock.repeat_count, stock.shuffle, stock.seed
         )
 
+    @property
+    def _group_size(self) -> int:
+        return int(self.num_generations or 1)
+
+    @property
+    def _rows(self) -> Any:
+        """The training data, as a sequence of rows."""
+        return self.train_dataset
+
     def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
@@ -80,10 +108,7 @@ class ClipGRPOTrainer(GRPOTrainer):
         return inputs
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
-        known = {
-            prompt: self.store.sample(Conversation.model_validate_json(prompt)) for prompt in dict.fromkeys(prompts)
-        }
-        self._generated = [known[prompt] for prompt in prompts]
+        self._generated = [self._samples[prompt] for prompt in prompts]
         # Until a slice of them is trained on, log-probabilities (old policy, reference) are of these rows.
         self._active = self._generated
         return [sample.prompt_ids for sample in self._generated], None, {}
@@ -98,26 +123,145 @@ class ClipGRPOTrainer(GRPOTrainer):
     ) -> Any:
         # TRL passes tensors among the multimodal fields to `generate` as they are.
         media = {} if self.shared else join_media(self._generated)
-        with self.shared.one_prefill_a_prompt(self._generated) if self.shared else nullcontext():
+        sharing = self.shared.one_prefill_a_prompt(self._generated) if self.shared else nullcontext()
+        with self._clock("generation"), sharing:
             return super()._generate_single_turn(prompt_ids, None, media, num_generations, **kwargs)
-
-    def _calculate_rewards(
-        self, inputs: list[dict[str, Any]], prompts: list[str], completions: list[Any], completion_ids: list[list[int]]
-    ) -> Tensor:
-        if any(getattr(function, "measured", None) == "influence" for function in self.reward_funcs):
-            asked = [Conversation.model_validate_json(prompt) for prompt in prompts]
-            measured = influence(self.store, asked, completion_ids)
-            inputs = [{**row, "influence": value} for row, value in zip(inputs, measured, strict=True)]
-        return super()._calculate_rewards(inputs, prompts, completions, completion_ids)
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         training = self.model.training
-        output = super()._generate_and_score_completions(inputs)
+        output = self._roll_out(inputs)
+        if training:
+            records = self.rollouts.drawn
+            for _ in range(self.dynamic_sampling):
+                if not self._draw_anew(output, records):
+                    break
+            self.rollouts.write(records, self.accelerator)
         self._kept[training] = self._generated
         if self.shared:
             self.shared.forget([sample for samples in self._kept.values() for sample in samples])
         output["media_row"] = torch.arange(len(inputs), device=self.accelerator.device)
         return output
+
+    def _roll_out(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """TRL's generation and scoring, over clips that can be read."""
+        with self._clock("media"):
+            inputs = self._readable(inputs)
+        return super()._generate_and_score_completions(inputs)
+
+    def _readable(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """The rows, those of clips that can no longer be read replaced by other rows of the data.
+
+        TRL needs full groups, so a row cannot just be left out; the exchange is announced, counted and written down.
+        """
+        self._samples = {}
+        other: dict[str, dict[str, Any]] = {}
+        spare = iter(())
+        for row in inputs:
+            chosen = row
+            while chosen["prompt"] not in self._samples and row["prompt"] not in other:
+                try:
+                    if chosen["id"] not in self.rollouts.quarantined:
+                        conversation = Conversation.model_validate_json(chosen["prompt"])
+                        self._samples[chosen["prompt"]] = self.store.sample(conversation)
+                        break
+                except AffectError as error:
+                    self.rollouts.quarantine(conversation, str(error), self.state.global_step + 1)
+                # The generator that is saved with every checkpoint: a resumed run draws the same rows.
+                spare = spare if chosen is not row else iter(torch.randperm(len(self._rows)).tolist())
+                found = next(spare, None)
+                if found is None:
+                    raise AffectError(f"None of {len(self._rows)} clips can be read any more. Is the disk there?")
+                chosen = self._rows[found]
+            if chosen is not row:
+                other[row["prompt"]] = chosen
+        return [other.get(row["prompt"], row) for row in inputs]
+
+    def _draw_anew(self, output: dict[str, Any], records: list[dict[str, Any]]) -> bool:
+        """Replace groups of equal rewards by groups over other clips, in place; false when there are none.
+
+        `records` are the completions to be written down, those of `output` first.
+        """
+        size, prompts = self._group_size, len(self._generated)
+        if prompts % size:
+            raise AffectError(
+                f"Dynamic sampling needs whole groups on each process, but {prompts} rows are no multiple of --group "
+                f"{size}."
+            )
+        dead = [i for i in range(prompts // size) if not alive([row["reward"] for row in records[i * size :][:size]])]
+        # Every process draws as many groups as the one that needs most, since they wait for each other in TRL.
+        wanted = int(self.accelerator.gather(torch.tensor([len(dead)], device=self.accelerator.device)).max())
+        if not wanted:
+            return False
+        known, taken = self._generated, set(self._samples)
+        order = (self._rows[i] for i in torch.randperm(len(self._rows)).tolist())
+        fresh = list(islice((row for row in order if row["prompt"] not in taken), wanted))
+        # Data of hardly more clips than a batch: the same clips are sampled once more.
+        fresh += [self._rows[i % len(self._rows)] for i in range(wanted - len(fresh))]
+        new = self._roll_out([row for row in fresh for _ in range(size)])
+        drawn, self._generated = self._generated, known
+        spare = self.rollouts.drawn
+        good = [i for i in range(wanted) if alive([row["reward"] for row in spare[i * size :][:size]])]
+        for old, group in zip(dead, good, strict=False):
+            to, source = slice(old * size, (old + 1) * size), slice(group * size, (group + 1) * size)
+            self._generated[to] = drawn[source]
+            records[to], spare[source] = spare[source], records[to]
+            for key, value in output.items():
+                if value.ndim:
+                    output[key] = put(value, to, new[key][source], left=key.startswith("prompt"), pad=self._pad(key))
+        records += [{**row, "trained": False} for row in spare]
+        self._metrics["train"]["drawn_anew"].append(wanted)
+        tokens = output["completion_mask"].sum()
+        output["num_items_in_batch"] = self.accelerator.gather(tokens).sum()
+        return True
+
+    def _pad(self, key: str) -> int:
+        return self._tokenizer.pad_token_id if key in ("prompt_ids", "completion_ids") else 0
+
+    def _total(self, rewards_per_function: Tensor) -> Tensor:
+        """Weighted rewards (rows,) of (rows, functions); NaN where no function could tell."""
+        total = (rewards_per_function * self.reward_weights.to(rewards_per_function.device)).nansum(1)
+        return total.masked_fill(rewards_per_function.isnan().all(1), float("nan"))
+
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], prompts: list[str], completions: list[str], completion_ids_list: Any
+    ) -> Tensor:
+        with self._clock("rewards"):
+            if any(getattr(function, "measured", None) == "influence" for function in self.reward_funcs):
+                asked = [Conversation.model_validate_json(prompt) for prompt in prompts]
+                measured = influence(self.store, asked, completion_ids_list)
+                inputs = [{**row, "influence": value} for row, value in zip(inputs, measured, strict=True)]
+            try:
+                self._rewards = super()._calculate_rewards(inputs, prompts, completions, completion_ids_list)
+            except Exception as error:
+                saved = self._save_now()
+                raise AffectError(f"{blame(self, inputs, prompts, completions, error)} {saved}") from error
+        if self.model.training:
+            first = self.accelerator.process_index * len(prompts)
+            rows = slice(first, first + len(prompts))
+            rewards = self._rewards[rows].tolist(), self._total(self._rewards)[rows].tolist()
+            stats = self.rollouts.note(self, inputs, completions, completion_ids_list, *rewards)
+            for name, value in stats.items():
+                self._metrics["train"][name].append(value)
+        return self._rewards
+
+    def _save_now(self) -> str:
+        """Write a checkpoint of the last whole step, where there is one to write; what was done, in words."""
+        if not self.state.global_step or self.accelerator.num_processes > 1:
+            return "The run goes on from its last checkpoint."
+        self._save_checkpoint(self.model, trial=None)
+        return f"The run is saved as of step {self.state.global_step}: mend it, and start the same command again."
+
+    @contextmanager
+    def _clock(self, stage: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self._seconds[stage] += time.perf_counter() - start
+
+    def log(self, logs: dict[str, Any], start_time: float | None = None) -> None:
+        if self.model.training:
+            logs |= {f"seconds/{stage}": seconds for stage, seconds in self._seconds.items()}
+            self._seconds.clear()
+        super().log(logs, start_time)
 
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
         kept = self._kept[self.model.training]
@@ -136,6 +280,21 @@ class ClipGRPOTrainer(GRPOTrainer):
         **images: Any,
     ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         """Log-probabilities (rows, logits_to_keep) of the completion tokens, with the media of `self._active`."""
+        with self._clock("log_probs"):
+            return self._score(
+                model, input_ids, attention_mask, logits_to_keep, batch_size, compute_entropy, compute_aux_loss
+            )
+
+    def _score(
+        self,
+        model: torch.nn.Module,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        logits_to_keep: int,
+        batch_size: int | None,
+        compute_entropy: bool,
+        compute_aux_loss: bool,
+    ) -> tuple[Tensor, Tensor | None, Tensor | None]:
         step = batch_size or len(input_ids)
         parts = []
         for start in range(0, len(input_ids), step):
@@ -184,6 +343,29 @@ class ClipGRPOTrainer(GRPOTrainer):
                 f"(allowed: {limit:.0e}). Train with: --grpo-step rows"
             )
         print(f"Shared and row-by-row log-probabilities differ by at most {difference:.1e}.", file=sys.stderr)
+
+
+def alive(rewards: Sequence[float | None]) -> bool:
+    """Whether a group has a signal: rewards that differ.
+
+    >>> alive([0.5, None, 0.5]), alive([0.5, 0.25])
+    (False, True)
+    """
+    known = [reward for reward in rewards if reward is not None]
+    return bool(known) and max(known) - min(known) > 1e-6
+
+
+def put(into: Tensor, rows: slice, new: Tensor, left: bool, pad: int) -> Tensor:
+    """`into` with these rows replaced; the narrower of both is padded to the wider, in front or at the end."""
+    if into.ndim == 2:
+        width = max(into.shape[1], new.shape[1])
+        into, new = (
+            torch.nn.functional.pad(t, (width - t.shape[1], 0) if left else (0, width - t.shape[1]), value=pad)
+            for t in (into, new)
+        )
+    into = into.clone()
+    into[rows] = new
+    return into
 
 
 def regroup(batches: Sequence[dict[str, Any]], samples: Sequence[Sample]) -> list[dict[str, Any]]:

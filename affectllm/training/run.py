@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
     from affectllm.models.backbone import Backbone
+    from affectllm.training.callbacks import RunLog
     from affectllm.training.plan import Work
     from affectllm.training.store import MediaStore
 
@@ -199,17 +200,19 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
         "bf16": run_dtype_is_bf16(run),
         "gradient_checkpointing": torch.cuda.is_available(),
     }
-    return kind(**{**defaults, **settings, **run.trainer})
+    try:
+        return kind(**{**defaults, **settings, **run.trainer})
+    except ValueError as error:
+        # What does not fit together, e.g. a batch that holds no whole groups.
+        raise AffectError(f"{kind.__name__} refuses these options: {error}") from error
 
 
-def watch(trainer: "Trainer", run: Run) -> None:
+def watch(trainer: "Trainer", log: "RunLog") -> None:
     """Let the run log itself; transformers' own printer of every number goes."""
     from transformers import PrinterCallback
 
-    from affectllm.training.callbacks import RunLog
-
     trainer.remove_callback(PrinterCallback)
-    trainer.add_callback(RunLog(run.out / "log.jsonl"))
+    trainer.add_callback(log)
 
 
 def score_labels_only() -> None:

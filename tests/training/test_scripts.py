@@ -55,7 +55,8 @@ def test_the_record_names_options_versions_and_curve(stages: Path) -> None:
     assert record["options"]["group"] == 2
     assert {"torch", "transformers", "trl", "affectllm"} <= record["versions"].keys()
     steps = [json.loads(line) for line in (stages / "grpo" / "log.jsonl").read_text().splitlines()]
-    assert [step["step"] for step in steps if "kl" in step] == [1, 2, 3]
+    assert [step["step"] for step in steps] == [1, 2, 3]
+    assert all(step["kl"] is not None for step in steps)
 
 
 def test_a_finished_run_is_not_run_again(stages: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,7 +21,7 @@ from affectllm.training.shared import group_rows, pack
 from affectllm.training.store import MediaStore
 from tests.clips import write_toy_data
 from tests.tiny_models import save_tiny_affect, save_tiny_omni
-from train.grpo import GRPO, make_trainer
+from train.grpo import GRPO, make_trainer, row_of
 from train.grpo import main as grpo
 
 FAMILIES = {"affect": save_tiny_affect, "omni": save_tiny_omni}
@@ -126,8 +126,8 @@ def test_greedy_answers_are_those_of_the_row_path(folder: Path, tmp_path: Path) 
     for way in ("rows", "shared"):
         trainer = trainer_of(folder, tmp_path, grpo_step=way, max_new_tokens=12)
         trainer.generation_config.do_sample = False
-        prompts = [row.model_dump_json() for row in rows_of(folder)[:3] for _ in range(3)]
-        ids, _, _ = trainer._tokenize_prompts(prompts)
+        inputs = trainer._readable([row_of(row) for row in rows_of(folder)[:3] for _ in range(3)])
+        ids, _, _ = trainer._tokenize_prompts([row["prompt"] for row in inputs])
         said.append(trainer._generate_single_turn(ids, None, {}, 3)[0])
     assert said[0] == said[1]
     assert len({tuple(answer) for answer in said[0]}) > 1

@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING
 
 from affectllm import answers
 from affectllm.errors import AffectError
-from affectllm.media import probe
+from affectllm.media import probe, read_audio
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Record, Target
 from affectllm.vocabulary import lexicon
 
 if TYPE_CHECKING:
+    from affectllm.media.speech import Transcript
     from affectllm.models.backbone import Backbone, Sample
 
 MODALITY_WORDS = {
@@ -96,18 +97,27 @@ class Explainer:
         self.name = name or backbone.name
 
     def explain(
-        self, clip: str | Path, subtitle: str | None = None, language: str = "en", max_new_tokens: int = 96
+        self,
+        clip: str | Path,
+        subtitle: str | None = None,
+        language: str = "en",
+        asr: str | None = None,
+        max_new_tokens: int = 96,
     ) -> Explanation:
         """Labels, reasoning and evidence for one clip of up to a few minutes.
 
-        `subtitle` is what is said in the clip; without it the words count for nothing and a note says so.
+        `subtitle` is what is said in the clip; without it the words count for nothing and a note says so, unless `asr`
+        names a speech model that writes them down, which is noted too.
         Raises AffectError when the file cannot be read or has neither picture nor sound.
         """
         from affectllm.models.generation import generate
 
         start = time.monotonic()
         path = Path(clip)
-        conversation, notes = ask(path, subtitle, language)
+        heard = listen(path, asr, language) if asr and not subtitle else None
+        conversation, notes = ask(path, subtitle or (heard and heard.text), language)
+        if heard:
+            notes.append(f"subtitle by {heard.model}, automatic: {heard.text or 'nothing was said'}")
         sample = self.backbone.sample(conversation, path.parent)
         (text,), _ = generate(self.backbone, [sample], max_new_tokens)
         parsed = answers.parse(text)
@@ -156,6 +166,14 @@ class Explainer:
             "voice": without(conversation, [m for m in used if m != "audio"]) if "audio" in used else None,
             "words": without(silent, used) if conversation.subtitle else None,
         }
+
+
+def listen(path: Path, asr: str, language: str) -> "Transcript | None":
+    """What a speech model hears in a clip; None where there is no sound."""
+    from affectllm.media.speech import transcribe
+
+    wave = read_audio(path)
+    return None if wave is None else transcribe(wave, asr, language)
 
 
 def ask(path: Path, subtitle: str | None, language: str) -> tuple[Conversation, list[str]]:

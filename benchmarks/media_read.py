@@ -1,11 +1,14 @@
-"""How fast clips are read, beside decord, plain PyAV and qwen-vl-utils, all in one run.
+"""How fast clips are read, beside decord, plain PyAV and qwen-vl-utils, all in one run; one JSON line a measure.
 
     python benchmarks/media_read.py --clips FOLDER
+
+`ratio` says how many times better ours is: peer / ours of times, ours / peer of counts.
 
 Without --clips, clips are drawn: 5 s of 640x360 H.264 with sound, and a long one. Times are the least of several
 rounds, in which the readers take turns, so that a busy machine slows all of them.
 """
 
+import json
 import resource
 import tempfile
 import time
@@ -44,6 +47,7 @@ def main(run: Benchmark) -> None:
             check_equal(clip, run.n)
             first_read(clip, run)
         second_read(clips, folder / "cache", run)
+        mel_stage(run)
         long_clip(draw(folder / "long.mp4", 6000, 9, (1920, 1080), 10), run)
         two_workers(clips, run)
 
@@ -111,7 +115,7 @@ def check_equal(path: Path, n: int) -> None:
     assert ours is not None
     for name, other in (("decord", with_decord(path, n)), ("PyAV", with_pyav(path, n))):
         same = sum(bool((a == b).all()) for a, b in zip(ours.frames_THWC, other, strict=True))
-        print(f"{path.name}: {same} of {n} frames equal {name}'s, byte for byte")
+        report(f"{path.name}: frames equal {name}'s, byte for byte", same, n, "frames", n)
 
 
 def fastest_ms(rounds: int, **readers: Callable[[], object]) -> dict[str, float]:
@@ -133,10 +137,10 @@ def first_read(path: Path, run: Benchmark) -> None:
             guarded=lambda: guard(read_frames, path, n=run.n),
             decord=lambda: with_decord(path, run.n),
             pyav=lambda: with_pyav(path, run.n),
-            sound=lambda: read_audio(path),
         )
-    ratio = found["ours"] / min(found["decord"], found["pyav"])
-    print(f"{path.name}: first read, ms: {told(found)}; ours / faster of decord and PyAV = {ratio:.2f}")
+    peer = min(found["decord"], found["pyav"])
+    report(f"{path.name}: first read, faster of decord and PyAV", found["ours"], peer, "ms", run.n)
+    report(f"{path.name}: first read in the guard's worker", found["guarded"], peer, "ms", run.n)
 
 
 def second_read(clips: list[Path], folder: Path, run: Benchmark) -> None:
@@ -153,7 +157,26 @@ def second_read(clips: list[Path], folder: Path, run: Benchmark) -> None:
         cache=lambda: [cache.get(key) for key in keys.values()],
         qwen_vl_utils=lambda: [(with_qwen(clip, run.n), read_audio(clip)) for clip in clips],
     )
-    print(f"{len(clips)} clips again, ms: {told(found)}; ratio {found['qwen_vl_utils'] / found['cache']:.0f}")
+    report("second read, qwen-vl-utils decoding again", found["cache"], found["qwen_vl_utils"], "ms", len(clips))
+
+
+def mel_stage(run: Benchmark) -> None:
+    """Mel features of 5 s of sound, padded to 300 s as Qwen2.5-Omni's processor asks for, and at true length."""
+    from transformers import WhisperFeatureExtractor
+
+    from affectllm.models.qwen_omni import true_length_mel
+
+    extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=300, nb_max_frames=30000)
+    wave = np.sin(np.arange(5 * 16000) / 11).astype(np.float32)
+    padded = extractor(wave, sampling_rate=16000, padding="max_length", return_tensors="pt")["input_features"]
+    ours = true_length_mel(extractor, wave)
+    assert np.array_equal(padded[..., : ours.shape[-1]].numpy(), ours.numpy()), "mel frames differ"
+    found = fastest_ms(
+        run.rounds,
+        ours=lambda: true_length_mel(extractor, wave),
+        padded=lambda: extractor(wave, sampling_rate=16000, padding="max_length", return_tensors="pt"),
+    )
+    report("mel of 5 s, padded to 300 s", found["ours"], found["padded"], "ms", 1)
 
 
 def long_clip(path: Path, run: Benchmark) -> None:
@@ -162,10 +185,10 @@ def long_clip(path: Path, run: Benchmark) -> None:
         ours=lambda: read_frames(path, n=run.n),
         decord=lambda: with_decord(path, run.n),
     )
-    with Guard(timeout_s=120, memory_bytes=600 << 20) as guard:
+    with Guard(timeout_s=120, memory_bytes=600 << 20) as guard:  # raises beyond 600 MiB
         guard(read_frames, path, n=run.n)
         guard(read_audio, path)
-    print(f"10 minutes of 1080p, ms: {told(found)}; read within 600 MiB")
+    report("10 minutes of 1080p, decord", found["ours"], found["decord"], "ms", run.n)
 
 
 def read_many(path: Path, n: int, times: int) -> float:
@@ -183,11 +206,14 @@ def two_workers(clips: list[Path], run: Benchmark) -> None:
         begun = time.perf_counter()
         before = sum(pool.map(read_many, clips[:2], [run.n] * 2, [0] * 2))
         after = sum(pool.map(read_many, clips[:2], [run.n] * 2, [20] * 2))
-        print(f"2 workers keep {(after - before) / (time.perf_counter() - begun):.2f} cores busy")
+        busy = (after - before) / (time.perf_counter() - begun)
+        report("cores kept busy by 2 workers", busy, 2, "cores", 40)
 
 
-def told(found: dict[str, float]) -> str:
-    return ", ".join(f"{name} {spent:.1f}" for name, spent in found.items())
+def report(name: str, ours: float, peer: float, unit: str, n: int) -> None:
+    ratio = peer / ours if unit == "ms" else ours / peer
+    line = {"name": name, "ours": round(ours, 3), "peer": round(peer, 3), "ratio": round(ratio, 2), "unit": unit}
+    print(json.dumps({**line, "n": n}), flush=True)
 
 
 if __name__ == "__main__":

@@ -36,6 +36,8 @@ class Demo:
     """Port on 127.0.0.1."""
     max_mb: int = 100
     """Largest upload."""
+    asr: str = "nano"
+    """Speech model for clips without a subtitle: nano (English), or a folder or hub name of a Whisper."""
     max_seconds: float = 120.0
     """Longest clip."""
 
@@ -49,20 +51,20 @@ def main(run: Demo) -> None:
         raise missing_package("The demo", "demo") from error
     from affectllm.explain import default_model, load
 
-    page = build_page(load(run.model or default_model()), run.max_seconds)
+    page = build_page(load(run.model or default_model()), run.max_seconds, run.asr)
     page.launch(server_name="127.0.0.1", server_port=run.port, share=False, max_file_size=run.max_mb * 2**20)
 
 
-def build_page(explainer: "Explainer", max_seconds: float) -> "gr.Blocks":
+def build_page(explainer: "Explainer", max_seconds: float, asr: str = "nano") -> "gr.Blocks":
     """The page; its one event is also an API end point named `explain`."""
     import gradio as gr
 
-    def explain(clip: str | None, subtitle: str, language: str) -> tuple[str, dict[str, Any]]:
+    def explain(clip: str | None, subtitle: str, language: str, listen: bool) -> tuple[str, dict[str, Any]]:
         if not clip:
             raise gr.Error("Choose a clip first.")
         try:
             check_length(Path(clip), max_seconds)
-            explanation = explainer.explain(clip, subtitle.strip() or None, language)
+            explanation = explainer.explain(clip, subtitle.strip() or None, language, asr if listen else None)
         except AffectError as error:
             raise gr.Error(str(error)) from error
         return show(explanation), explanation.model_dump()
@@ -73,13 +75,14 @@ def build_page(explainer: "Explainer", max_seconds: float) -> "gr.Blocks":
             with gr.Column():
                 clip = gr.Video(label="Clip", sources=["upload", "webcam"])
                 subtitle = gr.Textbox(label="What is said (optional)")
+                listen = gr.Checkbox(label="Without a subtitle, write down what is said (automatic)")
                 language = gr.Radio(["en", "zh"], value="en", label="Language")
                 button = gr.Button("Explain", variant="primary")
             with gr.Column():
                 answer = gr.HTML(label="Explanation")
                 with gr.Accordion("Everything, as JSON", open=False):
                     raw = gr.JSON()
-        button.click(explain, [clip, subtitle, language], [answer, raw], api_name="explain")
+        button.click(explain, [clip, subtitle, language, listen], [answer, raw], api_name="explain")
     return page
 
 

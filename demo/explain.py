@@ -18,6 +18,8 @@ class Explain:
     """Video or audio file."""
     subtitle: str | None = None
     """What is said in the clip."""
+    asr: str | None = None
+    """Without a subtitle, let this model write one: nano (English), or a folder or hub name of a Whisper."""
     language: str = "en"
     """Language of subtitle and answer: en or zh."""
     model: str | None = None
@@ -29,7 +31,7 @@ class Explain:
 def main(run: Explain) -> None:
     from affectllm.explain import default_model, load
 
-    explanation = load(run.model or default_model()).explain(run.clip, run.subtitle, run.language)
+    explanation = load(run.model or default_model()).explain(run.clip, run.subtitle, run.language, run.asr)
     if run.json:
         print(explanation.model_dump_json(indent=2))
         return

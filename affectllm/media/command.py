@@ -3,20 +3,26 @@
 affectllm media probe FILE [--json] [--verify] [--hash]
 affectllm media frames FILE --n 8 --out DIR
 affectllm media audio FILE --out WAV
+affectllm media subtitle FILE [--model openai/whisper-small] [--json]
+affectllm media faces FILE [--fps 5] [--out DIR] [--json]
 """
 
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import tyro
 
 from affectllm.errors import AffectError
 from affectllm.jsonl import make_folder
-from affectllm.media import Guard, probe, read_audio, read_frames
+from affectllm.media import Frames, Guard, probe, read_audio, read_frames
 from affectllm.options import parse
+
+if TYPE_CHECKING:
+    from affectllm.media.tracks import Track
 
 
 @dataclass(frozen=True)
@@ -69,11 +75,45 @@ class Hear:
     """Seconds after which the decoder is stopped."""
 
 
+@dataclass(frozen=True)
+class Listen:
+    file: tyro.conf.Positional[Path]
+    """A clip with sound."""
+    model: str = "nano"
+    """nano (English), or a folder or hub name of a Whisper."""
+    language: str | None = None
+    """Language of what is said, for multilingual models; without it they guess."""
+    json: bool = False
+    """Print one JSON object instead of the text."""
+    timeout_s: float = 10.0
+    """Seconds after which the decoder is stopped."""
+
+
+@dataclass(frozen=True)
+class Follow:
+    file: tyro.conf.Positional[Path]
+    """A clip with people in it."""
+    fps: float = 5.0
+    """Frames a second that are searched for faces."""
+    start_s: float | None = None
+    """Beginning of the span, in seconds of the clip."""
+    end_s: float | None = None
+    """End of the span, in seconds of the clip."""
+    out: Path | None = None
+    """Folder for the face crops, named by face, number and moment."""
+    json: bool = False
+    """Print one JSON object instead of a line a face."""
+    timeout_s: float = 30.0
+    """Seconds after which the decoder is stopped."""
+
+
 def run(words: list[str]) -> int:
     verbs: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
         "probe": (Look, show_probe),
         "frames": (Draw, save_frames),
         "audio": (Hear, save_audio),
+        "subtitle": (Listen, show_subtitle),
+        "faces": (Follow, show_faces),
     }
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)
@@ -136,6 +176,73 @@ def save_audio(hear: Hear) -> None:
     except OSError as error:
         raise AffectError(f"Cannot write {hear.out}: {error.strerror}. Choose another file.") from error
     print(f"{len(samples) / hear.rate_hz:.2f} s in {hear.out}")
+
+
+def show_subtitle(listen: Listen) -> None:
+    from affectllm.media.speech import transcribe
+
+    with Guard(listen.timeout_s) as guard:
+        samples = guard(read_audio, listen.file)
+    if samples is None:
+        raise AffectError(f"{listen.file} has no audio. Give a clip with sound.")
+    found = transcribe(samples, listen.model, listen.language)
+    if listen.json:
+        print(json.dumps({"subtitle": found.text, "automatic": True, "model": found.model}, ensure_ascii=False))
+    else:
+        print(found.text or "(nothing was said)")
+
+
+def show_faces(follow: Follow) -> None:
+    from affectllm.media.faces import FaceDetector
+    from affectllm.media.tracks import speaking, track_faces
+    from affectllm.models import nano
+
+    check_span(follow.start_s, follow.end_s)
+    detector = FaceDetector.load(nano.require() / "face_detector.safetensors")
+    with Guard(follow.timeout_s) as guard:
+        found = guard(read_frames, follow.file, fps=follow.fps, start_s=follow.start_s, end_s=follow.end_s)
+        samples = guard(read_audio, follow.file, start_s=follow.start_s, end_s=follow.end_s)
+    if found is None:
+        raise AffectError(f"{follow.file} has no video. Give a clip with pictures.")
+    tracks = track_faces(found.frames_THWC, detector)
+    since_s = found.times_s - (follow.start_s or 0.0)
+    voices = speaking(tracks, found.frames_THWC, since_s, samples) if samples is not None else [None] * len(tracks)
+    rows = [describe(track, found.times_s, voice) for track, voice in zip(tracks, voices, strict=True)]
+    if follow.out:
+        save_crops(tracks, found, follow.out)
+    if follow.json:
+        print(json.dumps({"frames": len(found.times_s), "faces": rows}))
+        return
+    print(f"{len(rows)} faces in {len(found.times_s)} frames")
+    for row in rows:
+        told = "" if row["speaking"] is None else f", mouth and sound {row['speaking']:+.2f}"
+        print(f"face {row['id']}: {row['first_s']:.2f}-{row['last_s']:.2f} s, {len(row['boxes'])} frames{told}")
+
+
+def describe(track: "Track", times_s: np.ndarray, voice: float | None) -> dict[str, Any]:
+    """One face: when it is seen, and where at each moment."""
+    seen = np.flatnonzero(track.seen)
+    boxes = [
+        {
+            "s": round(float(times_s[t]), 3),
+            "box": [round(float(x), 1) for x in track.boxes[t]],
+            "score": round(float(track.scores[t]), 3),
+        }
+        for t in seen
+    ]
+    return {"id": track.id, "first_s": boxes[0]["s"], "last_s": boxes[-1]["s"], "speaking": voice, "boxes": boxes}
+
+
+def save_crops(tracks: "list[Track]", found: Frames, out: Path) -> None:
+    from PIL import Image
+
+    from affectllm.media.faces import square_around
+
+    make_folder(out)
+    for track in tracks:
+        for i, t in enumerate(np.flatnonzero(track.seen)):
+            picture = Image.fromarray(found.frames_THWC[t]).crop(square_around(track.boxes[t]))
+            picture.save(out / f"face{track.id}_{i:04d}_{found.times_s[t]:09.3f}s.png")
 
 
 def check_span(start_s: float | None, end_s: float | None) -> None:

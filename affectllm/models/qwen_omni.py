@@ -55,16 +55,7 @@ class QwenOmniBackbone(QwenBackbone):
             prompt = prompt.replace(sound, sound * self.audio_tokens(media["feature_attention_mask"].shape[-1]))
         return super().expand(prompt, media)
 
-    def true_length_mel(extractor: "WhisperFeatureExtractor", wave: np.ndarray) -> Tensor:
-    """Mel features (1, mels, frames) of a 16 kHz wave, equal on every frame to those of the call that pads to 300 s."""
-    # One window of silence behind the clip stands for the padding that the stock call would add, so that the
-    # last frames are equal to its; the frames of that silence are cut off again.
-    padded = np.concatenate([wave, np.zeros(WINDOW, np.float32)])
-    mel = extractor(padded, sampling_rate=16000, padding="longest", return_tensors="pt")["input_features"]
-    return mel[..., : -(-len(wave) // HOP)]
-
-
-def audio_tokens(self, frames: int) -> int:
+    def audio_tokens(self, frames: int) -> int:
         return audio_tokens(frames)
 
     def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
@@ -104,6 +95,15 @@ def place_tokens(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
             embeds = embeds.masked_scatter((ids == token)[..., None], values.to(embeds.device, embeds.dtype))
         kwargs["inputs_embeds"] = embeds
     return args, kwargs
+
+
+def true_length_mel(extractor: "WhisperFeatureExtractor", wave: np.ndarray) -> Tensor:
+    """Mel features (1, mels, frames) of a 16 kHz wave, equal on every frame to those of the call that pads to 300 s."""
+    # One window of silence behind the clip stands for the padding that the stock call would add, so that the
+    # last frames are equal to its; the frames of that silence are cut off again.
+    padded = np.concatenate([wave, np.zeros(WINDOW, np.float32)])
+    mel = extractor(padded, sampling_rate=16000, padding="longest", return_tensors="pt")["input_features"]
+    return mel[..., : -(-len(wave) // HOP)]
 
 
 def audio_tokens(frames: int) -> int:

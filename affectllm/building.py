@@ -7,6 +7,7 @@ DIR/manifest.json         counts, defects, sources and options: what made the ot
 
 import csv
 import hashlib
+import json
 import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -14,6 +15,8 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from pydantic import ValidationError
 
 from affectllm import __version__, jsonl
 from affectllm.errors import AffectError
@@ -39,10 +42,10 @@ class Build:
 
 
 class Row(NamedTuple):
-    """One row of a table with its 1-based number, the header being row 0."""
+    """One row of a table with its 1-based number, the header being row 0; or one item of a JSON file."""
 
     number: int
-    values: dict[str, str]
+    values: dict[str, Any]
 
 
 class Manifest(NamedTuple):
@@ -110,6 +113,36 @@ def wrong_byte(path: Path) -> tuple[int, int]:
     except UnicodeDecodeError as error:
         return whole.count(b"\n", 0, error.start) + 1, whole[error.start]
     raise AffectError(f"{path} changed while it was read. Build again.")
+
+
+def read_json(path: Path) -> Any:
+    """What a JSON file holds.
+
+    Raises AffectError, with line and column, for text that is not JSON, and for an object that names a key twice, of
+    which Python would keep the last one without a word.
+    """
+
+    def keep_each(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            names = [name for name, _ in pairs]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise AffectError(f"{path} holds '{twice}' twice in one object. Keep one of them and build again.")
+        return found
+
+    try:
+        return json.loads("".join(read_lines(path)), object_pairs_hook=keep_each)
+    except json.JSONDecodeError as error:
+        raise AffectError(
+            f"{path}: line {error.lineno}, column {error.colno} is not JSON ({error.msg}). Fetch the file again; some "
+            f"copies were edited by hand."
+        ) from error
+
+
+def problem_of(error: ValidationError) -> str:
+    """The first thing wrong with a record, by its key."""
+    first = error.errors()[0]
+    return f"'{'.'.join(map(str, first['loc']))}': {first['msg']}"
 
 
 def find_source(source: Path, names: Sequence[str]) -> Path:

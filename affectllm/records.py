@@ -73,6 +73,8 @@ class Target(Record):
     decisive: Literal["video", "audio"] | None = None
     """The modality that the emotion is read from, where the data set knows (face and voice disagree)."""
     preference: Literal["a1", "a2", "same"] | None = None
+    pairs: list[tuple[int, str, int]] | None = None
+    """Emotion-cause pairs of a dialogue: number of the emotional utterance, its emotion, number of the cause."""
     raters: list[list[str]] | None = None
     """The labels of each rater, where they are published."""
 
@@ -85,7 +87,7 @@ class Meta(Record):
     """Of the source row, so that a changed source shows."""
 
 
-Task = Literal["describe", "labels", "basic", "sentiment", "valence", "preference"]
+Task = Literal["describe", "labels", "basic", "sentiment", "valence", "preference", "cause"]
 
 
 class Annotation(Record):

@@ -17,49 +17,10 @@ from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory
 
-WORDS = [
-    "he",
-    "she",
-    "smiles",
-    "frowns",
-    "voice",
-    "loud",
-    "calm",
-    "raised",
-    "worried",
-    "hesitant",
-    "then",
-    "quickly",
-    "and",
-    "again",
-    "why",
-    "not",
-]
-LABELS = [
-    "happy",
-    "relieved",
-    "angry",
-    "worried",
-    "confused",
-    "anxious",
-    "serious",
-    "concern",
-    "pessimism",
-    "lack_of_concern",
-]
-MELD = [
-    "Sr No.",
-    "Utterance",
-    "Speaker",
-    "Emotion",
-    "Sentiment",
-    "Dialogue_ID",
-    "Utterance_ID",
-    "Season",
-    "Episode",
-    "StartTime",
-    "EndTime",
-]
+WORDS = ["he", "smiles", "frowns", "loud", "calm", "worried", "then", "quickly", "again", "why", "not"]
+LABELS = ["happy", "relieved", "angry", "worried", "confused", "anxious", "serious", "concern", "lack_of_concern"]
+MELD = ["Sr No.", "Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID"]
+MELD += ["Season", "Episode", "StartTime", "EndTime"]
 MELD_ROWS = {"train": 9989, "dev": 1109, "test": 2610}
 MER_CAPTION_ROWS = 115_595
 

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any, Literal
 
 from affectllm.errors import AffectError
-from affectllm.records import Annotation, Clues, Conversation, Message, Part, Target, Task
+from affectllm.records import Annotation, Clues, Conversation, Message, Part, Target, Task, Turn
 
 Mode = Literal["labels", "describe", "think", "json"]
 LANGUAGES = ("en", "zh")
@@ -22,16 +22,21 @@ def compose(
     parts: Sequence[str] = ("video", "audio"),
     candidates: Sequence[str] = (),
     choices: Sequence[str] = (),
+    turns: Sequence[Turn] = (),
+    asked: str = "",
 ) -> Conversation:
     """The question about an annotated clip and, where the annotation has one, the answer wanted.
 
     `parts` are the media shown, in order; `candidates` the closed label set of task `basic`; `choices` the two
-    descriptions of task `preference`. The wording depends on `seed` and the annotation's id alone, so adding or
-    dropping rows changes no other row's question. A language without wordings is asked in English.
+    descriptions of task `preference`; `turns` the numbered dialogue of task `cause`; `asked` a data set's own question,
+    put before `candidates` in place of a wording. The wording depends on `seed` and the annotation's id alone, so
+    adding or dropping rows changes no other row's question. A language without wordings is asked in English.
     """
     language = annotation.language if annotation.language in LANGUAGES else "en"
     named = dict(zip(("a1", "a2"), choices, strict=False))
-    question = wording(task, language, seed, annotation.id).format(candidates=", ".join(candidates), **named)
+    dialogue = "\n".join(f"{number}. {turn.speaker}: {turn.text}" for number, turn in enumerate(turns, 1))
+    words = families()["asked"][language] if asked else wording(task, language, seed, annotation.id)
+    question = words.format(asked=asked, candidates=", ".join(candidates), dialogue=dialogue, **named)
     lines = [*setting(annotation, language), " ".join(filter(None, [question, form(task, mode, language)]))]
     content = [*map(media_part, parts), Part(type="text", text="\n".join(lines))]
     messages = [Message(role="user", content=content)]
@@ -97,6 +102,9 @@ def short_answer(target: Target, task: Task) -> str:
         return ", ".join(target.labels)
     if task == "valence":
         return "" if target.valence is None else f"{target.valence:.2f}"
+    if task == "cause":
+        pairs = "; ".join(f"{emotional} {emotion} {cause}" for emotional, emotion, cause in target.pairs or [])
+        return pairs or ("none" if target.pairs == [] else "")
     return getattr(target, task) or ""
 
 

@@ -1,0 +1,146 @@
+"""MERR (Cheng et al., NeurIPS 2024): Emotion-LLaMA's descriptions of clips, fine-grained and coarse.
+
+    affectllm build merr --source MERR_fine_grained.json --out data/merr-fine
+    affectllm build merr --source MERR_coarse_grained.json --transcripts transcription_en_all.csv \
+        --labels MERR_coarse_grained.txt --out data/merr-coarse
+
+The fine-grained file names an emotion, what face and voice show, and the words; the coarse one holds a caption a clip,
+and takes its emotion from the list that Emotion-LLaMA trains on and the words from its csv. Descriptions are English;
+where the words are not, that is named.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from affectllm import building
+from affectllm.building import Build, Row
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.prompts import Mode, compose
+from affectllm.records import Annotation, Clues, Conversation, Meta, Rejected, Target
+
+LICENCE = "MER2023's end user licence: research only"
+FILES = ("MERR_fine_grained.json", "MERR_coarse_grained.json")
+PUBLISHED = {"fine": 4487, "coarse": 28618}
+# Chinese, Japanese and Korean letters: the clips are Chinese, and some words were not translated.
+EAST_ASIAN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merr(Build):
+    transcripts: Path | None = None
+    """Csv with name, sentence: what is said, for clips whose item holds no words."""
+    labels: Path | None = None
+    """Emotion-LLaMA's list, a line `name frames emotion` a clip: the emotion, for clips whose item names none."""
+    mode: Mode | None = None
+    """Form of the answer; without it, think where the emotion is known and describe elsewhere."""
+    split: str = "train"
+    """Split the clips are put in; the data set has none."""
+
+
+class Item(BaseModel):
+    """What a clip's entry says, in either file. The rest (AU_list, peak_index ...) is not used."""
+
+    caption: str = ""
+    smp_reason_caption: str = ""
+    pseu_emotion: str = ""
+    text: str = ""
+    visual_prior_list: list[str] = []
+    audio_prior_list: str = ""
+    peak_AU_list: list[Any] | None = None
+
+
+def main(run: Merr) -> None:
+    path = building.find_source(run.source, FILES)
+    items = building.read_json(path)
+    if not isinstance(items, dict):
+        raise AffectError(f"{path} must hold an object with an entry a clip, it holds a {type(items).__name__}.")
+    sentences = read_sentences(run.transcripts) if run.transcripts else {}
+    emotions = read_emotions(run.labels) if run.labels else {}
+    manifest = building.write(
+        run.out,
+        converse(run, items, sentences, emotions),
+        sources=[path, *(other for other in (run.transcripts, run.labels) if other)],
+        options=asdict(run),
+        licence=LICENCE,
+        notes={"published_rows": PUBLISHED, "table_rows": len(items)},
+    )
+    print("\n".join(building.summary(manifest, run.out)))
+
+
+def read_sentences(path: Path) -> dict[str, str]:
+    return {row.values["name"]: row.values["sentence"] for row in building.stream_table(path, ("name", "sentence"))}
+
+
+def read_emotions(path: Path) -> dict[str, str]:
+    """The emotion of each clip from lines such as `sample_00000047 64 worried`; a valence may follow."""
+    found = {}
+    for number, line in enumerate(building.read_lines(path), 1):
+        words = line.split()
+        if words and len(words) not in (3, 4):
+            raise AffectError(f"{path}: line {number} must be 'name frames emotion', it is {line.strip()!r}.")
+        if words:
+            found[words[0]] = words[2]
+    return found
+
+
+def converse(
+    run: Merr, items: dict[str, Any], sentences: dict[str, str], emotions: dict[str, str]
+) -> Iterator[Conversation | Rejected]:
+    for number, (name, values) in enumerate(items.items(), 1):
+        if not building.in_shard(number, run.shard):
+            continue
+        row = Row(number, values if isinstance(values, dict) else {"value": values})
+        try:
+            item = Item.model_validate(values)
+        except ValidationError as error:
+            yield building.reject(row, run.source, name, building.problem_of(error))
+            continue
+        description, clip = (item.smp_reason_caption or item.caption).strip(), building.find_clip(run.media, name)
+        if not description or clip is None or not name:
+            reason = f"no clip {name} under {run.media}" if clip is None else "no name or no description"
+            yield building.reject(row, run.source, name, reason)
+            continue
+        emotion = (item.pseu_emotion or emotions.get(name, "")).strip().lower()
+        said = (item.text or sentences.get(name, "")).strip()
+        annotation = Annotation(
+            id=name,
+            dataset="merr",
+            split=run.split,
+            media=clip,
+            subtitle=said or None,
+            language="en",
+            target=Target(labels=[emotion] if emotion else [], description=description, clues=clues_of(item)),
+            meta=Meta(licence=LICENCE, defects=defects_of(item, said, emotion), hash=building.row_hash(row.values)),
+        )
+        mode = run.mode or ("think" if emotion else "describe")
+        yield compose(annotation, task="labels" if emotion else "describe", mode=mode, seed=run.seed)
+
+
+def clues_of(item: Item) -> Clues | None:
+    """What face and voice show; the coarse file has no such statements."""
+    clues = Clues(
+        visual=[clue.strip() for clue in item.visual_prior_list if clue.strip()],
+        audio=[item.audio_prior_list.strip()] if item.audio_prior_list.strip() else [],
+    )
+    return clues if clues.visual or clues.audio else None
+
+
+def defects_of(item: Item, said: str, emotion: str) -> list[str]:
+    checks = {
+        "no-peak-action-units": item.peak_AU_list == [],
+        "subtitle-not-english": bool(EAST_ASIAN.search(said)),
+        "mixed-language": bool(EAST_ASIAN.search(item.smp_reason_caption or item.caption)),
+        "no-subtitle": not said,
+        "no-labels": not emotion,
+    }
+    return [defect for defect, there in checks.items() if there]
+
+
+if __name__ == "__main__":
+    command(main)

@@ -161,11 +161,16 @@ def second_read(clips: list[Path], folder: Path, run: Benchmark) -> None:
 
 
 def mel_stage(run: Benchmark) -> None:
-    """Mel features of 5 s of sound, padded to 300 s as Qwen2.5-Omni's processor asks for, and at true length."""
+    """Mel features of 5 s of sound, padded to 300 s as Qwen2.5-Omni's processor asks for, and at true length.
+
+    On one thread, as in a loader's worker.
+    """
+    import torch
     from transformers import WhisperFeatureExtractor
 
     from affectllm.models.qwen_omni import true_length_mel
 
+    torch.set_num_threads(1)
     extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=300, nb_max_frames=30000)
     wave = np.sin(np.arange(5 * 16000) / 11).astype(np.float32)
     padded = extractor(wave, sampling_rate=16000, padding="max_length", return_tensors="pt")["input_features"]

@@ -8,33 +8,20 @@ Chinese one is used and marked. `--exclude` names human-labelled files whose cli
 hundred of them are in MER-Caption+ too.
 """
 
-import re
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from affectllm import building
 from affectllm.answers.lists import split_labels
 from affectllm.building import Build, Row
-from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
+from affectllm.subtitles import NONE, Subtitle, read_subtitles
 
 LICENCE = "CC BY-NC 4.0, redistribution of annotations forbidden"
 FILES = ("track2_train_mercaptionplus.csv", "track2_train_human.csv", "track2_train_ovmerd.csv")
-SUBTITLE_COLUMNS = ("english", "sentence", "subtitles", "chinese")
-ABSENT = ("", "nan")
-CHINESE = re.compile(r"[\u4e00-\u9fff]")
-
-
-class Subtitle(NamedTuple):
-    """What is said in a clip, its language, and what had to be done to get it."""
-
-    text: str | None
-    language: str
-    defects: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,15 +60,6 @@ def read_reasons(path: Path) -> dict[str, str]:
     return {row.values["name"]: row.values["reason"] for row in building.stream_table(path, ("name", "reason"))}
 
 
-def read_subtitles(path: Path) -> dict[str, Subtitle]:
-    """The subtitle of each clip, by its name."""
-    if not set(SUBTITLE_COLUMNS) & set(seen := building.columns_of(path)):
-        raise AffectError(
-            f"{path} has no text column. Columns there: {', '.join(seen)}; wanted: {', '.join(SUBTITLE_COLUMNS)}."
-        )
-    return {row.values["name"]: subtitle_of(row.values) for row in building.stream_table(path, ("name",))}
-
-
 def converse(
     run: MerCaption,
     rows: Iterable[Row],
@@ -102,7 +80,7 @@ def converse(
                 id=name or f"row {row.number}", row=row.number, reason=problem, source=run.source.name, data=values
             )
             continue
-        subtitle = subtitles.get(name, Subtitle(None, "en", ()))
+        subtitle = subtitles.get(name, NONE)
         defects = list(subtitle.defects)
         if not labels:
             defects.append("no-labels")
@@ -133,16 +111,6 @@ def problem_with(run: MerCaption, name: str, no_clip: bool, labels: list[str], d
     if not labels and not description:
         return "empty label set and no description"
     return ""
-
-
-def subtitle_of(values: dict[str, str]) -> Subtitle:
-    """English first, Chinese where it is missing, which is marked."""
-    for column in SUBTITLE_COLUMNS:
-        text = values.get(column, "").strip()
-        if text.lower() not in ABSENT:
-            language = "zh" if CHINESE.search(text) else "en"
-            return Subtitle(text, language, ("chinese-subtitle-used",) if column == "chinese" else ())
-    return Subtitle(None, "en", ("no-subtitle",))
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@
             affectllm media probe|frames|audio FILE          look at a clip the way training does
             affectllm cache stat|prune|verify                what is kept of clips read before
   train     affectllm train sft|grpo|merge --config FILE     conversations in, adapter out
-            affectllm models list                            families of models, and what of them is tested
+            affectllm models list|compose                    families of models; one of your own parts
   judge     affectllm eval predict|score|report|compare      adapter in, answers, scores, report out
             affectllm vocab WORD | vocab coverage FILE       where a word lands on every wheel
             affectllm rewards probe|list                     what GRPO would pay for

@@ -25,8 +25,8 @@ def byte_tokenizer(special: list[str], **named: str) -> PreTrainedTokenizerFast:
     )
 
 
-def save_tiny_affect(folder: Path, seed: int = 0) -> Path:
-    """A composed model of the embedded one's class, saved as a folder."""
+def save_tiny_affect(folder: Path, seed: int = 0, image: dict[str, Any] | None = None, **parts: Any) -> Path:
+    """A composed model of the embedded one's class, saved as a folder; `parts` go into its config."""
     from transformers import LlamaConfig, WhisperConfig
 
     from affectllm.models.affect import (
@@ -54,7 +54,6 @@ def save_tiny_affect(folder: Path, seed: int = 0) -> Path:
     ids = tokenizer.convert_tokens_to_ids([FACE, VOICE, FUSION])
     config = AffectConfig(
         text_config=text.to_dict(),
-        audio_config=audio.to_dict(),
         fusion_size=16,
         fusion_heads=2,
         face_token_id=ids[0],
@@ -62,12 +61,13 @@ def save_tiny_affect(folder: Path, seed: int = 0) -> Path:
         fusion_token_id=ids[2],
         eos_token_id=2,
         pad_token_id=0,
+        **{"audio_config": audio.to_dict(), **parts},
     )
     torch.manual_seed(seed)
     model = AffectForConditionalGeneration(config)
     model.generation_config.eos_token_id, model.generation_config.pad_token_id = 2, 0
     model.save_pretrained(folder)
-    AffectProcessor(AffectFeatureExtractor(), tokenizer).save_pretrained(folder)
+    AffectProcessor(AffectFeatureExtractor.of(config, image), tokenizer).save_pretrained(folder)
     return folder
 
 

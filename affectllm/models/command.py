@@ -1,7 +1,12 @@
-"""`affectllm models list`: the families that can be trained, judged and shown, and what of them is tested."""
+"""Models: which can be trained, judged and shown, and how a new one is composed.
+
+affectllm models list                                                     families, and what of them is tested
+affectllm models compose --llm NAME --vision NAME --audio NAME --out DIR  a model of your own parts
+"""
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from affectllm.errors import AffectError
 from affectllm.models.families import FAMILIES
@@ -14,13 +19,58 @@ class List:
     """Print one JSON array."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Compose:
+    llm: str
+    """Any causal language model: a folder or a hub name, e.g. Qwen/Qwen2.5-7B-Instruct."""
+    vision: str
+    """A CLIP, SigLIP or DINOv2, e.g. openai/clip-vit-large-patch14."""
+    audio: str
+    """A HuBERT, WavLM or Whisper, e.g. TencentGameMate/chinese-hubert-large."""
+    out: Path
+    """Folder for the composed model."""
+    fusion: str = "queries"
+    """How modalities meet: queries, attention, attention_softmax, qformer or none; see docs/training.md."""
+    num_frames: int = 8
+    """Frames of a clip, evenly over its time."""
+    face_tokens: int = 0
+    """Tokens of the frames, where the fusion pools; 0 for one a frame."""
+    voice_tokens: int = 0
+    """Tokens of the voice, where the fusion pools; 0 for one a slice of time."""
+    fusion_tokens: int = 4
+    """Tokens in which both modalities have met; 0 with the fusion none."""
+    fusion_size: int = 256
+    """Width in which they meet; AffectGPT's is 1024."""
+    audio_layers: int = 4
+    """First layers of Whisper, which alone are run, or last layers of HuBERT and WavLM, whose mean is taken."""
+    dtype: str = "auto"
+    """Weights in float32, bfloat16 or float16."""
+
+
 def run(words: list[str]) -> int:
+    verbs = {"list": (List, show_list), "compose": (Compose, make)}
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)
         return 0
-    if words[0] != "list":
-        raise AffectError(f"No '{words[0]}' under 'affectllm models'. Known: list.")
-    options = parse(List, words[1:])
+    if words[0] not in verbs:
+        raise AffectError(f"No '{words[0]}' under 'affectllm models'. Known: {', '.join(verbs)}.")
+    options, action = verbs[words[0]]
+    return action(parse(options, words[1:]))  # type: ignore[operator]
+
+
+def make(run: Compose) -> int:
+    from affectllm.models import choose_dtype, quiet
+    from affectllm.models.affect.compose import compose
+
+    quiet()
+    names = ("fusion", "num_frames", "face_tokens", "voice_tokens", "fusion_tokens", "fusion_size", "audio_layers")
+    options = {name: getattr(run, name) for name in names}
+    compose(run.llm, run.vision, run.audio, run.out, choose_dtype(run.dtype), **options)
+    print(f"Composed model written to {run.out}. Its fusion is untrained: begin with affectllm train sft.")
+    return 0
+
+
+def show_list(options: List) -> int:
     rows = [
         {
             "name": family.name,

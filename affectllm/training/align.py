@@ -75,7 +75,7 @@ def alignment_loss(
     visual = ["; ".join(clue.visual) if clue else "" for clue in clues]
     audio = ["; ".join(clue.audio) if clue else "" for clue in clues]
     labels = [", ".join(conversation.target.labels) for conversation in conversations]
-    losses = [contrast(fused, pick(labels, has_face | has_voice), words)]
+    losses = [] if fused is None else [contrast(fused, pick(labels, has_face | has_voice), words)]
     if face is not None:
         losses.append(contrast(face, pick(visual, has_face), words))
     if voice is not None:

@@ -4,6 +4,10 @@ from typing import Any
 
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 
+from affectllm.errors import AffectError
+from affectllm.models.affect.encoders import IMAGE_TOWERS, SPEECH_ENCODERS, image_width
+from affectllm.models.affect.prefusion import KINDS
+
 # Log-energy mean, deviation, peak; log2 F0 mean, deviation, highest, lowest; voiced share; seconds; energy change.
 # Round figures for read speech, so that the ten statistics reach the projector at about unit scale.
 PROSODY_MEAN = [-4.0, 1.5, -1.8, 7.3, 0.25, 7.9, 6.8, 0.45, 2.5, 0.3]
@@ -13,20 +17,29 @@ PROSODY_SCALE = [1.0, 0.6, 0.7, 0.5, 0.15, 0.5, 0.5, 0.2, 1.2, 0.12]
 class AffectConfig(PreTrainedConfig):
     """Configuration of `AffectForConditionalGeneration`.
 
-    Tokens a clip costs in the prompt: `num_frames` face tokens, `voice_chunks + 1` voice tokens (the last is
-    prosody) and `fusion_tokens` behind them, in which learned queries have looked at both.
+    Tokens a clip costs in the prompt: `face_tokens`, `voice_tokens`, and `fusion_tokens` behind them, in which both
+    have met. With the fusion "queries" a frame is a token, each of `voice_chunks` slices is one, and prosody one more.
     """
 
     model_type = "affectllm"
-    sub_configs = {"text_config": AutoConfig, "audio_config": WhisperConfig}
+    sub_configs = {"text_config": AutoConfig, "audio_config": AutoConfig, "vision_config": AutoConfig}
 
     text_config: dict[str, Any] | PreTrainedConfig | None = None
     audio_config: dict[str, Any] | PreTrainedConfig | None = None
+    vision_config: dict[str, Any] | PreTrainedConfig | None = None
+    """None for the face-expression network on face crops; else a CLIP, SigLIP or DINOv2 tower on whole frames."""
     audio_layers: int = 2
-    """Whisper layers run: vocal emotion reads best from an early layer, later ones turn into text."""
+    """Of Whisper the first layers, which alone are run: vocal emotion reads best from an early one, later ones turn
+    into text. Of HuBERT and WavLM the last layers, whose mean is taken."""
+    fusion: str = "queries"
+    """How modalities meet: queries (see `Fusion`), attention, attention_softmax, qformer, none (see prefusion.py)."""
     num_frames: int = 8
     face_size: int = 2048
-    """Values of one face: mini-XCEPTION's 4 x 4 x 128 map."""
+    """Values of one face: mini-XCEPTION's 4 x 4 x 128 map; an image tower sets it."""
+    face_tokens: int = 0
+    """Tokens of a clip's frames; 0 for one a frame, which the fusions queries and none always give."""
+    voice_tokens: int = 0
+    """Tokens of a clip's voice; 0 for as many as there are slices, and one of prosody with the fusion queries."""
     voice_chunks: int = 8
     """Equal slices of the clip's time; each gives mean and deviation of the encoder's states."""
     fusion_size: int = 256
@@ -50,7 +63,15 @@ class AffectConfig(PreTrainedConfig):
         if self.audio_config is None:
             self.audio_config = WhisperConfig()
         elif isinstance(self.audio_config, dict):
-            self.audio_config = WhisperConfig(**self.audio_config)
+            self.audio_config = AutoConfig.for_model(**{"model_type": "whisper", **self.audio_config})
+        if isinstance(self.vision_config, dict):
+            self.vision_config = AutoConfig.for_model(**self.vision_config)
+        if self.vision_config is not None:
+            self.face_size = image_width(self.vision_config)
+        self.check_parts()
+        queries = self.fusion == "queries"
+        self.face_tokens = self.face_tokens or self.num_frames
+        self.voice_tokens = self.voice_tokens or self.voice_chunks + queries
         self.prosody_mean = self.prosody_mean or PROSODY_MEAN
         self.prosody_scale = self.prosody_scale or PROSODY_SCALE
         super().__post_init__(**kwargs)
@@ -59,3 +80,29 @@ class AffectConfig(PreTrainedConfig):
     def media_token_ids(self) -> list[int]:
         """Placeholders that stand for media in `input_ids` and must never be sampled."""
         return [self.face_token_id, self.voice_token_id, self.fusion_token_id]
+
+    @property
+    def voice_size(self) -> int:
+        """Values of one slice of sound: mean and deviation of the encoder's states."""
+        return 2 * getattr(self.audio_config, "d_model", self.audio_config.hidden_size)
+
+    def check_parts(self) -> None:
+        for part, known in ((self.vision_config, IMAGE_TOWERS), (self.audio_config, SPEECH_ENCODERS)):
+            if part is not None and part.model_type not in known:
+                raise AffectError(f"No encoder of the kind '{part.model_type}'. Known: {', '.join(known)}.")
+        if self.audio_config.model_type == "whisper" and self.audio_config.num_mel_bins != 80:
+            raise AffectError(f"A Whisper of {self.audio_config.num_mel_bins} mel bands is not read here, only of 80.")
+        if self.fusion not in ("queries", *KINDS):
+            raise AffectError(f"No fusion '{self.fusion}'. Known: queries, {', '.join(KINDS)}.")
+        pooled = self.fusion not in ("queries", "none")
+        given = self.face_tokens not in (0, self.num_frames) or self.voice_tokens not in (
+            0,
+            self.voice_chunks + (self.fusion == "queries"),
+        )
+        if given and not pooled:
+            raise AffectError(
+                f"The fusion '{self.fusion}' pools nothing: it gives {self.num_frames} face tokens, one a frame. "
+                "Leave face_tokens and voice_tokens out, or take attention or qformer."
+            )
+        if self.fusion == "none" and self.fusion_tokens:
+            raise AffectError("The fusion 'none' has no multimodal tokens: set fusion_tokens to 0.")

@@ -18,7 +18,9 @@ from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
 from affectllm.models.affect.configuration_affect import AffectConfig
+from affectllm.models.affect.encoders import ImageEncoder, SpeechEncoder
 from affectllm.models.affect.face import FaceExpressionEncoder
+from affectllm.models.affect.prefusion import PreFusion, QFormer
 from affectllm.models.affect.voice import VoiceEncoder, chunk_statistics
 
 # What the encoders read, and what they give: a forward takes either.
@@ -35,7 +37,7 @@ class Fusion(nn.Module):
         H, D = config.fusion_size, config.text_config.hidden_size
         self.heads = config.fusion_heads
         self.face = projector(config.face_size, H)
-        self.voice = projector(2 * config.audio_config.d_model, H)
+        self.voice = projector(config.voice_size, H)
         self.prosody = nn.Sequential(nn.Linear(len(config.prosody_mean), H), nn.GELU())
         self.kind = nn.Parameter(torch.empty(3, H))
         self.queries = nn.Parameter(torch.empty(config.fusion_tokens, H))
@@ -108,7 +110,7 @@ class AffectPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     input_modalities = ["video", "audio", "text"]
     supports_gradient_checkpointing = True
-    _no_split_modules = ["Fusion"]
+    _no_split_modules = ["Fusion", "PreFusion"]
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -116,6 +118,10 @@ class AffectPreTrainedModel(PreTrainedModel):
 
     def _init_weights(self, module: nn.Module) -> None:
         super()._init_weights(module)
+        if isinstance(module, QFormer):
+            init.normal_(module.queries, std=0.1)
+        if isinstance(module, PreFusion):
+            init.constant_(module.scale, self.config.token_scale)
         if isinstance(module, Fusion):
             init.normal_(module.kind, std=0.02)
             init.normal_(module.queries, std=0.1)
@@ -129,9 +135,11 @@ class AffectModel(AffectPreTrainedModel):
 
     def __init__(self, config: AffectConfig) -> None:
         super().__init__(config)
-        self.face_encoder = FaceExpressionEncoder()
-        self.voice_encoder = VoiceEncoder(config.audio_config, layers=config.audio_layers)
-        self.fusion = Fusion(config)
+        tower, audio = config.vision_config, config.audio_config
+        self.face_encoder = FaceExpressionEncoder() if tower is None else ImageEncoder(tower)
+        encoder = VoiceEncoder if audio.model_type == "whisper" else SpeechEncoder
+        self.voice_encoder = encoder(audio, layers=config.audio_layers)
+        self.fusion = Fusion(config) if config.fusion == "queries" else PreFusion(config)
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
 
@@ -157,13 +165,15 @@ class AffectModel(AffectPreTrainedModel):
     ) -> dict[str, Tensor]:
         """The frozen encoders' output, to be made once a clip and fed to the forward ever after.
 
-        face_pixels (N, T, 64, 64) in [-1, 1] -> face_features (N, T, 2048);
-        input_features (N, mels, frames) with its mask (N, frames) -> voice_features (N, chunks, 2 x width).
+        face_pixels (N, T, 64, 64) in [-1, 1], or (N, T, 3, S, S) -> face_features (N, T, values of one);
+        input_features (N, mels, frames), or waves (N, samples), with their mask
+        -> voice_features (N, chunks, 2 x width).
         """
         encoded = {}
         if face_pixels is not None:
             N, T = face_pixels.shape[:2]
-            encoded["face_features"] = self.face_encoder(face_pixels.flatten(0, 1)[:, None]).view(N, T, -1)
+            frames = face_pixels.flatten(0, 1)
+            encoded["face_features"] = self.face_encoder(frames[:, None] if frames.ndim == 3 else frames).view(N, T, -1)
         if input_features is not None:
             states, mask = self.voice_encoder(input_features, feature_attention_mask)
             encoded["voice_features"] = chunk_statistics(states, mask, chunks=self.config.voice_chunks)

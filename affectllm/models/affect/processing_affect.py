@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedTokenizerBase, ProcessorMixin
 
-from affectllm.media.faces import FaceDetector, crop_faces
-from affectllm.models.affect.voice import log_mel, prosody
+from affectllm.media.faces import FaceDetector, centre_box, crop_faces, square_around
+from affectllm.models.affect.configuration_affect import AffectConfig
+from affectllm.models.affect.encoders import SHORTEST, normalised
+from affectllm.models.affect.voice import at_least, log_mel, prosody
 
 FACE, VOICE, FUSION = "<|face|>", "<|voice|>", "<|fusion|>"
 DETECTOR_FILE = "face_detector.safetensors"
@@ -32,15 +34,30 @@ CHAT_TEMPLATE = (
 class AffectFeatureExtractor(FeatureExtractionMixin):
     """Face crops, mel spectrogram and prosody of a clip.
 
-    Without detector weights every crop is the centre of its frame.
+    Without detector weights every crop is the centre of its frame. `image` {size, mean, std} gives whole frames in
+    colour, as an image tower wants them, instead of grey faces; `waves` gives the wave instead of its spectrogram.
     """
 
     model_input_names = ["face_pixels", "input_features", "feature_attention_mask", "prosody"]
 
     def __init__(
-        self, num_frames: int = 8, voice_chunks: int = 8, fusion_tokens: int = 4, rate_hz: int = 16000, **kwargs: Any
+        self,
+        num_frames: int = 8,
+        voice_chunks: int = 8,
+        fusion_tokens: int = 4,
+        rate_hz: int = 16000,
+        face_tokens: int = 0,
+        voice_tokens: int = 0,
+        image: dict[str, Any] | None = None,
+        waves: bool = False,
+        **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
+        # A folder saved without them is of the embedded model's kind: a token a frame, a slice, and one of prosody.
+        self.face_tokens = face_tokens or num_frames
+        self.voice_tokens = voice_tokens or voice_chunks + 1
+        self.image = image
+        self.waves = waves
         self.num_frames = num_frames
         self.voice_chunks = voice_chunks
         self.fusion_tokens = fusion_tokens
@@ -49,6 +66,29 @@ class AffectFeatureExtractor(FeatureExtractionMixin):
 
     def to_dict(self) -> dict[str, Any]:
         return {key: value for key, value in super().to_dict().items() if key != "_detector"}
+
+    @classmethod
+    def of(cls, config: AffectConfig, image: dict[str, Any] | None = None) -> "AffectFeatureExtractor":
+        """What a model of this config reads; `image` is needed when it has an image tower."""
+        return cls(
+            config.num_frames, config.voice_chunks, config.fusion_tokens, face_tokens=config.face_tokens,
+            voice_tokens=config.voice_tokens, image=image, waves=config.audio_config.model_type != "whisper",
+        )  # fmt: skip
+
+    def frames(self, frames_THWC: np.ndarray) -> torch.Tensor:
+        """`num_frames` evenly spaced frames for an image tower: (num_frames, 3, size, size), centre square."""
+        from PIL import Image
+
+        assert self.image is not None
+        size = self.image["size"]
+        picks = np.linspace(0, len(frames_THWC) - 1, self.num_frames).round().astype(int)
+        squares = [square_around(centre_box(frame)) for frame in frames_THWC[picks]]
+        made = [
+            np.asarray(Image.fromarray(frame).crop(box).resize((size, size), Image.Resampling.BICUBIC))
+            for frame, box in zip(frames_THWC[picks], squares, strict=True)
+        ]
+        mean, std = (torch.tensor(self.image[key])[:, None, None] for key in ("mean", "std"))
+        return (torch.from_numpy(np.stack(made)).permute(0, 3, 1, 2).float() / 255 - mean) / std
 
     def faces(self, frames_THWC: np.ndarray) -> torch.Tensor:
         """The face in `num_frames` evenly spaced frames: (num_frames, 64, 64) grey in [-1, 1]."""
@@ -62,18 +102,23 @@ class AffectFeatureExtractor(FeatureExtractionMixin):
         """Frames (T, H, W, 3) uint8 and waves (samples,) float32 at `rate_hz`, one entry a clip, as padded batches."""
         data: dict[str, torch.Tensor] = {}
         if videos:
-            data["face_pixels"] = torch.stack([self.faces(frames) for frames in videos])
+            look = self.frames if self.image else self.faces
+            data["face_pixels"] = torch.stack([look(frames) for frames in videos])
         if audio:
-            mels = [torch.as_tensor(log_mel(wave)) for wave in audio]
-            longest = max(mel.shape[1] for mel in mels)
+            mels = [wave_row(wave) if self.waves else torch.as_tensor(log_mel(wave)) for wave in audio]
+            longest = max(mel.shape[-1] for mel in mels)
             data["input_features"] = torch.stack(
-                [torch.nn.functional.pad(mel, (0, longest - mel.shape[1])) for mel in mels]
+                [torch.nn.functional.pad(mel, (0, longest - mel.shape[-1])) for mel in mels]
             )
             data["feature_attention_mask"] = torch.stack(
-                [(torch.arange(longest) < mel.shape[1]).long() for mel in mels]
+                [(torch.arange(longest) < mel.shape[-1]).long() for mel in mels]
             )
             data["prosody"] = torch.stack([torch.as_tensor(prosody(wave)) for wave in audio])
         return BatchFeature(data)
+
+
+def wave_row(wave: np.ndarray) -> torch.Tensor:
+    return normalised(torch.from_numpy(at_least(wave, SHORTEST)))
 
 
 class AffectProcessor(ProcessorMixin):
@@ -94,9 +139,7 @@ class AffectProcessor(ProcessorMixin):
         last = max(
             text.rfind(FACE) + len(FACE) if FACE in text else 0, text.rfind(VOICE) + len(VOICE) if VOICE in text else 0
         )
-        head = (
-            text[:last].replace(FACE, FACE * extractor.num_frames).replace(VOICE, VOICE * (extractor.voice_chunks + 1))
-        )
+        head = text[:last].replace(FACE, FACE * extractor.face_tokens).replace(VOICE, VOICE * extractor.voice_tokens)
         return head + FUSION * extractor.fusion_tokens * bool(last) + text[last:]
 
     def __call__(

@@ -8,6 +8,7 @@
             affectllm models list|compose                    families of models; one of your own parts
   judge     affectllm eval predict|score|report|compare      adapter in, answers, scores, report out
             affectllm vocab WORD | vocab coverage FILE       where a word lands on every wheel
+            affectllm grpo view RUN                          one page about a GRPO run, with its alarms
             affectllm rewards probe|list                     what GRPO would pay for
   use       affectllm explain CLIP                           labels, reasoning and evidence for one clip
             affectllm demo                                   the same in a browser
@@ -48,6 +49,7 @@ COMMANDS = {
 VERBS = {
     "cache": "affectllm.media.cache_command",
     "data": "affectllm.data_builders.check",
+    "grpo": "affectllm.reports.grpo_view",
     "media": "affectllm.media.command",
     "models": "affectllm.models.command",
     "rewards": "affectllm.rewards.command",

@@ -12,7 +12,7 @@ from functools import cache, lru_cache
 
 from affectllm import answers
 from affectllm.answers import Parsed, read_number
-from affectllm.answers.lists import split_labels
+from affectllm.answers.lists import plain_list, split_labels
 from affectllm.records import Target
 from affectllm.scores import clues, open_vocabulary
 from affectllm.vocabulary import Wheels, lexicon
@@ -217,7 +217,12 @@ def label_count_3(text: str, gold: Target, wheels: Wheels) -> float:
 def once(text: str, gold: Target, wheels: Wheels) -> float:
     """1 when no label of the answer is said twice, else 0: the scores ignore repetition, so it would be free."""
     answer = framed(text)
-    items = split_labels(text if answer is None else answer)
+    if answer is None:
+        answer = text
+    # Of a plain list every item is kept but those said before.
+    if (labels := plain_list(answer)) and len(labels) == answer.count(",") + 1:
+        return 1.0
+    items = split_labels(answer)
     return float(len(items) == len(set(items)))
 
 

@@ -1,0 +1,205 @@
+"""MER2025 and MER2026, tracks 1 to 3, from the challenge's own folder.
+
+    affectllm build mer-challenge --source mer2026 --track 2 --descriptions mer2025 --out data/mer2026-fg
+    affectllm build mer-challenge --source mer2026 --track 1 --split candidate --out data/mer2026-cross
+
+track 1   one of six emotions of the speaker; MER2026's candidates ask for the listener's
+track 2   open label sets; descriptions join on the name, from this folder or that of --descriptions
+track 3   MER2025's descriptions, with the label sets of track 2 (MER2026's track 3 is built by `emoprefer`)
+
+Files are read in the order human, ovmerd, mercaptionplus: a clip that is in two of them is taken from the first. The
+words come from subtitle_chieng.csv; where the English ones are missing the Chinese are used, and that is named.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from affectllm import building
+from affectllm.answers.lists import split_labels
+from affectllm.building import Build, Row
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.prompts import Mode, compose
+from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Task
+from affectllm.subtitles import NONE, Subtitle, read_subtitles
+
+LICENCE = "CC BY-NC 4.0, redistribution of annotations forbidden"
+EMOTIONS = ("neutral", "angry", "happy", "sad", "worried", "surprise")
+SUBTITLES = "subtitle_chieng.csv"
+LABELS = ("track2_train_human.csv", "track2_train_ovmerd.csv", "track2_train_mercaptionplus.csv")
+REASONS = ("track3_train_ovmerd.csv", "track3_train_mercaptionplus.csv")
+CANDIDATES = ("track1_track2_candidate.csv", "track_all_candidates.csv")
+Track = Literal[1, 2, 3]
+Split = Literal["train", "test", "candidate"]
+FILES: dict[tuple[Track, Split], tuple[str, ...]] = {
+    (1, "train"): ("track1_train.csv", "track1_train_disdim.csv"),
+    (1, "test"): ("track1_test_dis.csv",),
+    (1, "candidate"): CANDIDATES,
+    (2, "train"): LABELS,
+    (2, "test"): ("track2_test.csv",),
+    (2, "candidate"): CANDIDATES,
+    (3, "train"): REASONS,
+    (3, "candidate"): CANDIDATES,
+}
+PUBLISHED = {
+    "track1_train.csv": 9395, "track2_train_human.csv": 1532, "track2_train_ovmerd.csv": 332,
+    "track2_train_mercaptionplus.csv": 31327, "track3_train_ovmerd.csv": 332, "track3_train_mercaptionplus.csv": 31327,
+    "track1_track2_candidate.csv": 20000, "track_all_candidates.csv": 20000, "track2_test.csv": 1200,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class MerChallenge(Build):
+    track: Track
+    """Track of the challenge."""
+    split: Split = "train"
+    """train; test, where its labels were released; candidate: the clips to answer, without labels."""
+    descriptions: Path | None = None
+    """Folder with track3_train_*.csv, where the source holds none (MER2026's: give MER2025's)."""
+    mode: Mode | None = None
+    """Form of the answer; without it, labels in tracks 1 and 2, think in track 3 (describe where no labels are)."""
+
+
+class Joined(NamedTuple):
+    """What stands in the other tables, by clip name."""
+
+    subtitles: Mapping[str, Subtitle]
+    reasons: Mapping[str, str]
+    labels: Mapping[str, list[str]]
+
+
+def main(run: MerChallenge) -> None:
+    tables = there(run.source, FILES.get((run.track, run.split), ()))
+    if not tables:
+        raise AffectError(missing(run))
+    words = there(run.source, (SUBTITLES,))
+    reasons = there(run.descriptions or run.source, REASONS) if run.track == 2 else []
+    labels = there(run.source, LABELS) if run.track == 3 else []
+    joined = Joined(
+        read_subtitles(words[0]) if words else {},
+        read_first(reasons, "reason"),
+        {name: split_labels(cell) for name, cell in read_first(labels, "openset").items()},
+    )
+    counts: dict[str, int] = {}
+    manifest = building.write(
+        run.out,
+        converse(run, tables, joined, counts),
+        sources=[*tables, *words, *reasons, *labels],
+        options=asdict(run),
+        licence=LICENCE,
+        # Filled while the rows are written, which is before the manifest is.
+        notes={"table_rows": counts, "published_rows": {path.name: PUBLISHED.get(path.name) for path in tables}},
+    )
+    print("\n".join(building.summary(manifest, run.out)))
+    for name, rows in counts.items():
+        if rows != PUBLISHED.get(name, rows):
+            print(f"  note: {rows} rows were read from {name}, the published file has {PUBLISHED[name]}")
+    if not words:
+        print(f"  note: {run.source} holds no {SUBTITLES}: questions show no words")
+
+
+def there(folder: Path, names: tuple[str, ...]) -> list[Path]:
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
+def missing(run: MerChallenge) -> str:
+    if run.track == 3 and any(run.source.glob("track3_emoprefer*.csv")):
+        return "MER2026's track 3 is about preferences: affectllm build emoprefer --help"
+    wanted = FILES.get((run.track, run.split))
+    if wanted is None:
+        return f"Track {run.track} has no {run.split} split with labels. Choose another --split."
+    return f"{run.source} holds none of {', '.join(wanted)}. Give the challenge's folder with --source."
+
+
+def read_first(paths: list[Path], column: str) -> dict[str, str]:
+    """A column by clip name; where files name a clip twice, the first counts."""
+    found: dict[str, str] = {}
+    for path in paths:
+        for row in building.stream_table(path, ("name", column)):
+            found.setdefault(row.values["name"].strip(), row.values[column])
+    return found
+
+
+def converse(
+    run: MerChallenge, tables: list[Path], joined: Joined, counts: dict[str, int]
+) -> Iterator[Conversation | Rejected]:
+    first: dict[str, str] = {}
+    column = {1: "discrete", 2: "openset", 3: "reason"}[run.track]
+    for path in tables:
+        counts[path.name] = 0
+        for row in building.stream_table(path, ("name",) if run.split == "candidate" else ("name", column)):
+            counts[path.name] += 1
+            name = row.values["name"].strip()
+            earlier = first.setdefault(name, path.name)
+            if not building.in_shard(row.number, run.shard):
+                continue
+            if earlier != path.name:
+                yield building.reject(row, path, f"{name} ({path.stem})", f"also in {earlier}")
+                continue
+            try:
+                yield ask(run, row, name, joined)
+            except AffectError as problem:
+                yield building.reject(row, path, name, str(problem))
+
+
+def ask(run: MerChallenge, row: Row, name: str, joined: Joined) -> Conversation:
+    """A row as a conversation; an AffectError says why it cannot be one."""
+    clip = building.find_clip(run.media, name)
+    if not name or clip is None:
+        raise AffectError("no name" if not name else f"no clip {name} under {run.media}")
+    subtitle = joined.subtitles.get(name, NONE)
+    target = target_of(run, row, name, joined)
+    defects = list(subtitle.defects) or (["no-subtitle"] if joined.subtitles and not subtitle.text else [])
+    if run.split != "candidate":
+        defects += ["no-labels"] if run.track == 3 and not target.labels else []
+        defects += ["no-description"] if joined.reasons and not target.description else []
+    annotation = Annotation(
+        id=name,
+        dataset=f"mer-track{run.track}",
+        split=run.split,
+        media=clip,
+        subtitle=subtitle.text,
+        language=subtitle.language,
+        person=person_of(run, subtitle.language),
+        target=target,
+        meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(row.values)),
+    )
+    task: Task = "basic" if run.track == 1 else "labels" if run.track == 2 else "describe"
+    return compose(annotation, task, run.mode or mode_of(run, target), run.seed, candidates=EMOTIONS)
+
+
+def person_of(run: MerChallenge, language: str) -> str | None:
+    """Track 1 trains on speakers; MER2026 tests on whom they speak to."""
+    if run.track != 1 or run.split == "test":
+        return None
+    listener = run.split == "candidate" and (run.source / "track1_track2_candidate.csv").is_file()
+    if language == "zh":
+        return "听话的人" if listener else "说话的人"
+    return "the listener" if listener else "the speaker"
+
+
+def target_of(run: MerChallenge, row: Row, name: str, joined: Joined) -> Target:
+    if run.split == "candidate":
+        return Target()
+    if run.track == 1:
+        emotion = row.values["discrete"].strip().lower()
+        if emotion not in EMOTIONS:
+            raise AffectError(f"label {row.values['discrete']!r} is not one of {', '.join(EMOTIONS)}")
+        return Target(labels=[emotion], basic=emotion)
+    told = row.values["reason"] if run.track == 3 else joined.reasons.get(name, "")
+    labels = joined.labels.get(name, []) if run.track == 3 else split_labels(row.values["openset"])
+    if not (told.strip() if run.track == 3 else labels):
+        raise AffectError("no description" if run.track == 3 else "empty label set")
+    return Target(labels=labels, description=told.strip() or None)
+
+
+def mode_of(run: MerChallenge, target: Target) -> Mode:
+    if run.track < 3:
+        return "labels"
+    return "think" if target.labels or run.split == "candidate" else "describe"
+
+
+if __name__ == "__main__":
+    command(main)

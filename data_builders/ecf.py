@@ -1,0 +1,138 @@
+"""ECF (Wang et al., SemEval-2024 task 3): which utterance of a television dialogue causes which emotion.
+
+    affectllm build ecf --source Subtask_2_train.json --out data/ecf
+
+One conversation a dialogue: its numbered utterances, and the pairs of emotional utterance, emotion and cause. Both
+subtasks are read; of subtask 1's causes the number is kept and the span of words dropped. A conversation holds one clip
+and a dialogue many, so questions show the words alone. The pairs are scored by `causes` (affectllm/scores/cause.py).
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from affectllm import building, dialogues
+from affectllm.building import Build, Row
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.prompts import compose
+from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
+
+LICENCE = "not stated by the authors; the clips are from a television series"
+FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
+EMOTIONS = ("anger", "disgust", "fear", "joy", "sadness", "surprise")
+PUBLISHED = {"train": 1374, "test": 341}
+NUMBERED = re.compile(r"(\d+)(?:_(.*))?", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ecf(Build):
+    split: str | None = None
+    """Split of the file; without it, read from the file's name."""
+
+
+class Utterance(BaseModel):
+    utterance_ID: int
+    text: str
+    speaker: str
+    emotion: str | None = None
+    video_source: tuple[str, str, str] | None = None
+    """Episode, start and end."""
+
+
+class Dialogue(BaseModel):
+    """An item of the file; video_name is not used."""
+
+    conversation_ID: int
+    conversation: list[Utterance] = Field(min_length=1)
+    pairs: list[tuple[str, str]] | None = Field(default=None, alias="emotion-cause_pairs")
+
+
+def main(run: Ecf) -> None:
+    path = building.find_source(run.source, FILES)
+    items = building.read_json(path)
+    if not isinstance(items, list):
+        raise AffectError(f"{path} must hold a list of dialogues, it holds a {type(items).__name__}.")
+    split = run.split or next((name for name in PUBLISHED if name in path.name), None)
+    if split is None:
+        raise AffectError(f"Cannot tell the split of {path.name}. Give it with --split train or test.")
+    manifest = building.write(
+        run.out,
+        converse(run, items, split),
+        sources=[path],
+        options=asdict(run),
+        licence=LICENCE,
+        notes={"published_rows": PUBLISHED.get(split), "table_rows": len(items), "split": split},
+    )
+    print("\n".join(building.summary(manifest, run.out)))
+    if len(items) != PUBLISHED.get(split, len(items)):
+        print(f"  note: {path.name} has {len(items)} dialogues, the published {split} split has {PUBLISHED[split]}")
+
+
+def converse(run: Ecf, items: list[Any], split: str) -> Iterator[Conversation | Rejected]:
+    for number, values in enumerate(items, 1):
+        if not building.in_shard(number, run.shard):
+            continue
+        row = Row(number, values if isinstance(values, dict) else {"value": values})
+        name = f"dia{row.values.get('conversation_ID', f'_row{number}')}"
+        try:
+            dialogue = Dialogue.model_validate(values)
+            pairs, defects = read_pairs(dialogue)
+        except ValidationError as error:
+            yield building.reject(row, run.source, name, building.problem_of(error))
+            continue
+        except AffectError as problem:
+            yield building.reject(row, run.source, name, str(problem))
+            continue
+        turns = [Turn(speaker=it.speaker, text=it.text) for it in dialogue.conversation]
+        annotation = Annotation(
+            id=name,
+            dataset="ecf",
+            split=split,
+            language="en",
+            target=Target(pairs=pairs),
+            meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(row.values)),
+        )
+        yield compose(annotation, task="cause", mode="labels", seed=run.seed, parts=(), turns=turns)
+
+
+def read_pairs(dialogue: Dialogue) -> tuple[list[tuple[int, str, int]] | None, list[str]]:
+    """The pairs of a dialogue without repetitions, and what is odd about it; None where the file gives no pairs.
+
+    Raises AffectError for utterances that are not numbered from 1 on, and for a pair that does not fit them.
+    """
+    emotions = {it.utterance_ID: it.emotion for it in dialogue.conversation}
+    if list(emotions) != list(range(1, len(dialogue.conversation) + 1)):
+        raise AffectError(f"utterances are not numbered 1 to {len(dialogue.conversation)}")
+    defects = {
+        defect
+        for it in dialogue.conversation
+        if it.video_source
+        for defect in dialogues.time_defects(it.video_source[1], it.video_source[2])
+    }
+    if dialogue.pairs is None:
+        return None, [*sorted(defects), "no-pairs"]
+    found: dict[tuple[int, str, int], None] = {}
+    for emotional, cause in dialogue.pairs:
+        effect, reason = NUMBERED.fullmatch(emotional), NUMBERED.fullmatch(cause)
+        if not effect or not reason or int(effect[1]) not in emotions or int(reason[1]) not in emotions:
+            raise AffectError(f"pair {emotional!r}, {cause!r} does not name utterances of the dialogue")
+        if effect[2] not in EMOTIONS:
+            raise AffectError(f"pair {emotional!r}, {cause!r}: the emotion is not one of {', '.join(EMOTIONS)}")
+        pair = (int(effect[1]), str(effect[2]), int(reason[1]))
+        # Subtask 1 names a pair once for each span of words in the same utterance.
+        found[pair] = None
+        told = emotions[pair[0]]
+        defects |= {"pair-names-other-emotion"} if told not in (None, pair[1]) else set()
+        defects |= {"cause-comes-later"} if pair[2] > pair[0] else set()
+    caused = {effect for effect, _, _ in found}
+    if any(emotion in EMOTIONS and number not in caused for number, emotion in emotions.items()):
+        defects.add("emotion-without-cause")
+    return list(found), sorted(defects)
+
+
+if __name__ == "__main__":
+    command(main)

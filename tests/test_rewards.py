@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
 from affectllm import building, rewards, vocabulary
@@ -296,3 +297,24 @@ def test_other_trainers_get_the_same_number() -> None:
     (row,) = adapters.easyr1_score([{"response": HONEST, "ground_truth": gold}])
     assert row["overall"] == pytest.approx(expected)
     assert row["format"] == 1.0
+
+
+@pytest.mark.parametrize("trick", [kind for kind in probes.completions(GOLD) if not probes.is_honest(kind)])
+def test_a_policy_that_begins_with_a_trick_leaves_it(trick: str) -> None:
+    """200 steps of GRPO in expectation, over a policy that says one trick 95 times of 100 and the rest evenly.
+
+    The policy is a table (one of the probe's completions) and the group is infinite, so the step is exact: every
+    completion's log share grows by its advantage. Where that leads is a property of the rewards alone.
+    """
+    said = probes.completions(GOLD)
+    paid = np.array([total(text) for text in said.values()])
+    logits = np.where([kind == trick for kind in said], math.log(0.95 / 0.05 * (len(said) - 1)), 0.0)
+    for _ in range(200):
+        share = np.exp(logits - logits.max())
+        share /= share.sum()
+        advantage = paid - share @ paid
+        advantage /= math.sqrt(share @ advantage**2) + 1e-4
+        logits += 0.2 * advantage
+    honest = [probes.is_honest(kind) for kind in said]
+    assert share[honest].sum() > 0.95
+    assert share[list(said).index(trick)] < 0.01

@@ -2,8 +2,10 @@
 
     affectllm build meld --source MELD/dev_sent_emo.csv --out data/meld-dev --media MELD/dev_splits_complete
 
-Ids follow MERBench, `val_dia0_utt0`, since dialogue numbers repeat between splits. The context of an utterance holds
-earlier utterances only. What is known to be wrong with the data set is found and listed, never silently mended.
+Ids follow MERBench, `val_dia0_utt0`, since dialogue numbers repeat between splits. MELD-dyadic shows the same utterances
+in dialogues of two, some several times: its ids begin `valdya_`, and its clips are those of the full data set. The
+context of an utterance holds earlier utterances only. What is known to be wrong with the data set is found and listed,
+never silently mended.
 """
 
 import re
@@ -22,6 +24,9 @@ from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, 
 
 LICENCE = "GPL-3.0 (annotations); the clips are from a television series"
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "StartTime", "EndTime")
+PLACE = ("Dialogue_ID", "Utterance_ID")
+# MELD-dyadic numbers its dialogues anew; the clips keep the numbers of the full data set.
+OLD_PLACE = ("Old_Dialogue_ID", "Old_Utterance_ID")
 EMOTIONS = ("neutral", "joy", "sadness", "anger", "surprise", "fear", "disgust")
 SENTIMENTS = ("positive", "negative", "neutral")
 SPLITS = {"train": "train", "dev": "val", "val": "val", "test": "test"}
@@ -45,6 +50,8 @@ class Meld(Build):
     """Split to build; without it, that of the file's name, or every split that a folder holds."""
     tasks: tuple[Asked, ...] = ("basic",)
     """Questions asked about each utterance; with several, ids end in the task."""
+    dyadic: bool = False
+    """Of a folder, take MELD-dyadic's files (*_sent_emo_dya.csv); a file is known by its columns."""
     mode: Mode = "labels"
     """Form of the answer."""
     window: int = 6
@@ -56,7 +63,11 @@ def main(run: Meld) -> None:
     turns = {split: dialogues.by_dialogue((place_of(row), turn_of(row)) for row in rows) for _, split, rows in tables}
     published = sum((PUBLISHED_DYADIC if "_dya" in path.name else PUBLISHED)[split] for path, split, _ in tables)
     total = sum(len(rows) for _, _, rows in tables)
-    absent = [name_of(place, split) for split in turns for place in dialogues.absent(turns[split], first=0)]
+    absent = [
+        name_of(place, prefix_of(rows, split))
+        for _, split, rows in tables
+        for place in dialogues.absent(turns[split], first=0)
+    ]
     manifest = building.write(
         run.out,
         (row for _, split, rows in tables for row in converse(run, rows, split, turns[split])),
@@ -77,7 +88,8 @@ def files_of(run: Meld) -> dict[Path, str]:
     if not run.source.is_dir():
         return {run.source: SPLITS[run.split] if run.split else split_of(run.source)}
     wanted = [run.split] if run.split else ["train", "dev", "test"]
-    names = [f"{'dev' if split == 'val' else split}_sent_emo.csv" for split in wanted]
+    kind = "_dya" if run.dyadic else ""
+    names = [f"{'dev' if split == 'val' else split}_sent_emo{kind}.csv" for split in wanted]
     found = [run.source / name for name in names if (run.source / name).is_file()]
     if not found:
         raise AffectError(f"{run.source} holds none of {', '.join(names)}. Give the file itself with --source.")
@@ -97,12 +109,13 @@ def converse(
     run: Meld, rows: Sequence[Row], split: str, turns: dict[str, dict[int, Turn]]
 ) -> Iterator[Conversation | Rejected]:
     """Questions about every utterance of the shard; the context needs the whole table."""
+    prefix = prefix_of(rows, split)
     for row in rows:
         if not building.in_shard(row.number, run.shard):
             continue
         place = place_of(row)
-        name = name_of(place, split)
-        reason, annotation = annotate(run, row, split, turns, place)
+        name = name_of(place, prefix)
+        reason, annotation = annotate(run, row, name, split, turns, place)
         if annotation is None:
             yield Rejected(id=name, row=row.number, reason=reason, source=run.source.name, data=row.values)
             continue
@@ -111,15 +124,20 @@ def converse(
             yield compose(asked, task=task, mode=run.mode, seed=run.seed, candidates=EMOTIONS)
 
 
+def prefix_of(rows: Sequence[Row], split: str) -> str:
+    """What ids begin with: the split, marked where the table is MELD-dyadic's."""
+    return f"{split}dya" if rows and OLD_PLACE[0] in rows[0].values else split
+
+
 def name_of(place: Place, split: str) -> str:
     return f"{split}_dia{place.dialogue}_utt{place.number}"
 
 
-def place_of(row: Row) -> Place:
-    dialogue, number = row.values["Dialogue_ID"], row.values["Utterance_ID"]
+def place_of(row: Row, columns: tuple[str, str] = PLACE) -> Place:
+    dialogue, number = row.values[columns[0]], row.values[columns[1]]
     if not (dialogue.isdecimal() and number.isdecimal()):
         raise AffectError(
-            f"Row {row.number}: Dialogue_ID and Utterance_ID must be whole numbers, they are {dialogue!r} and "
+            f"Row {row.number}: {' and '.join(columns)} must be whole numbers, they are {dialogue!r} and "
             f"{number!r}. Mend the csv and build again."
         )
     return Place(dialogue, int(number))
@@ -130,11 +148,12 @@ def turn_of(row: Row) -> Turn:
 
 
 def annotate(
-    run: Meld, row: Row, split: str, turns: dict[str, dict[int, Turn]], place: Place
+    run: Meld, row: Row, name: str, split: str, turns: dict[str, dict[int, Turn]], place: Place
 ) -> tuple[str, Annotation | None]:
     """The annotation of a row, or the reason why there is none."""
     values = row.values
-    name, file = name_of(place, split), f"dia{place.dialogue}_utt{place.number}"
+    clip_place = place_of(row, OLD_PLACE) if OLD_PLACE[0] in values else place
+    file = f"dia{clip_place.dialogue}_utt{clip_place.number}"
     if values["Emotion"] not in EMOTIONS or values["Sentiment"] not in SENTIMENTS:
         return f"unknown emotion or sentiment: {values['Emotion']!r}, {values['Sentiment']!r}", None
     clip = building.find_clip(run.media, file, (".mp4",))
@@ -152,7 +171,9 @@ def annotate(
         target=Target.model_validate(
             {"labels": [values["Emotion"]], "basic": values["Emotion"], "sentiment": values["Sentiment"]}
         ),
-        meta=Meta(licence=LICENCE, defects=row_defects(values, name), hash=building.row_hash(values)),
+        meta=Meta(
+            licence=LICENCE, defects=row_defects(values, name_of(clip_place, split)), hash=building.row_hash(values)
+        ),
     )
 
 

@@ -137,3 +137,19 @@ def test_a_folder_gives_every_split_it_holds(tmp_path: Path) -> None:
     assert {row.split for row in build(tmp_path, tmp_path / "one", split="dev")} == {"val"}
     with pytest.raises(AffectError, match="add --split"):
         build(tmp_path, tmp_path / "out", media=tmp_path)
+
+
+def test_dyadic_tables_keep_the_clips_of_the_full_set(tmp_path: Path) -> None:
+    header = HEADER.removeprefix("Sr No.,") + ",Old_Dialogue_ID,Old_Utterance_ID"
+    rows = [row.partition(",")[2] + ",110,7" for row in ROWS[:2]]
+    write_csv(tmp_path / "dev_sent_emo_dya.csv", rows, header)
+    built = build(tmp_path, tmp_path / "out", dyadic=True)
+    assert [row.id for row in built] == ["valdya_dia0_utt0", "valdya_dia0_utt1"]
+    assert built[0].media.video == "dia110_utt7.mp4"
+    assert [turn.text for turn in built[1].context] == ["Hello, there."]
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert manifest["published_rows"] == 1462
+    # The clip is the one that the full data set lacks.
+    assert "valdya_dia0_utt0" in manifest["defects"]["clip-missing-at-source"]
+    with pytest.raises(AffectError, match=r"holds none of train_sent_emo\.csv"):
+        build(tmp_path, tmp_path / "out")

@@ -1,0 +1,129 @@
+"""DailyDialog (Li et al., IJCNLP 2017): seven emotions of utterances in written dialogues of everyday life.
+
+    affectllm build dailydialog --source EMNLP_dataset --out data/dailydialog
+
+Reads `dialogues_{train,validation,test}.txt` and the emotions beside them, a dialogue a line; the two who speak take
+turns and have no names. Some dialogues stand in two splits, which is named.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from affectllm import building
+from affectllm.building import Build, Row
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.prompts import Mode, compose
+from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
+
+LICENCE = "CC BY-NC-SA 4.0"
+EMOTIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+"""In the order of their numbers; the authors call 0 'no emotion'."""
+SPLITS = {"train": "train", "validation": "val", "test": "test"}
+PUBLISHED = {"train": 11118, "val": 1000, "test": 1000}
+
+
+@dataclass(frozen=True, kw_only=True)
+class DailyDialog(Build):
+    split: Literal["train", "validation", "test"] | None = None
+    """Split to build; without it, every split that the folder holds."""
+    mode: Mode = "labels"
+    """Form of the answer."""
+    window: int = 6
+    """Earlier utterances shown as context; 0 for none."""
+
+
+class Table(NamedTuple):
+    texts: Path
+    emotions: Path
+
+
+def main(run: DailyDialog) -> None:
+    tables = find_tables(run)
+    dialogues = {split: list(read_dialogues(table)) for split, table in tables.items()}
+    manifest = building.write(
+        run.out,
+        converse(run, dialogues),
+        sources=[path for table in tables.values() for path in table],
+        options=asdict(run),
+        licence=LICENCE,
+        notes={
+            "published_dialogues": {split: PUBLISHED[split] for split in tables},
+            "table_dialogues": {split: len(rows) for split, rows in dialogues.items()},
+        },
+    )
+    print("\n".join(building.summary(manifest, run.out)))
+
+
+def find_tables(run: DailyDialog) -> dict[str, Table]:
+    """The files of every split asked for: in the folder itself, in one of the split's name, or in one more such."""
+    found = {}
+    for name, split in SPLITS.items():
+        for folder in (run.source, run.source / name, run.source / name / name):
+            table = Table(folder / f"dialogues_{name}.txt", folder / f"dialogues_emotion_{name}.txt")
+            if run.split in (None, name) and table.texts.is_file():
+                found[split] = table
+    if not found:
+        raise AffectError(
+            f"{run.source} holds no dialogues_train.txt, nor one of another split. Unpack the splits there."
+        )
+    return found
+
+
+def read_dialogues(table: Table) -> Iterator[Row]:
+    """A row a dialogue: its texts and its emotions' numbers, as they stand."""
+    texts, emotions = (list(building.read_lines(path)) for path in table)
+    if len(texts) != len(emotions):
+        raise AffectError(
+            f"{table.texts} has {len(texts)} lines, {table.emotions.name} {len(emotions)}. Fetch both again."
+        )
+    for number, (text, emotion) in enumerate(zip(texts, emotions, strict=True), 1):
+        yield Row(number, {"text": text.strip(), "emotion": emotion.strip()})
+
+
+def converse(run: DailyDialog, dialogues: dict[str, list[Row]]) -> Iterator[Conversation | Rejected]:
+    splits_of: dict[str, set[str]] = {}
+    for split, rows in dialogues.items():
+        for row in rows:
+            splits_of.setdefault(row.values["text"], set()).add(split)
+    for split, rows in dialogues.items():
+        for row in rows:
+            if not building.in_shard(row.number, run.shard):
+                continue
+            said = [text.strip() for text in row.values["text"].split("__eou__") if text.strip()]
+            numbers = row.values["emotion"].split()
+            name = f"{split}_dia{row.number}"
+            if len(said) != len(numbers) or not set(numbers) <= set("0123456"):
+                reason = f"{len(said)} utterances and the emotions {' '.join(numbers)!r}"
+                yield building.reject(row, run.source, name, reason)
+                continue
+            defects = ["dialogue-in-two-splits"] if len(splits_of[row.values["text"]]) > 1 else []
+            turns = [Turn(speaker="AB"[i % 2], text=text) for i, text in enumerate(said)]
+            yield from ask(run, turns, [EMOTIONS[int(number)] for number in numbers], split, name, defects)
+
+
+def ask(
+    run: DailyDialog, turns: list[Turn], emotions: list[str], split: str, name: str, defects: list[str]
+) -> Iterator[Conversation]:
+    """A question about every utterance, with those before it."""
+    for i, (turn, emotion) in enumerate(zip(turns, emotions, strict=True)):
+        annotation = Annotation(
+            id=f"{name}_utt{i}",
+            dataset="dailydialog",
+            split=split,
+            subtitle=turn.text,
+            language="en",
+            context=turns[max(0, i - run.window) : i],
+            person=turn.speaker,
+            target=Target(labels=[emotion], basic=emotion),
+            meta=Meta(
+                licence=LICENCE, defects=defects, hash=building.row_hash({"text": turn.text, "emotion": emotion})
+            ),
+        )
+        yield compose(annotation, "basic", run.mode, run.seed, parts=(), candidates=EMOTIONS)
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,156 @@
+"""EmotionLines (Chen et al., LREC 2018): emotions of utterances in television and chat dialogues, with every vote.
+
+    affectllm build emotionlines --source Friends --out data/emotionlines
+    affectllm build emotionlines --source Friends/friends_train.json --target voted --out data/emotionlines-voted
+
+Five people labelled each utterance. `--target majority` asks for the emotion that the data set names and leaves out the
+utterances where it names none ('non-neutral'); `--target voted` asks for every emotion that somebody chose.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
+
+from affectllm import building
+from affectllm.building import Build, Row
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.prompts import Mode, compose
+from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
+
+LICENCE = "not stated in the files; the dialogues are from a television series, or private chats"
+EMOTIONS = ("neutral", "joy", "sadness", "fear", "anger", "surprise", "disgust")
+"""In the order of the digits of `annotation`."""
+UNDECIDED = "non-neutral"
+SPLITS = {"train": "train", "dev": "val", "test": "test"}
+# Windows' curly quotes and dashes, kept as control characters by whoever wrote the file.
+CONTROL = re.compile(r"[\x80-\x9f]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EmotionLines(Build):
+    split: Literal["train", "dev", "test"] | None = None
+    """Split of a file whose name does not tell it; of a folder, the split to build."""
+    target: Literal["majority", "voted"] = "majority"
+    """majority: one emotion; voted: all that somebody chose, most votes first."""
+    mode: Mode = "labels"
+    """Form of the answer."""
+    window: int = 6
+    """Earlier utterances shown as context; 0 for none."""
+
+
+class Line(BaseModel):
+    speaker: str
+    utterance: str
+    emotion: str
+    annotation: Annotated[str, StringConstraints(pattern=r"^\d{7}$")]
+    """Votes for each of EMOTIONS, a digit each."""
+
+
+Dialogue = TypeAdapter(list[Line])
+
+
+def main(run: EmotionLines) -> None:
+    files = find_files(run)
+    dialogues = {path: building.read_json(path) for path in files}
+    for path, items in dialogues.items():
+        if not isinstance(items, list):
+            raise AffectError(f"{path} must hold a list of dialogues, it holds a {type(items).__name__}.")
+    manifest = building.write(
+        run.out,
+        (row for path, split in files.items() for row in converse(run, path, split, dialogues[path])),
+        sources=list(files),
+        options=asdict(run),
+        licence=LICENCE,
+        notes={"table_dialogues": {path.name: len(items) for path, items in dialogues.items()}},
+    )
+    print("\n".join(building.summary(manifest, run.out)))
+
+
+def find_files(run: EmotionLines) -> dict[Path, str]:
+    """The files to read, each with its split; a folder gives friends_train.json and the like."""
+    if run.source.is_dir():
+        wanted = [run.split] if run.split else list(SPLITS)
+        found = {path: SPLITS[name] for name in wanted for path in sorted(run.source.glob(f"*_{name}.json"))}
+        if not found:
+            raise AffectError(f"{run.source} holds no *_{wanted[0]}.json. Give the file itself with --source.")
+        return found
+    named: str | None = run.split or next((name for name in SPLITS if run.source.stem.endswith(f"_{name}")), None)
+    if named is None:
+        raise AffectError(f"Cannot tell the split of {run.source.name}. Give it with --split train, dev or test.")
+    return {run.source: SPLITS[named]}
+
+
+def converse(run: EmotionLines, path: Path, split: str, items: list[Any]) -> Iterator[Conversation | Rejected]:
+    series = path.stem.partition("_")[0]
+    for number, values in enumerate(items, 1):
+        if not building.in_shard(number, run.shard):
+            continue
+        name = f"{series}_{split}_dia{number}"
+        try:
+            lines = Dialogue.validate_python(values)
+        except ValidationError as error:
+            yield building.reject(Row(number, {"dialogue": values}), path, name, building.problem_of(error))
+            continue
+        turns = [Turn(speaker=line.speaker, text=line.utterance) for line in lines]
+        for i, line in enumerate(lines):
+            row, utterance = Row(number, line.model_dump()), f"{name}_utt{i}"
+            votes = votes_of(line)
+            if problem := problem_with(run, line, votes):
+                yield building.reject(row, path, utterance, problem)
+                continue
+            decided = run.target == "majority"
+            labels = [line.emotion] if decided else sorted(votes, key=lambda emotion: -votes[emotion])
+            annotation = Annotation(
+                id=utterance,
+                dataset="emotionlines",
+                split=split,
+                subtitle=line.utterance,
+                language="en",
+                context=turns[max(0, i - run.window) : i],
+                person=line.speaker,
+                target=Target(
+                    labels=labels,
+                    basic=line.emotion if decided else None,
+                    raters=[[emotion] for emotion, count in votes.items() for _ in range(count)],
+                ),
+                meta=Meta(licence=LICENCE, defects=defects_of(line, votes), hash=building.row_hash(row.values)),
+            )
+            task: Literal["basic", "labels"] = "basic" if decided else "labels"
+            yield compose(annotation, task, run.mode, run.seed, parts=(), candidates=EMOTIONS)
+
+
+def votes_of(line: Line) -> dict[str, int]:
+    """Votes by emotion, without those nobody chose.
+
+    >>> votes_of(Line(speaker="A", utterance="My duties?", emotion="surprise", annotation="2000030"))
+    {'neutral': 2, 'surprise': 3}
+    """
+    return {emotion: int(count) for emotion, count in zip(EMOTIONS, line.annotation, strict=True) if count != "0"}
+
+
+def problem_with(run: EmotionLines, line: Line, votes: dict[str, int]) -> str:
+    """Why an utterance cannot be used, or nothing."""
+    if line.emotion not in (*EMOTIONS, UNDECIDED):
+        return f"emotion is {line.emotion!r}"
+    if run.target == "majority" and line.emotion == UNDECIDED:
+        return "no emotion has the majority (non-neutral)"
+    return "" if votes else "nobody voted"
+
+
+def defects_of(line: Line, votes: dict[str, int]) -> list[str]:
+    checks = {
+        "control-characters": bool(CONTROL.search(line.utterance)),
+        "not-five-votes": sum(votes.values()) != 5,
+        "emotion-without-most-votes": line.emotion in EMOTIONS
+        and votes.get(line.emotion, 0) < max(votes.values(), default=0),
+    }
+    return [defect for defect, there in checks.items() if there]
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,0 +1,190 @@
+"""IEMOCAP (Busso et al., LREC 2008): acted dialogues of two, with categories, valence, arousal and every rater.
+
+    affectllm build iemocap --source IEMOCAP_full_release --media IEMOCAP_full_release --out data/iemocap --classes four
+
+Reads `Session*/dialog/EmoEvaluation/*.txt` and the transcriptions beside them. A clip is the dialogue's video with the
+seconds of the utterance, or the sentence's sound with `--clips audio`. Session 5 is the test split, as is usual.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Literal, NamedTuple
+
+from affectllm import building
+from affectllm.building import Build, Row
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.prompts import Mode, compose
+from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, Turn
+
+LICENCE = "IEMOCAP's release agreement (University of Southern California), research only"
+CODES = {
+    "neu": "neutral", "hap": "happy", "sad": "sad", "ang": "angry", "exc": "excited", "fru": "frustrated",
+    "fea": "fearful", "sur": "surprised", "dis": "disgusted", "oth": "other",
+}  # fmt: skip
+UNDECIDED = "xxx"
+CLASSES = {
+    # 5,531 utterances: excitement counts as happiness, as in most work since 2018.
+    "four": {"hap": "happy", "exc": "happy", "sad": "sad", "neu": "neutral", "ang": "angry"},
+    "six": {code: CODES[code] for code in ("hap", "sad", "neu", "ang", "exc", "fru")},
+    "all": CODES,
+}
+# What raters wrote, in the words of the labels.
+WRITTEN = {
+    "anger": "angry", "happiness": "happy", "sadness": "sad", "frustration": "frustrated", "fear": "fearful",
+    "surprise": "surprised", "disgust": "disgusted", "neutral state": "neutral",
+}  # fmt: skip
+NUMBER = r"(-?\d+(?:\.\d+)?)"
+SUMMARY = re.compile(
+    rf"\[{NUMBER} - {NUMBER}\]\s+(Ses0\d[FM]_\S+)\s+([a-z]{{3}})\s+\[{NUMBER}, {NUMBER}, {NUMBER}\]\s*"
+)
+# C-E1 to C-E6 are raters; C-F1 and C-M1 are the actors about themselves.
+RATER = re.compile(r"C-E\d+:\s+(.*?)\s*(?:\(.*)?", re.DOTALL)
+SAID = re.compile(rf"(Ses0\d[FM]_\S+)\s+\[{NUMBER}-{NUMBER}\]:\s*(.*)", re.DOTALL)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Iemocap(Build):
+    classes: Literal["four", "six", "all"] = "four"
+    """Label set: happy (with excited), sad, neutral, angry; or with excited and frustrated apart; or all."""
+    clips: Literal["video", "audio"] = "video"
+    """video: the dialogue's video and the seconds of the utterance; audio: the sentence's own wav."""
+    mode: Mode = "labels"
+    """Form of the answer."""
+    window: int = 6
+    """Earlier utterances shown as context; 0 for none."""
+
+
+class Utterance(NamedTuple):
+    """One utterance of EmoEvaluation."""
+
+    name: str
+    start_s: float
+    end_s: float
+    code: str
+    vad: tuple[float, float, float]
+    """Valence, activation and dominance on 1..5."""
+    raters: list[list[str]]
+
+
+def main(run: Iemocap) -> None:
+    evaluations = sorted(
+        path for path in run.source.glob("Session*/dialog/EmoEvaluation/Ses*.txt") if not path.name.startswith("._")
+    )
+    if not evaluations:
+        raise AffectError(f"{run.source} holds no Session*/dialog/EmoEvaluation/Ses*.txt. Give the release's folder.")
+    manifest = building.write(
+        run.out,
+        (row for number, path in enumerate(evaluations, 1) for row in converse(run, number, path)),
+        sources=[file for path in evaluations for file in (path, transcript_of(path))],
+        options=asdict(run),
+        licence=LICENCE,
+        notes={"dialogues": len(evaluations)},
+    )
+    print("\n".join(building.summary(manifest, run.out)))
+
+
+def transcript_of(evaluation: Path) -> Path:
+    return evaluation.parent.parent / "transcriptions" / evaluation.name
+
+
+def converse(run: Iemocap, number: int, evaluation: Path) -> Iterator[Conversation | Rejected]:
+    """Questions about every utterance of a dialogue; shards hold whole dialogues."""
+    if not building.in_shard(number, run.shard):
+        return
+    turns = read_transcript(transcript_of(evaluation))
+    order = sorted(turns, key=lambda name: turns[name][0])
+    for place, it in enumerate(read_evaluation(evaluation), 1):
+        row = Row(place, {**it._asdict(), "text": turns[it.name][1].text if it.name in turns else ""})
+        emotion, clip = CLASSES[run.classes].get(it.code), clip_of(run, evaluation, it)
+        if problem := problem_with(run, it, clip, it.name in turns):
+            yield building.reject(row, evaluation, it.name, problem)
+            continue
+        valence, arousal, dominance = (round((value - 3) / 2, 4) for value in it.vad)
+        before = [turns[name][1] for name in order[: order.index(it.name)]]
+        annotation = Annotation(
+            id=it.name,
+            dataset="iemocap",
+            split="test" if it.name.startswith("Ses05") else "train",
+            media=clip or Clip(),
+            subtitle=turns[it.name][1].text,
+            language="en",
+            context=before[-run.window :] if run.window else [],
+            person=turns[it.name][1].speaker,
+            target=Target(
+                labels=[emotion] if emotion else [],
+                basic=emotion,
+                valence=valence,
+                vad=(valence, arousal, dominance),
+                raters=it.raters or None,
+            ),
+            meta=Meta(
+                licence=LICENCE,
+                defects=["rating-beyond-scale"] if not all(1 <= value <= 5 for value in it.vad) else [],
+                hash=building.row_hash(row.values),
+            ),
+        )
+        candidates = list(dict.fromkeys(CLASSES[run.classes].values()))
+        parts = ("audio",) if run.clips == "audio" else ("video", "audio")
+        yield compose(annotation, "basic", run.mode, run.seed, parts=parts, candidates=candidates)
+
+
+def problem_with(run: Iemocap, it: Utterance, clip: Clip | None, said: bool) -> str:
+    """Why an utterance cannot be used, or nothing."""
+    if it.code == UNDECIDED:
+        return "the raters did not agree (xxx)"
+    if it.code not in CLASSES[run.classes]:
+        return f"{CODES.get(it.code, it.code)} is not one of the {run.classes} classes"
+    if not said:
+        return "no line in the transcription"
+    if not 0 <= it.start_s < it.end_s:
+        return f"it lasts from {it.start_s} to {it.end_s} s"
+    return "" if clip else f"no clip under {run.media}"
+
+
+def clip_of(run: Iemocap, evaluation: Path, it: Utterance) -> Clip | None:
+    """The utterance's media; None where they are looked for and absent, or where its times make no clip."""
+    session, dialogue = evaluation.parents[2].name, evaluation.stem
+    if run.clips == "audio":
+        return building.find_clip(run.media, f"{session}/sentences/wav/{dialogue}/{it.name}", (".wav",))
+    video = building.find_clip(run.media, f"{session}/dialog/avi/DivX/{dialogue}", (".avi", ".mp4"))
+    if video is None or not 0 <= it.start_s < it.end_s:
+        return None
+    return Clip(video=video.video, start_s=it.start_s, end_s=it.end_s)
+
+
+def read_evaluation(path: Path) -> Iterator[Utterance]:
+    """The utterances of a dialogue; raters' lines follow the summary they belong to."""
+    current: Utterance | None = None
+    for number, line in enumerate(building.read_lines(path), 1):
+        if found := SUMMARY.fullmatch(line):
+            if current:
+                yield current
+            start, end, name, code, *vad = found.groups()
+            valence, activation, dominance = map(float, vad)
+            current = Utterance(name, float(start), float(end), code, (valence, activation, dominance), [])
+        elif line.startswith("[") and "Ses" in line:
+            raise AffectError(f"{path}: line {number} is no summary of an utterance: {line.strip()!r}.")
+        elif current and (rater := RATER.fullmatch(line)):
+            words = [word.strip().lower() for word in rater[1].split(";") if word.strip()]
+            current.raters.append([WRITTEN.get(word, word) for word in words])
+    if current:
+        yield current
+
+
+def read_transcript(path: Path) -> dict[str, tuple[float, Turn]]:
+    """Start and words of each utterance by its name; lines without a name (asides to the actors) are left out."""
+    found = {}
+    for line in building.read_lines(path):
+        if said := SAID.fullmatch(line):
+            name, start, _, text = said.groups()
+            # The speaker is the letter before the utterance's number: Ses01F_impro05_M003.
+            speaker = {"F": "the woman", "M": "the man"}.get(name.rpartition("_")[2][:1], "somebody")
+            found[name] = (float(start), Turn(speaker=speaker, text=text.strip()))
+    return found
+
+
+if __name__ == "__main__":
+    command(main)

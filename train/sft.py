@@ -10,9 +10,11 @@ moment, the same command goes on from the last checkpoint.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.training import run as runs
 from affectllm.training.run import Run
+from affectllm.training.tuning import PARTS, Form, Tuning, prepare
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,10 +34,27 @@ class SFT(Run):
     """Conversations a step and device."""
     rate: float = 3e-4
     """Peak learning rate: linear warm-up over a tenth of the steps, then linear decay."""
+    tune: Form = "lora"
+    """lora; rslora scales by the root of the rank, for high ranks; dora learns length and direction apart (arXiv
+    2402.09353); full trains the weights themselves and writes a whole model."""
     rank: int = 16
     """Adapter rank: higher fits more and costs more memory."""
     dropout: float = 0.0
     """Share of adapter inputs dropped in training."""
+    train_vision: bool = False
+    """Train the vision encoder whole."""
+    train_audio: bool = False
+    """Train the audio encoder whole."""
+    train_projector: bool = False
+    """Train what brings encoders to the language model's width whole; of composed models it always learns."""
+    train_llm: bool = True
+    """Train the language model: by an adapter, or itself with --tune full."""
+    vision_rate: float | None = None
+    """Peak learning rate of the vision encoder; without it, that of --rate."""
+    audio_rate: float | None = None
+    """Peak learning rate of the audio encoder; without it, that of --rate."""
+    projector_rate: float | None = None
+    """Peak learning rate of the projectors; without it, that of --rate."""
     align_steps: int = 0
     """Warm-up steps of the fusion against word embeddings (composed models with media only)."""
     max_tokens: int = 4096
@@ -48,22 +67,41 @@ def main(run: SFT) -> None:
     from affectllm.training.callbacks import RunLog
 
     if run.dry_run:
-        return runs.dry_run(run, run.rank, work_of(run), "SFTConfig")
+        return runs.dry_run(run, run.rank, work_of(run), "SFTConfig", tuning_of(run))
     if runs.is_finished(run):
         return
     conversations = runs.read_split(run.data, run.split)
-    backbone = load(run.model, dtype=run.dtype, trainable=True)
+    backbone = load(run.model, dtype=run.dtype, trainable=True, quantise=run.quantise)
     store = runs.media_store(backbone, run)
     resume = runs.last_checkpoint(run.out)
     if run.align_steps and not resume:
         align_fusion(store, conversations, run.align_steps, run.seed)
-    runs.add_lora(backbone, run.rank, run.dropout, run.seed)
+    prepare(backbone, tuning_of(run), run.seed)
     runs.show_plan(backbone, conversations, run, work_of(run))
     runs.score_labels_only()
     trainer = make_trainer(store, conversations, run)
     runs.watch(trainer, RunLog(run.out / "log.jsonl"))
     trainer.train(resume_from_checkpoint=resume)
     runs.save(trainer, backbone, run)
+
+
+def tuning_of(run: SFT) -> Tuning:
+    if run.tune == "full" and run.quantise:
+        raise AffectError(
+            "--tune full trains the weights themselves, which --quantise puts into 4 bits. Take one of them."
+        )
+    switches = {part: getattr(run, f"train_{part}") for part in PARTS}
+    return Tuning(form=run.tune, rank=run.rank, dropout=run.dropout, **switches)
+
+
+def rates_of(run: SFT, store: "MediaStore") -> dict[str, float]:
+    """Learning rates of the parts that have their own; one for a part that does not learn is an error."""
+    rates = {part: rate for part in PARTS[:3] if (rate := getattr(run, f"{part}_rate")) is not None}
+    for part in rates:
+        composed = part == "projector" and store.backbone.trained_modules
+        if not (getattr(run, f"train_{part}") or composed):
+            raise AffectError(f"--{part}-rate is given, but the {part} does not learn. Add --train-{part}.")
+    return rates
 
 
 def work_of(run: SFT) -> "Work":
@@ -75,9 +113,10 @@ def work_of(run: SFT) -> "Work":
 def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", run: SFT) -> "SFTTrainer":
     """TRL's trainer over our collator; its own data preparation, blind to video and audio, is skipped."""
     from datasets import Dataset
-    from trl import SFTConfig, SFTTrainer
+    from trl import SFTConfig
 
     from affectllm.training.collator import ConversationCollator
+    from affectllm.training.sft import PartSFTTrainer
 
     config = runs.trainer_config(
         SFTConfig,
@@ -90,7 +129,9 @@ def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", r
         max_length=None,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    return SFTTrainer(
+    return PartSFTTrainer(
+        backbone=store.backbone,
+        rates=rates_of(run, store),
         model=store.backbone.model,
         args=config,
         train_dataset=Dataset.from_list(

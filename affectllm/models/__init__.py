@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 ADAPTER_CONFIG = "adapter_config.json"
 
 
-def load(name: str, dtype: str = "auto", trainable: bool = False) -> "Backbone":
+def load(name: str, dtype: str = "auto", trainable: bool = False, quantise: bool = False) -> "Backbone":
     """A backbone ready to answer or to be trained.
 
     `name` is "nano", a model folder, a hub name, or an adapter folder (its base model is found in it).
     `dtype` "auto" takes bfloat16 where the hardware multiplies it natively, float32 elsewhere.
+    `quantise` puts the language model's layers into 4 bits, for training an adapter on them.
     Raises AffectError when the name leads nowhere or the family is not supported.
     """
     try:
@@ -32,7 +33,7 @@ def load(name: str, dtype: str = "auto", trainable: bool = False) -> "Backbone":
     quiet()
     adapter = Path(name) if (Path(name) / ADAPTER_CONFIG).is_file() else None
     base = json.loads((adapter / ADAPTER_CONFIG).read_text())["base_model_name_or_path"] if adapter else name
-    backbone = load_base(base, choose_dtype(dtype))
+    backbone = load_base(base, choose_dtype(dtype), quantise)
     if adapter is not None:
         from affectllm.models.adapters import attach
 
@@ -82,14 +83,23 @@ def quiet() -> None:
     warnings.filterwarnings("ignore", message="The PEFT config's `base_model_name_or_path` was renamed")
 
 
-def load_base(name: str, dtype: "torch.dtype | str") -> "Backbone":
+def load_base(name: str, dtype: "torch.dtype | str", quantise: bool = False) -> "Backbone":
     """A model without an adapter, by the `model_type` of its config; `dtype` "auto" is that of its files."""
     from transformers import AutoProcessor
 
     folder = find(name)
     family = family_of(folder, name)
-    model = imported(family.model).from_pretrained(folder, dtype=dtype)
-    return imported(family.backbone)(model, AutoProcessor.from_pretrained(folder), name)
+    wrap, options = imported(family.backbone), {}
+    if quantise:
+        from affectllm.models import quantise as bits
+
+        options["quantization_config"] = bits.nf4(
+            wrap.never_quantised, choose_dtype("auto") if isinstance(dtype, str) else dtype
+        )
+    model = imported(family.model).from_pretrained(folder, dtype=dtype, **options)
+    if quantise:
+        bits.check(model, name)
+    return wrap(model, AutoProcessor.from_pretrained(folder), name)
 
 
 def family_of(folder: str, name: str) -> Family:

@@ -6,7 +6,7 @@ inputs. A family (one file beside this) says how its media are read and how its 
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -34,6 +34,23 @@ class Sample(NamedTuple):
 
     prompt_ids: list[int]
     media: dict[str, Tensor]
+
+
+class Piece(NamedTuple):
+    """A stretch of a conversation, as ids."""
+
+    ids: list[int]
+    answer: str | None
+    """What the assistant said, or None for what was said to it."""
+
+
+class Look(NamedTuple):
+    """A clip from outside."""
+
+    width: int
+    height: int
+    """0 without a picture."""
+    sound_s: float
 
 
 class Media(NamedTuple):
@@ -64,6 +81,10 @@ class Backbone(ABC):
         "llm": r"model\.language_model\.|lm_head\.",
     }
     """Which parameters belong to which part, by the start of their names; the first that matches counts."""
+    never_quantised: tuple[str, ...] = ("model.visual", "model.audio_tower", "lm_head")
+    """Full paths of what stays in its own precision when the language model goes to 4 bits."""
+    encoders_in_forward = True
+    """Encoders run in every forward and so can learn, rather than once a clip ahead of it."""
 
     # What model and processor offer beyond transformers' base classes depends on the family, so they are not typed.
     def __init__(self, model: Any, processor: Any, name: str) -> None:
@@ -126,9 +147,37 @@ class Backbone(ABC):
         return read_media(clip, root, used, self.num_frames, self._guard)
 
     def prompt_ids(self, conversation: Conversation, used: Sequence[str], media: dict[str, Tensor]) -> list[int]:
-        messages = [chat_message(message, used) for message in conversation.messages if message.role != "assistant"]
-        prompt = self.processor.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
-        return self.expand(prompt, media)
+        """Everything up to the answer that is wanted: earlier answers of the conversation are part of the question."""
+        return [token for piece in self.turns(conversation, used, media)[:-1] for token in piece.ids]
+
+    def turns(self, conversation: Conversation, used: Sequence[str], media: dict[str, Tensor]) -> list[Piece]:
+        """The conversation as pieces, asked and answered in turn; the last one is an answer, empty where none is known.
+
+        Raises AffectError when the chat template does not repeat earlier answers as they were given: the model would
+        learn them behind a prompt that it never meets.
+        """
+        messages = [chat_message(message, used) for message in conversation.messages]
+        if not messages or messages[-1]["role"] != "assistant":
+            messages.append({"role": "assistant", "content": []})
+        pieces: list[Piece] = []
+        behind = ""
+        for place, message in enumerate(messages):
+            if message["role"] != "assistant":
+                continue
+            before = self.processor.apply_chat_template(
+                messages[:place], tokenize=False, add_generation_prompt=True
+            )
+            if not before.startswith(behind):
+                raise AffectError(
+                    f"The chat template of {self.name} changes earlier answers of conversation '{conversation.id}'. "
+                    "Split it into conversations of one answer each."
+                )
+            asked = before[len(behind) :].removeprefix(self.tokenizer.eos_token if behind else "")
+            answer = "".join(part["text"] or "" for part in message["content"])
+            pieces.append(Piece(self.expand(asked, media), None))
+            pieces.append(Piece(self.answer_ids(answer) if answer else [], answer))
+            behind = before + answer
+        return pieces
 
     def answer_ids(self, text: str) -> list[int]:
         """An assistant's turn as it should be generated, with its end-of-turn token."""
@@ -137,8 +186,15 @@ class Backbone(ABC):
     def prompt_hash(self, conversation: Conversation, modalities: Sequence[str]) -> str:
         """Names the question as it was put, so that answers to different questions are never taken for the same."""
         used = used_modalities(conversation, modalities)
-        messages = [chat_message(message, used) for message in conversation.messages if message.role != "assistant"]
+        messages = [chat_message(message, used) for message in question_of(conversation)]
         return hashlib.sha256(repr(messages).encode()).hexdigest()[:16]
+
+    def media_tokens(self, used: Sequence[str], look: Callable[[], Look]) -> int:
+        """About how many tokens a clip takes in the prompt, told without decoding it: for batches of like lengths.
+
+        `look` opens the clip's file; families whose clips all take the same do not call it.
+        """
+        return 0
 
     def positions(self, input_ids: Tensor, attention_mask: Tensor, media: dict[str, Tensor]) -> Tensor:
         """Position ids of left-padded prompts, as generation counts them: (B, P), or (axes, B, P) under M-RoPE.
@@ -173,6 +229,12 @@ def used_modalities(conversation: Conversation, modalities: Sequence[str]) -> li
         part.type for message in conversation.messages if isinstance(message.content, list) for part in message.content
     }
     return [kind for kind in modalities if kind in asked]
+
+
+def question_of(conversation: Conversation) -> list[Message]:
+    """The messages in front of the answer that is wanted: the last one, or one not given yet."""
+    messages = conversation.messages
+    return messages[:-1] if messages and messages[-1].role == "assistant" else messages
 
 
 def chat_message(message: Message, used: Sequence[str]) -> dict[str, Any]:

@@ -22,6 +22,13 @@ class Gemma4Backbone(Backbone):
         "audio": r"model\.audio_tower\.",
         "llm": r"model\.language_model\.|lm_head\.",
     }
+    never_quantised = (
+        "model.vision_tower",
+        "model.audio_tower",
+        "model.embed_vision",
+        "model.embed_audio",
+        "lm_head",
+    )
     lora_targets = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:

@@ -5,7 +5,6 @@ docs/training.md; they count what dominates and leave out what does not (norms, 
 """
 
 import dataclasses
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,12 +17,15 @@ from torch import Tensor, nn
 from affectllm.errors import AffectError
 from affectllm.models.backbone import Backbone, Media, Sample, used_modalities
 from affectllm.records import Conversation
+from affectllm.training.tuning import part_of
 
 GIB = 1 << 30
 # TRL's fused head scores this many entries of the vocabulary at a time.
 HEAD_CHUNK = 32768
 # Bytes of optimiser state for each byte of a trained weight; 8-bit optimisers keep two bytes a weight.
 ADAMW_STATES = 2
+# NF4 with double quantisation: 4 bits, 8 for every 64 weights, 32 for every 64 x 256 (arXiv 2305.14314, section 3).
+NF4_BYTES = (4 + 8 / 64 + 32 / (64 * 256)) / 8
 
 
 class Work(NamedTuple):
@@ -41,6 +43,8 @@ class Work(NamedTuple):
     checkpointing: bool = False
     """Activations of the layers are computed again in the backward."""
     optimizer: str = "adamw_torch"
+    quantised: bool = False
+    """The language model's layers are in 4 bits."""
 
 
 @dataclass(frozen=True)
@@ -147,26 +151,21 @@ def last_answer(row: Conversation) -> str:
     return answer_of(row)
 
 
-def part_of(backbone: Backbone, name: str) -> str:
-    """The part of the model that a parameter belongs to; what an adapter adds is its own part."""
-    plain = name.removeprefix("base_model.model.")
-    if "lora_" in plain:
-        return "adapter"
-    plain = plain.replace("modules_to_save.default.", "").replace("base_layer.", "")
-    return next((part for part, pattern in backbone.parts.items() if re.match(pattern, plain)), "other")
-
-
 def count_parameters(backbone: Backbone, trained: bool = False) -> dict[str, int]:
     counts: Counter[str] = Counter(dict.fromkeys([*backbone.parts, "adapter"], 0))
     for name, parameter in backbone.model.named_parameters():
-        if parameter.requires_grad or not trained:
-            counts[part_of(backbone, name)] += parameter.numel()
+        # A part that is trained whole beside an adapter is there twice, as it was and as it becomes.
+        if (parameter.requires_grad or not trained) and "original_module." not in name:
+            counts[part_of(backbone, name)] += count_of(parameter)
     return dict(counts)
 
 
 def memory_gib(backbone: Backbone, prompt: int, media: dict[str, Tensor], work: Work) -> dict[str, float]:
     """Estimated memory by what takes it, in GiB."""
-    weights = sum(size_of(p) for p in backbone.model.parameters())
+    weights = sum(
+        NF4_BYTES * p.numel() if work.quantised and goes_to_4_bits(name, p) else size_of(p)
+        for name, p in backbone.model.named_parameters()
+    )
     trained = [p for p in backbone.model.parameters() if p.requires_grad]
     gradients = sum(size_of(p) for p in trained)
     states = sum(p.numel() * 2 if "8bit" in work.optimizer else ADAMW_STATES * size_of(p) for p in trained)
@@ -185,6 +184,17 @@ def memory_gib(backbone: Backbone, prompt: int, media: dict[str, Tensor], work: 
 
 def size_of(parameter: nn.Parameter) -> int:
     return parameter.numel() * parameter.element_size()
+
+
+def count_of(parameter: nn.Parameter) -> int:
+    """Weights of 4 bits lie two in a byte."""
+    return parameter.numel() * (1 if parameter.is_floating_point() else 2)
+
+
+def goes_to_4_bits(name: str, parameter: nn.Parameter) -> bool:
+    """A layer of the language model that --quantise will pack, and that is not packed yet."""
+    adapted = "lora_" in name or "embed_tokens" in name
+    return ".language_model." in name and parameter.ndim == 2 and parameter.is_floating_point() and not adapted
 
 
 def rows_of(prompt: int, work: Work) -> int:
@@ -275,5 +285,5 @@ def language_model_parameters(backbone: Backbone) -> tuple[float, int]:
     body = 0.0
     for name, parameter in backbone.model.named_parameters():
         if ".language_model." in name and "embed_tokens" not in name:
-            body += parameter.numel() * (share if ".experts." in name else 1.0)
+            body += count_of(parameter) * (share if ".experts." in name else 1.0)
     return body, text.vocab_size * text.hidden_size

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from affectllm.training.callbacks import RunLog
     from affectllm.training.plan import Work
     from affectllm.training.store import MediaStore
+    from affectllm.training.tuning import Tuning
 
 OPTIONS, FINISHED = "options.json", "run.json"
 # Options that do not change the result: a run may be resumed with other values of these.
@@ -46,6 +47,8 @@ class Run:
     """What of the clips the model gets beside the subtitle; none of them makes a text-only baseline."""
     dtype: str = "auto"
     """Weights in float32, bfloat16 or float16; auto takes what the hardware multiplies natively."""
+    quantise: bool = False
+    """Keep the language model's own layers in 4 bits (NF4) under the adapter; encoders and heads stay as they are."""
     seed: int = 7
     """Order of the data, adapter initialisation, dropout and sampling."""
     save_every: int = 40
@@ -110,22 +113,9 @@ def media_store(backbone: "Backbone", run: Run) -> "MediaStore":
 
 def add_lora(backbone: "Backbone", rank: int, dropout: float, seed: int) -> None:
     """Put an adapter on the language model; an adapter that is there already is trained on."""
-    import torch
-    from peft import LoraConfig, PeftModel, get_peft_model
+    from affectllm.training.tuning import Tuning, prepare
 
-    if isinstance(backbone.model, PeftModel):
-        return
-    torch.manual_seed(seed)
-    config = LoraConfig(
-        r=rank,
-        lora_alpha=2 * rank,
-        lora_dropout=dropout,
-        target_modules=backbone.adapter_targets(),
-        modules_to_save=list(backbone.trained_modules) or None,
-        task_type="CAUSAL_LM",
-        base_model_name_or_path=backbone.name,
-    )
-    backbone.model = get_peft_model(backbone.model, config)
+    prepare(backbone, Tuning(rank=rank, dropout=dropout), seed)
 
 
 def show_plan(backbone: "Backbone", conversations: Sequence[Conversation], run: Run, work: "Work") -> None:
@@ -136,10 +126,11 @@ def show_plan(backbone: "Backbone", conversations: Sequence[Conversation], run: 
     plan.show(len(conversations))
 
 
-def dry_run(run: Run, rank: int, work: "Work", config: str) -> None:
+def dry_run(run: Run, rank: int, work: "Work", config: str, tuning: "Tuning | None" = None) -> None:
     """Print the plan of a run as one JSON object, from the model's config and processor alone; nothing is written.
 
-    `config` names TRL's options class of this stage, against which the keys of `trainer` are checked.
+    `config` names TRL's options class of this stage, against which the keys of `trainer` are checked. An adapter of
+    this rank learns, or what `tuning` says.
     """
     # Libraries below greet on stdout when they are imported, and would spoil the one object printed there.
     with contextlib.redirect_stdout(sys.stderr):
@@ -147,11 +138,12 @@ def dry_run(run: Run, rank: int, work: "Work", config: str) -> None:
 
         from affectllm.models import load_shape
         from affectllm.training.plan import make_plan
+        from affectllm.training.tuning import Tuning, prepare
 
         check_trainer_keys(getattr(trl, config), run)
         conversations = read_split(run.data, run.split)
         backbone = load_shape(run.model, dtype=run.dtype)
-        add_lora(backbone, rank, 0.0, run.seed)
+        prepare(backbone, tuning or Tuning(rank=rank), run.seed)
         plan = make_plan(backbone, conversations, media_root(run.data, run.media), run.modalities, complete(run, work))
     print(json.dumps(plan.to_json()))
 
@@ -164,6 +156,7 @@ def complete(run: Run, work: "Work") -> "Work":
         accumulation=run.trainer.get("gradient_accumulation_steps", 1),
         checkpointing=run.trainer.get("gradient_checkpointing", torch.cuda.is_available()),
         optimizer=str(run.trainer.get("optim", "adamw_torch")),
+        quantised=run.quantise,
     )
 
 
@@ -249,11 +242,16 @@ def save(trainer: "Trainer", backbone: "Backbone", run: Run) -> None:
     if not trainer.accelerator.is_main_process:
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
-    model.peft_config["default"].base_model_name_or_path = backbone.name
-    model.save_pretrained(run.out, selected_adapters=["default"])
-    backbone.processor.save_pretrained(run.out / "processor")
+    adapted = hasattr(model, "peft_config")
+    if adapted:
+        model.peft_config["default"].base_model_name_or_path = backbone.name
+        model.save_pretrained(run.out, selected_adapters=["default"])
+    else:
+        model.save_pretrained(run.out)
+    # A whole model wants its processor beside it.
+    backbone.processor.save_pretrained(run.out / "processor" if adapted else run.out)
     jsonl.write_json(run.out / FINISHED, record_of(trainer, run))
-    print(f"Adapter written to {run.out}")
+    print(f"{'Adapter' if adapted else 'Model'} written to {run.out}")
 
 
 def record_of(trainer: "Trainer", run: Run) -> dict[str, Any]:

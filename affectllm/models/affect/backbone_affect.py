@@ -2,17 +2,20 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from affectllm.models.backbone import Backbone, Media
+from affectllm.models.backbone import Backbone, Look, Media
 
 
 class AffectBackbone(Backbone):
     lora_targets = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     trained_modules = ("fusion",)
+    never_quantised = ("model.face_encoder", "model.voice_encoder", "model.fusion", "lm_head")
+    encoders_in_forward = False
     parts = {
         "projector": r"model\.fusion\.",
         "vision": r"model\.face_encoder\.",
@@ -54,6 +57,12 @@ class AffectBackbone(Backbone):
 
     def expand(self, prompt: str, media: dict[str, Tensor]) -> list[int]:
         return self.tokenizer(self.processor.widen(prompt), add_special_tokens=False)["input_ids"]
+
+    def media_tokens(self, used: Sequence[str], look: Callable[[], Look]) -> int:
+        """Exact: every clip takes the same."""
+        extractor = self.processor.feature_extractor
+        face, voice = extractor.face_tokens * ("video" in used), extractor.voice_tokens * ("audio" in used)
+        return face + voice + extractor.fusion_tokens * bool(used)
 
     @property
     def fingerprint(self) -> str:

@@ -1,0 +1,147 @@
+"""Which weights learn, in which form, and how fast: adapters, whole parts of the model, or all of it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from affectllm.errors import AffectError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from affectllm.models.backbone import Backbone
+
+Form = Literal["lora", "rslora", "dora", "full"]
+PARTS = ("vision", "audio", "projector", "llm")
+
+
+@dataclass(frozen=True)
+class Tuning:
+    form: Form = "lora"
+    rank: int = 16
+    dropout: float = 0.0
+    vision: bool = False
+    audio: bool = False
+    projector: bool = False
+    llm: bool = True
+
+    @property
+    def whole(self) -> list[str]:
+        """Parts that are trained whole."""
+        chosen = [part for part in ("vision", "audio", "projector") if getattr(self, part)]
+        return [*chosen, "llm"] if self.llm and self.form == "full" else chosen
+
+
+def prepare(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
+    """Leave those weights trainable that shall learn, with an adapter on the language model unless all of it learns.
+
+    An adapter that is there already is trained on as it is. Raises AffectError for what the model cannot learn.
+    """
+    from peft import PeftModel
+
+    check(backbone, tuning)
+    if tuning.form == "full":
+        if isinstance(backbone.model, PeftModel):
+            raise AffectError(
+                f"{backbone.name} comes with an adapter, and --tune full trains weights themselves. "
+                "Merge it first: affectllm train merge."
+            )
+        for name, parameter in backbone.model.named_parameters():
+            parameter.requires_grad_(part_of(backbone, name) in tuning.whole or is_extra(backbone, name))
+    elif isinstance(backbone.model, PeftModel):
+        if tuning.whole:
+            raise AffectError(
+                f"{backbone.name} is trained on as its adapter is, which holds no whole {' or '.join(tuning.whole)}. "
+                "Merge it first (affectllm train merge), or leave the switches of those parts out."
+            )
+    else:
+        add_adapter(backbone, tuning, seed)
+
+
+def check(backbone: "Backbone", tuning: Tuning) -> None:
+    if not tuning.llm and tuning.form != "full":
+        raise AffectError("Without the language model there is no adapter: --no-train-llm needs --tune full.")
+    if not tuning.whole and tuning.form == "full" and not backbone.trained_modules:
+        raise AffectError("Nothing would learn: switch on one of --train-vision, -audio, -projector, -llm.")
+    for part in ("vision", "audio"):
+        if getattr(tuning, part) and not backbone.encoders_in_forward:
+            raise AffectError(
+                f"The encoders of {backbone.name} run once a clip, ahead of training, and cannot learn. "
+                f"Leave --train-{part} out."
+            )
+        if getattr(tuning, part) and not list(modules_of(backbone, part)):
+            raise AffectError(f"{backbone.name} has no {part} encoder to train. Leave --train-{part} out.")
+
+
+def add_adapter(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
+    import torch
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    whole = [name for part in tuning.whole for name in modules_of(backbone, part)]
+    config = LoraConfig(
+        r=tuning.rank,
+        lora_alpha=2 * tuning.rank,
+        lora_dropout=tuning.dropout,
+        use_rslora=tuning.form == "rslora",
+        use_dora=tuning.form == "dora",
+        target_modules=backbone.adapter_targets(),
+        modules_to_save=[*backbone.trained_modules, *whole] or None,
+        task_type="CAUSAL_LM",
+        base_model_name_or_path=backbone.name,
+    )
+    backbone.model = get_peft_model(backbone.model, config)
+
+
+def modules_of(backbone: "Backbone", part: str) -> Iterator[str]:
+    """The largest modules that are of this part alone; lists are entered, since PEFT wraps what is called."""
+    import torch
+
+    # The parts that are trained whole anyway.
+    ours = backbone.trained_modules
+
+    def descend(name: str, module: "nn.Module") -> Iterator[str]:
+        owners = {part_of(backbone, f"{name}{inner}") for inner, _ in module.named_parameters()}
+        if owners == {part} and not isinstance(module, torch.nn.ModuleList | torch.nn.ModuleDict):
+            yield name.removesuffix(".")
+        elif part in owners:
+            for child, inner in module.named_children():
+                yield from descend(f"{name}{child}.", inner)
+
+    return (name for name in descend("", backbone.core) if not name.endswith(ours or ("\0",)))
+
+
+def is_extra(backbone: "Backbone", name: str) -> bool:
+    return any(f".{module}." in f".{name}" for module in backbone.trained_modules)
+
+
+def part_of(backbone: "Backbone", name: str) -> str:
+    """The part of the model that a parameter belongs to; what an adapter adds is its own part."""
+    import re
+
+    plain = name.removeprefix("base_model.model.")
+    if "lora_" in plain:
+        return "adapter"
+    for wrapper in ("modules_to_save.default.", "original_module.", "base_layer."):
+        plain = plain.replace(wrapper, "")
+    return next((part for part, pattern in backbone.parts.items() if re.match(pattern, plain)), "other")
+
+
+def split_by_rate(
+    groups: list[dict[str, Any]], names: dict[int, str], backbone: "Backbone", rates: dict[str, float]
+) -> list[dict[str, Any]]:
+    """An optimiser's groups with the parts that have a learning rate of their own apart.
+
+    `names` tells parameters by id; groups keep their order, so that a resumed run finds its states.
+    """
+    made = []
+    for group in groups:
+        for part in (None, *rates):
+            chosen = [
+                parameter
+                for parameter in group["params"]
+                if (owner := part_of(backbone, names[id(parameter)])) == part or (part is None and owner not in rates)
+            ]
+            if chosen:
+                made.append({**group, "params": chosen, **({"lr": rates[part]} if part else {})})
+    return made

@@ -2,10 +2,10 @@
 
     affectllm build meld --source MELD/dev_sent_emo.csv --out data/meld-dev --media MELD/dev_splits_complete
 
-Ids follow MERBench, `val_dia0_utt0`, since dialogue numbers repeat between splits. MELD-dyadic shows the same utterances
-in dialogues of two, some several times: its ids begin `valdya_`, and its clips are those of the full data set. The
-context of an utterance holds earlier utterances only. What is known to be wrong with the data set is found and listed,
-never silently mended.
+Ids follow MERBench, `val_dia0_utt0`, since dialogue numbers repeat between splits. MELD-dyadic shows the same
+utterances in dialogues of two, some several times: its ids begin `valdya_`, and its clips are those of the full data
+set. The context of an utterance holds earlier utterances only. What is known to be wrong with the data set is found and
+listed, never silently mended.
 """
 
 import re

@@ -4,7 +4,8 @@
             affectllm data check DIR                         one report about built data
             affectllm media probe|frames|audio FILE          look at a clip the way training does
             affectllm cache stat|prune|verify                what is kept of clips read before
-  train     affectllm train sft|grpo|merge --config FILE     conversations in, adapter out
+  train     affectllm train sft|grpo|dpo|merge --config FILE conversations in, adapter out
+            affectllm train stages --config RECIPE           sft, then grpo, then grpo ... each from the one before
             affectllm models list|compose                    families of models; one of your own parts
   judge     affectllm eval predict|score|report|compare      adapter in, answers, scores, report out
             affectllm vocab WORD | vocab coverage FILE       where a word lands on every wheel

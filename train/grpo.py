@@ -8,6 +8,7 @@ and the rewards. The reference of the KL term is the adapter the run starts from
 degrades while the labels improve.
 """
 
+import random
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 class GRPO(Run):
     rewards: str = "strict"
     """A preset (strict, affectgpt-r1, no-think), a YAML file of reward terms, or your own module:function."""
+    clips: int | None = None
+    """Learn from so many conversations of the split, drawn with the seed; without it, from all."""
     steps: int = 20
     """Optimiser steps."""
     prompts: int = 4
@@ -78,7 +81,7 @@ def main(run: GRPO) -> None:
         return runs.dry_run(run, run.rank, work_of(run), "GRPOConfig")
     if runs.is_finished(run):
         return
-    conversations = runs.read_split(run.data, run.split)
+    conversations = draw(runs.read_split(run.data, run.split), run)
     held_out = runs.read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
     # Before the model is loaded: a wrong option costs a second.
     make_config(run, rewards.load(run.rewards))
@@ -95,6 +98,14 @@ def main(run: GRPO) -> None:
     if held_out:
         take_best(backbone, run.out)
     runs.save(trainer, backbone, run)
+
+
+def draw(conversations: "list[Conversation]", run: GRPO) -> "list[Conversation]":
+    """The clips that are learnt from, in the order of the data."""
+    if run.clips is None or run.clips >= len(conversations):
+        return conversations
+    chosen = sorted(random.Random(run.seed).sample(range(len(conversations)), run.clips))
+    return [conversations[i] for i in chosen]
 
 
 def work_of(run: GRPO) -> "Work":

@@ -16,7 +16,7 @@ class Built(NamedTuple):
     """Words after `affectllm build`; {data} stands for the folder of real data."""
     rows: int
     rejected: int = 0
-    defects: dict[str, int] = {}  # noqa: RUF012
+    defects: dict[str, int] = {}
     """Each kind with the number of its ids."""
     folder: str = "."
 

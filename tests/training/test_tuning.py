@@ -203,3 +203,18 @@ def test_a_composed_model_trains_its_fusion_at_its_own_rate(tmp_path: Path) -> N
     model = str(save_tiny_affect(tmp_path / "model"))
     main(SFT(model=model, data=data, out=tmp_path / "out", steps=1, batch=1, projector_rate=1e-2))
     assert list(modules_of(load(model, "float32"), "projector")) == []
+
+
+@pytest.mark.parametrize(
+    "name", ["qwen2_5_omni_7b_qlora", "qwen3_omni_30b_sft", "qwen3_vl_8b_sft", "qwen2_5_omni_7b_sft"]
+)
+def test_recipes_are_options_of_this_stage(name: str, tmp_path: Path) -> None:
+    from trl import SFTConfig
+
+    from affectllm.options import parse
+    from affectllm.training.run import check_trainer_keys
+
+    file = Path(__file__).parents[2] / "train" / "configs" / f"{name}.yaml"
+    run = parse(SFT, ["--config", str(file), "--data", "d", "--out", str(tmp_path)])
+    check_trainer_keys(SFTConfig, run)
+    assert tuning_of(run).whole == []

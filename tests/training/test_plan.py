@@ -11,7 +11,7 @@ from affectllm import cli
 from affectllm.errors import AffectError
 from affectllm.models import load, load_shape
 from affectllm.training import run as runs
-from affectllm.training.plan import Work, flops, make_plan, memory_gib
+from affectllm.training.plan import Work, activations, flops, make_plan, memory_gib
 from tests.clips import conversation, write_clip, write_toy_data
 from tests.tiny_models import TINY, save_tiny_affect, save_tiny_omni, save_tiny_qwen_vl
 from train.sft import SFT
@@ -126,6 +126,28 @@ def test_the_estimate_of_arithmetic_is_near_what_is_counted(tmp_path: Path, chec
         backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids).loss.backward()
     work = Work(2, 2, ids.shape[1], checkpointing=checkpointing)
     assert flops(backbone, 0, {}, work) == pytest.approx(counter.get_total_flops(), rel=0.1)
+
+
+def test_the_estimate_of_activations_is_near_what_is_kept(tmp_path: Path) -> None:
+    """Against the storages that PyTorch saves for the backward of the layers, weights aside."""
+    backbone = load(str(save_tiny_omni(tmp_path, hidden=64)), dtype="float32", trainable=True)
+    runs.add_lora(backbone, 2, 0.0, 7)
+    backbone.model.train()
+    ids = torch.full((2, 256), backbone.tokenizer("u")["input_ids"][0])
+    weights = {p.untyped_storage().data_ptr() for p in backbone.model.parameters()}
+    kept: dict[int, int] = {}
+
+    def note(tensor: torch.Tensor) -> torch.Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+        output = backbone.core.model(input_ids=ids, attention_mask=torch.ones_like(ids))
+    assert output.last_hidden_state.requires_grad
+    estimate = activations(backbone, ids.numel(), Work(2, 2, 256))
+    assert estimate == pytest.approx(sum(kept.values()), rel=0.1)
 
 
 def test_checkpointing_and_8_bit_states_take_less(tmp_path: Path) -> None:

@@ -108,8 +108,9 @@ class Explainer:
 
         `subtitle` is what is said in the clip; without it the words count for nothing and a note says so, unless `asr`
         names a speech model that writes them down, which is noted too.
-        Raises AffectError when the file cannot be read or has neither picture nor sound.
+        Raises AffectError when the file cannot be read or has nothing that the model can see or hear.
         """
+        from affectllm.models.backbone import MODALITIES, used_modalities
         from affectllm.models.generation import generate
 
         start = time.monotonic()
@@ -118,7 +119,11 @@ class Explainer:
         conversation, notes = ask(path, subtitle or (heard and heard.text), language)
         if heard:
             notes.append(f"subtitle by {heard.model}, automatic: {heard.text or 'nothing was said'}")
-        sample = self.backbone.sample(conversation, path.parent)
+        there, taken = used_modalities(conversation, MODALITIES), self.backbone.modalities
+        notes += [f"the model takes no {kind}: that of the clip was not used" for kind in there if kind not in taken]
+        if not set(there) & set(taken):
+            raise AffectError(f"{self.name} takes {' and '.join(taken)}, and {path} has only {' and '.join(there)}.")
+        sample = self.backbone.sample(conversation, path.parent, taken)
         (text,), _ = generate(self.backbone, [sample], max_new_tokens)
         parsed = answers.parse(text)
         wheels = lexicon.load_wheels()
@@ -145,7 +150,7 @@ class Explainer:
         from affectllm.models.backbone import used_modalities
         from affectllm.models.generation import answer_log_probabilities
 
-        used = used_modalities(conversation, ("video", "audio"))
+        used = used_modalities(conversation, self.backbone.modalities)
         answer_ids = self.backbone.answer_ids(answer)
 
         def likelihood(sample: "Sample") -> float:

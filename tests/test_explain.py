@@ -10,7 +10,7 @@ from affectllm.media.speech import Transcript
 from affectllm.models import load
 from demo.app import build_page, check_length, show
 from tests.clips import write_clip
-from tests.tiny_models import save_tiny_affect
+from tests.tiny_models import save_tiny_affect, save_tiny_qwen_vl
 
 
 @pytest.fixture(scope="module")
@@ -35,6 +35,17 @@ def test_what_a_clip_lacks_is_noted(
     assert found.evidence[absent].influence is None
     assert found.evidence["words"].influence is None
     assert len(found.notes) == 2
+
+
+def test_a_model_without_ears_explains_what_it_sees(tmp_path: Path) -> None:
+    backbone = load(str(save_tiny_qwen_vl(tmp_path / "model")), dtype="float32")
+    backbone.model.eval()
+    found = Explainer(backbone).explain(write_clip(tmp_path / "a.mp4"), subtitle="I won.", max_new_tokens=4)
+    assert found.notes == ["the model takes no audio: that of the clip was not used"]
+    assert found.evidence["face"].influence is not None
+    assert found.evidence["voice"].influence is None
+    with pytest.raises(AffectError, match=r"takes video, and .* has only audio"):
+        Explainer(backbone).explain(write_clip(tmp_path / "b.mp4", video=False))
 
 
 def test_a_file_that_is_no_clip_is_refused(explainer: Explainer, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectllm.answers import Parsed, parse
+from affectllm.answers import Parsed, parse, read_pairs
 from affectllm.answers.lists import split_labels
 
 LISTS = {
@@ -275,3 +275,19 @@ def test_a_million_fuzzed_answers_parse() -> None:
     draw = random.Random(7)
     for _ in range(1_000_000):
         check(parse("".join(draw.choices(FRAGMENTS, k=draw.randrange(12)))))
+
+
+@pytest.mark.parametrize(
+    ("text", "pairs"),
+    [
+        ("5 surprise 2; 5 surprise 5", [(5, "surprise", 2), (5, "surprise", 5)]),
+        ("(5, Surprise, 2), (5, surprise, 2)", [(5, "surprise", 2)]),
+        ("U3 - joy - U1", [(3, "joy", 1)]),
+        ("none", []),
+        ("没有", []),
+        ("She is surprised by what he said.", None),
+        ("", None),
+    ],
+)
+def test_pairs_of_emotion_and_cause(text: str, pairs: list[tuple[int, str, int]] | None) -> None:
+    assert read_pairs(text) == pairs

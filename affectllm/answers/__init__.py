@@ -2,20 +2,29 @@
 
 parse(text)        labels, reasoning, confidence, choice, preference, clues and how well the text was understood
 read_number(text)  the one number of an answer about valence
+read_pairs(text)   emotion-cause pairs
 read_rating(text)  the number of a judge's reply, e.g. 2 of 5 in '{Score: 2/5}'
 """
 
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from affectllm.answers.conclusions import plain_statement, read_statement
-from affectllm.answers.fields import Rating, read_choice, read_confidence, read_number, read_preference, read_rating
+from affectllm.answers.fields import (
+    Rating,
+    read_choice,
+    read_confidence,
+    read_number,
+    read_pairs,
+    read_preference,
+    read_rating,
+)
 from affectllm.answers.lists import plain_list, read_list
 from affectllm.answers.structure import JsonAnswer, plain_frame, read_json, read_sections, tidy
 
 if TYPE_CHECKING:  # pydantic, which no score needs, takes as long to import as all the rest
     from affectllm.records import Clues
 
-__all__ = ["Parsed", "Rating", "parse", "read_number", "read_rating"]
+__all__ = ["Parsed", "Rating", "parse", "read_number", "read_pairs", "read_rating"]
 
 
 class Parsed(NamedTuple):

@@ -13,6 +13,9 @@ CONFIDENCE = re.compile(
     re.IGNORECASE,
 )
 SIGNED = re.compile(r"[-+]?(?:\d{1,9}(?:\.\d{1,12})?|\.\d{1,12})")
+# "5 surprise 2", "(5, surprise, 2)", "U5 - surprise - U2".
+PAIR = re.compile(r"\b[Uu]?(\d{1,4})[\s,:_-]{1,5}([A-Za-z]{3,20})[\s,:_-]{1,5}[Uu]?(\d{1,4})\b")
+NO_PAIRS = re.compile(r"\s*(?:none|no(?: emotion-cause)? pairs?|没有|无)\b", re.IGNORECASE)
 DIGIT = re.compile(r"\d")
 LETTER = r"[A-H]"
 ONLY_LETTERS = re.compile(rf"\W*({LETTER}(?:\s*[,、，;/&和]\s*{LETTER}|\s+and\s+{LETTER})*)\W*")
@@ -177,3 +180,20 @@ def read_number(text: str) -> float | None:
     """
     found = SIGNED.findall(text.rpartition("<answer>")[2])
     return float(found[0]) if len(found) == 1 else None
+
+
+def read_pairs(text: str) -> list[tuple[int, str, int]] | None:
+    """Emotion-cause pairs (utterance, emotion, cause utterance), without repeats; None where nothing is one.
+
+    'none' and 'no pairs' are an empty list: a dialogue may have no cause, and saying so is an answer.
+
+    >>> read_pairs("<think>...</think><answer>5 surprise 2; 5 surprise 5</answer>")
+    [(5, 'surprise', 2), (5, 'surprise', 5)]
+    >>> read_pairs("None.")
+    []
+    """
+    answer = text.rpartition("<answer>")[2]
+    found = [(int(utterance), emotion.lower(), int(cause)) for utterance, emotion, cause in PAIR.findall(answer)]
+    if found:
+        return list(dict.fromkeys(found))
+    return [] if NO_PAIRS.match(answer) else None

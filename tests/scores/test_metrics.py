@@ -135,6 +135,13 @@ def test_raters_have_a_ceiling_and_unknown_labels_cost() -> None:
     assert metrics.METRICS["soft_f1"](spoiled).drawn(np.ones((1, 1)))[0] == 0.0
 
 
+def test_pairs_are_read_from_answers_too() -> None:
+    gold = {name: Row(cells={"pairs": [[1, "joy", 1]]}) for name in "abc"}
+    said = {"a": Row(text="1 joy 1; 2 anger 1"), "b": Row(text="I do not know."), "c": Row(text="none")}
+    found = metrics.evaluate(metrics.METRICS["cause_micro_f1"], metrics.make_case(said, gold, list("abc")))
+    assert (found.value, found.parse_failures) == (pytest.approx(2 * 1 / (2 + 3)), 1)
+
+
 def test_clues_stand_beside_the_floor_of_other_clips() -> None:
     found = metrics.evaluate(metrics.METRICS["clue_visual"], case())
     assert found.random_baseline is not None

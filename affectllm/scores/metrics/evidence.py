@@ -13,6 +13,7 @@ from affectllm.scores import open_vocabulary as ov
 from affectllm.scores.baselines import Constant
 from affectllm.scores.clues import clue_scores, overlap, partners
 from affectllm.scores.metrics.case import Case, Measured, Metric, only
+from affectllm.scores.tables import Row
 from affectllm.scores.uncertainty import Values, mean_of, of_sums, value_of, with_count
 
 if TYPE_CHECKING:  # pydantic, which no score needs, takes as long to import as all the rest
@@ -178,18 +179,23 @@ def causes(name: str) -> Metric:
 
     def metric(case: Case) -> Measured:
         gold = [read_pairs(it) for it in case.wanted("pairs", "emotion-cause pairs")]
-        said = [read_pairs(row.cells.get("pairs") or []) for row in case.said_rows]
+        said = [read_pairs(row.cells["pairs"]) if "pairs" in row.cells else told(row) for row in case.said_rows]
         emotions = cause.emotions_of(dict(zip(case.ids, gold, strict=True)))
         own = cause.self_cause({str(i): [(u, e) for u, e, _ in its] for i, its in enumerate(gold)})
         baseline = cause.columns([own[str(i)] for i in range(len(gold))], gold, emotions).sum(0)[None]
         return Measured(
-            of_sums(cause.columns(said, gold, emotions), statistic),
+            of_sums(cause.columns([pairs or [] for pairs in said], gold, emotions), statistic),
             n=sum(len(set(its)) for its in gold),
             constants=[Constant(["self-cause of the gold emotions"], float(statistic(baseline)[0]))],
-            failures=sum("pairs" not in row.cells for row in case.said_rows),
+            failures=sum(pairs is None for pairs in said),
         )
 
     return metric
+
+
+def told(row: Row) -> list[cause.Pair] | None:
+    """The pairs in an answer's text."""
+    return answers.read_pairs(row.text or "")
 
 
 def read_pairs(given: Any) -> list[cause.Pair]:

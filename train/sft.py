@@ -8,7 +8,8 @@ moment, the same command goes on from the last checkpoint.
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from affectllm.errors import AffectError
 from affectllm.options import command
@@ -19,15 +20,25 @@ from affectllm.training.tuning import PARTS, Form, Tuning, prepare
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from trl import SFTTrainer
-
     from affectllm.records import Conversation
+    from affectllm.training.order import Mix
     from affectllm.training.plan import Work
+    from affectllm.training.sft import ClipSFTTrainer
     from affectllm.training.store import MediaStore
 
 
 @dataclass(frozen=True, kw_only=True)
 class SFT(Run):
+    also: tuple[Path, ...] = ()
+    """More data sets to learn from beside --data; their clips lie under --media, or beside each file."""
+    mix: tuple[float, ...] = ()
+    """Shares of the samples that --data and each of --also give, e.g. 2 1; without it, by their sizes."""
+    by_length: bool = True
+    """Put conversations of like length into one batch, so that little of it is padding."""
+    think_weight: float = 1.0
+    """How much a token of the reasoning, up to </think>, counts in the loss."""
+    answer_weight: float = 1.0
+    """How much every other token of an answer counts in the loss."""
     steps: int = 120
     """Optimiser steps."""
     batch: int = 8
@@ -70,7 +81,8 @@ def main(run: SFT) -> None:
         return runs.dry_run(run, run.rank, work_of(run), "SFTConfig", tuning_of(run))
     if runs.is_finished(run):
         return
-    conversations = runs.read_split(run.data, run.split)
+    data = read_data(run)
+    conversations = [row for rows in data for row in rows]
     backbone = load(run.model, dtype=run.dtype, trainable=True, quantise=run.quantise)
     store = runs.media_store(backbone, run)
     resume = runs.last_checkpoint(run.out)
@@ -79,10 +91,31 @@ def main(run: SFT) -> None:
     prepare(backbone, tuning_of(run), run.seed)
     runs.show_plan(backbone, conversations, run, work_of(run))
     runs.score_labels_only()
-    trainer = make_trainer(store, conversations, run)
+    trainer = make_trainer(store, conversations, run, mix_of(run, data))
     runs.watch(trainer, RunLog(run.out / "log.jsonl"))
     trainer.train(resume_from_checkpoint=resume)
     runs.save(trainer, backbone, run)
+
+
+def read_data(run: SFT) -> "list[list[Conversation]]":
+    """The conversations of each data set; clips of --also are named from the root of --data, absolutely if need be."""
+    data = [runs.read_split(run.data, run.split)]
+    for path in run.also:
+        root = runs.media_root(path, run.media).absolute()
+        data.append([runs.under(root, row) for row in runs.read_split(path, run.split)])
+    return data
+
+
+def mix_of(run: SFT, data: "list[list[Conversation]]") -> "Mix":
+    """How often each data set's rows are taken. Raises AffectError for weights that fit no data set."""
+    from affectllm.training.order import Mix
+
+    if run.mix and (len(run.mix) != len(data) or min(run.mix) < 0 or max(run.mix) <= 0):
+        raise AffectError(
+            f"--mix {' '.join(map(str, run.mix))}: {len(data)} data sets (--data and --also) need as many shares, "
+            "none below 0."
+        )
+    return Mix([i for i, rows in enumerate(data) for _ in rows], run.mix or [len(rows) for rows in data])
 
 
 def tuning_of(run: SFT) -> Tuning:
@@ -110,15 +143,18 @@ def work_of(run: SFT) -> "Work":
     return Work(prompts=run.batch, answers=run.batch, answer_tokens=0)
 
 
-def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", run: SFT) -> "SFTTrainer":
+def make_trainer(
+    store: "MediaStore", conversations: "Sequence[Conversation]", run: SFT, mix: "Mix | None" = None
+) -> "ClipSFTTrainer":
     """TRL's trainer over our collator; its own data preparation, blind to video and audio, is skipped."""
     from datasets import Dataset
     from trl import SFTConfig
 
-    from affectllm.training.collator import ConversationCollator
-    from affectllm.training.sft import PartSFTTrainer
+    from affectllm.training.collator import ConversationCollator, Weights
+    from affectllm.training.order import BatchOrder, Mix
+    from affectllm.training.sft import ClipSFTTrainer
 
-    config = runs.trainer_config(
+    config: Any = runs.trainer_config(
         SFTConfig,
         run,
         max_steps=run.steps,
@@ -127,19 +163,34 @@ def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", r
         lr_scheduler_type="linear",
         warmup_steps=max(1, run.steps // 10),
         max_length=None,
+        logging_steps=1,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    return PartSFTTrainer(
+    if config.loss_type != "nll" and run.think_weight != run.answer_weight:
+        raise AffectError("--think-weight and --answer-weight weigh log-likelihoods: leave out trainer.loss_type.")
+    order = BatchOrder(
+        store.lengths(conversations) if run.by_length else [0] * len(conversations),
+        mix or Mix([0] * len(conversations), [1]),
+        run.batch,
+        run.seed,
+        run.by_length,
+        config.world_size,
+    )
+    trainer = ClipSFTTrainer(
+        order=order,
+        folder=run.out,
         backbone=store.backbone,
         rates=rates_of(run, store),
         model=store.backbone.model,
         args=config,
         train_dataset=Dataset.from_list(
-            [{"conversation": conversation.model_dump_json()} for conversation in conversations]
+            [{"conversation": row.model_dump_json(), "row": i} for i, row in enumerate(conversations)]
         ),
-        data_collator=ConversationCollator(store, run.max_tokens),
+        data_collator=ConversationCollator(store, run.max_tokens, Weights(run.think_weight, run.answer_weight)),
         processing_class=store.backbone.tokenizer,
     )
+    store.autocast, store.precision = trainer.accelerator.autocast, trainer.accelerator.mixed_precision
+    return trainer
 
 
 if __name__ == "__main__":

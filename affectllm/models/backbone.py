@@ -13,7 +13,7 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import torch
 from peft import PeftModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from affectllm.errors import AffectError
 from affectllm.media import Guard, read_audio, read_frames
@@ -91,7 +91,7 @@ class Backbone(ABC):
         self.model = model
         self.processor = processor
         self.name = name
-        self._guard = Guard()
+        self.guard = Guard()
 
     @property
     def core(self) -> Any:
@@ -133,8 +133,11 @@ class Backbone(ABC):
 
     def assemble(self, conversation: Conversation, used: Sequence[str], media: dict[str, Tensor]) -> Sample:
         """The sample of a conversation whose media are preprocessed already."""
-        inputs = {name: tensor for name, tensor in media.items() if name != TIMES}
-        return Sample(self.prompt_ids(conversation, used, media), inputs)
+        return Sample(self.prompt_ids(conversation, used, media), self.inputs(media))
+
+    def inputs(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What a forward takes of these media."""
+        return {name: tensor for name, tensor in media.items() if name != TIMES}
 
     def read(self, clip: Clip, root: Path, used: Sequence[str]) -> Media:
         """A clip decoded as this model wants it; see `read_media`. Raises AffectError for what it cannot perceive."""
@@ -144,7 +147,7 @@ class Backbone(ABC):
                 f"{self.name} takes {' and '.join(self.modalities)}, no {' or '.join(deaf_to)}. "
                 f"Ask with: --modalities {' '.join(self.modalities)}"
             )
-        return read_media(clip, root, used, self.num_frames, self._guard)
+        return read_media(clip, root, used, self.num_frames, self.guard)
 
     def prompt_ids(self, conversation: Conversation, used: Sequence[str], media: dict[str, Tensor]) -> list[int]:
         """Everything up to the answer that is wanted: earlier answers of the conversation are part of the question."""
@@ -164,9 +167,7 @@ class Backbone(ABC):
         for place, message in enumerate(messages):
             if message["role"] != "assistant":
                 continue
-            before = self.processor.apply_chat_template(
-                messages[:place], tokenize=False, add_generation_prompt=True
-            )
+            before = self.processor.apply_chat_template(messages[:place], tokenize=False, add_generation_prompt=True)
             if not before.startswith(behind):
                 raise AffectError(
                     f"The chat template of {self.name} changes earlier answers of conversation '{conversation.id}'. "
@@ -209,6 +210,10 @@ class Backbone(ABC):
         What a family cannot prepare stays as it is, and is encoded by each forward.
         """
         return media
+
+    def frozen_encoders(self) -> list[nn.Module]:
+        """What `encode` runs ahead of the forward; none where it runs there anyway, or learns."""
+        return []
 
     def adapter_targets(self) -> str | list[str]:
         """The layers that take adapters, as PEFT wants them told."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
 from types import MethodType
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import TIMES, Backbone, Media
+from affectllm.models.backbone import TIMES, Backbone, Look, Media
 from affectllm.models.tokens import add_token_types, metadata, token_types
 
 
@@ -80,6 +81,11 @@ class Gemma4Backbone(Backbone):
             "input_features": made["input_features"].to(self.core.dtype),
             "input_features_mask": made["input_features_mask"],
         }
+
+    def media_tokens(self, used: Sequence[str], look: Callable[[], Look]) -> int:
+        """At most as many a frame as the processor allows, which most shapes come near; sound by its seconds."""
+        shown = self.num_frames * self.processor.video_processor.max_soft_tokens * ("video" in used)
+        return shown + (round(look().sound_s * 1000 / self.processor.audio_ms_per_token) if "audio" in used else 0)
 
     def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
         """Patches, padding included; audio frames behind two convolutions of stride 2."""

@@ -7,12 +7,14 @@ Differences from the stock processor call, each with its reason:
 
 import hashlib
 import json
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from affectllm.models.backbone import Backbone, Media
+from affectllm.models.backbone import Backbone, Look, Media
 
 
 class QwenBackbone(Backbone):
@@ -61,6 +63,40 @@ class QwenBackbone(Backbone):
             prompt = prompt.replace(video, video * self.video_tokens(media))
         return self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
 
+    def media_tokens(self, used: Sequence[str], look: Callable[[], Look]) -> int:
+        """By the pixels that the video processor leaves of the frames."""
+        if "video" not in used:
+            return 0
+        processor = self.processor.video_processor
+        steps = -(-self.num_frames // processor.temporal_patch_size)
+        patch = processor.patch_size * processor.merge_size
+        return round(steps * self.pixels_left(look()) / patch**2)
+
+    def pixels_left(self, clip: Look) -> float:
+        """Of a frame, within the limits that the processor sets for a frame."""
+        size = self.frame_size
+        return min(max(clip.width * clip.height, size["shortest_edge"]), size["longest_edge"])
+
+    def towers(self) -> list[nn.Module]:
+        """The encoders, as modules of the model's body."""
+        return [self.core.model.visual]
+
+    def frozen_encoders(self) -> list[nn.Module]:
+        towers = self.towers()
+        return [] if any(p.requires_grad for tower in towers for p in tower.parameters()) else towers
+
+    def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
+        """`video_tokens` (tokens, width) for `place_tokens` in the place of patches; positions still need the rest."""
+        if "pixel_values_videos" not in media or not self.frozen_encoders():
+            return media
+        patches, grid = (media[name].to(self.core.device) for name in ("pixel_values_videos", "video_grid_thw"))
+        rest = {name: tensor for name, tensor in media.items() if name != "pixel_values_videos"}
+        with torch.no_grad():
+            return {**rest, "video_tokens": self.encode_video(patches, grid)}
+
+    def encode_video(self, patches: Tensor, grid: Tensor) -> Tensor:
+        return torch.cat(self.core.model.get_video_features(patches, grid, return_dict=True).pooler_output)
+
     def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
         return {"vision": len(media["pixel_values_videos"])} if "pixel_values_videos" in media else {}
 
@@ -71,6 +107,19 @@ class QwenBackbone(Backbone):
         if extractor is not None:
             options.append(extractor.to_dict())
         return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+def place_tokens(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Forward pre-hook of the body: encoded media go to their placeholders, as the body itself would put them."""
+    names = {"video_tokens": "video_token_id", "audio_tokens": "audio_token_id"}
+    given = {getattr(body.config, names[name]): kwargs.pop(name) for name in names if kwargs.get(name) is not None}
+    if given:
+        ids = kwargs["input_ids"]
+        embeds = body.get_input_embeddings()(ids)
+        for token, values in given.items():
+            embeds = embeds.masked_scatter((ids == token)[..., None], values.to(embeds.device, embeds.dtype))
+        kwargs["inputs_embeds"] = embeds
+    return args, kwargs
 
 
 def frame_step_s(times_s: np.ndarray) -> float:

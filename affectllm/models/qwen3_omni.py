@@ -5,7 +5,7 @@ Adapters sit on the attention layers: the experts are fused tensors, not linear 
 
 import re
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from affectllm.models.qwen_omni import QwenOmniBackbone
 
@@ -16,9 +16,9 @@ class Qwen3OmniBackbone(QwenOmniBackbone):
         # encoder too, and adds the experts. Whole names stay what they are.
         return [name for name, _ in self.core.named_modules() if re.fullmatch(self.lora_targets, name)]
 
-    def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
+    def frozen_encoders(self) -> list[nn.Module]:
         # Its language model reads states of the vision encoder in several layers, not at the placeholders alone.
-        return media
+        return []
 
     def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
         sound = {"audio": self.audio_tokens(media["input_features"].shape[-1])} if "input_features" in media else {}

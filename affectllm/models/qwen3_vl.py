@@ -1,18 +1,47 @@
 """Qwen3-VL as a backbone: video and text; time stands in the prompt as words, `<1.5 seconds>` before each grid step."""
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
 
-from affectllm.models.backbone import TIMES
+from affectllm.models.backbone import TIMES, Look
 from affectllm.models.qwen_vl import QwenVLBackbone
 from affectllm.models.tokens import metadata
 
 
+def give_encoder_output(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+    """Forward pre-hook of the body: encoded clips as what its own vision encoder would have given."""
+    from transformers.models.qwen3_vl.modeling_qwen3_vl import BaseModelOutputWithDeepstackFeatures
+
+    tokens = kwargs.pop("video_tokens", None)
+    if tokens is not None:
+        last, *inner = tokens.to(body.device, body.dtype).split(body.config.text_config.hidden_size, -1)
+        # One tensor a clip in the encoder's own output; the body joins them at once.
+        parts: dict[str, Any] = {"pooler_output": (last,), "deepstack_features": [(states,) for states in inner]}
+        output = BaseModelOutputWithDeepstackFeatures(**parts)
+        kwargs["mm_encoder_outputs"] = {"video": output}
+    return args, kwargs
+
+
 class Qwen3VLBackbone(QwenVLBackbone):
+    placed = staticmethod(give_encoder_output)
+
+    def encode_video(self, patches: Tensor, grid: Tensor) -> Tensor:
+        """The encoder's last states, and beside them the inner ones that the language model's layers read."""
+        found = self.core.model.get_video_features(patches, grid, return_dict=True)
+        return torch.cat([torch.cat(states) for states in (found.pooler_output, *found.deepstack_features)], -1)
+
     def video(self, frames_THWC: np.ndarray, times_s: np.ndarray) -> dict[str, Tensor]:
         """Patches (patches, values), their grid (1, 3), and the frames' times (1, T) for the prompt."""
         return {**self.patches(frames_THWC), TIMES: torch.from_numpy(times_s)[None]}
+
+    def pixels_left(self, clip: Look) -> float:
+        """Of a frame, within the limits that this processor sets for all frames together."""
+        size = self.frame_size
+        pixels = min(max(self.num_frames * clip.width * clip.height, size["shortest_edge"]), size["longest_edge"])
+        return pixels / self.num_frames
 
     def expand(self, prompt: str, media: dict[str, Tensor]) -> list[int]:
         if "video_grid_thw" in media:

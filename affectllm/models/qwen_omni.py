@@ -4,14 +4,15 @@ One difference from the stock call beside those of `qwen.py`: mel features at th
 padded to 300 s, equal on every valid frame.
 """
 
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from affectllm.models.backbone import Media
-from affectllm.models.qwen import QwenBackbone
+from affectllm.models.backbone import Look, Media
+from affectllm.models.qwen import QwenBackbone, place_tokens
 
 if TYPE_CHECKING:
     from transformers import WhisperFeatureExtractor
@@ -58,43 +59,28 @@ class QwenOmniBackbone(QwenBackbone):
     def audio_tokens(self, frames: int) -> int:
         return audio_tokens(frames)
 
+    def media_tokens(self, used: Sequence[str], look: Callable[[], Look]) -> int:
+        frames = int(look().sound_s * 16000) // HOP if "audio" in used else 0
+        return super().media_tokens(used, look) + (self.audio_tokens(frames) if frames else 0)
+
     def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
         # A convolution of stride 2 stands before the audio layers.
         sound = {"audio": media["input_features"].shape[-1] // 2} if "input_features" in media else {}
         return super().encoder_rows(media) | sound
 
+    def towers(self) -> list[nn.Module]:
+        return [*super().towers(), self.core.model.audio_tower]
+
     def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
-        """`video_tokens`, `audio_tokens` (tokens, width) for `place_tokens`; trained encoders stay in the forward."""
-        body = self.core.model
-        if any(p.requires_grad for tower in (body.visual, body.audio_tower) for p in tower.parameters()):
-            return media
-        inputs = {name: tensor.to(self.core.device) for name, tensor in media.items()}
-        encoded = {}
+        """`video_tokens` and `audio_tokens` (tokens, width) in the place of patches and mel features."""
+        encoded = super().encode(media)
+        if "input_features" not in encoded or not self.frozen_encoders():
+            return encoded
+        features, mask = (media[name].to(self.core.device) for name in ("input_features", "feature_attention_mask"))
+        rest = {name: tensor for name, tensor in encoded.items() if name != "input_features"}
         with torch.no_grad():
-            if "pixel_values_videos" in inputs:
-                video = body.get_video_features(
-                    inputs["pixel_values_videos"], inputs["video_grid_thw"], return_dict=True
-                )
-                encoded["video_tokens"] = torch.cat(video.pooler_output)
-            if "input_features" in inputs:
-                audio = body.get_audio_features(
-                    inputs["input_features"], inputs["feature_attention_mask"], return_dict=True
-                )
-                encoded["audio_tokens"] = audio.last_hidden_state
-        return encoded
-
-
-def place_tokens(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Forward pre-hook of the body: encoded media go to their placeholders, as the body itself would put them."""
-    names = {"video_tokens": body.config.video_token_id, "audio_tokens": body.config.audio_token_id}
-    given = {token: kwargs.pop(name) for name, token in names.items() if kwargs.get(name) is not None}
-    if given:
-        ids = kwargs["input_ids"]
-        embeds = body.get_input_embeddings()(ids)
-        for token, values in given.items():
-            embeds = embeds.masked_scatter((ids == token)[..., None], values.to(embeds.device, embeds.dtype))
-        kwargs["inputs_embeds"] = embeds
-    return args, kwargs
+            audio = self.core.model.get_audio_features(features, mask, return_dict=True).last_hidden_state
+        return {**rest, "audio_tokens": audio}
 
 
 def true_length_mel(extractor: "WhisperFeatureExtractor", wave: np.ndarray) -> Tensor:

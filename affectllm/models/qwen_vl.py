@@ -6,18 +6,21 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from affectllm.models.qwen import QwenBackbone
+from affectllm.models.qwen import QwenBackbone, place_tokens
 from affectllm.models.tokens import add_token_types, token_types
 
 
 class QwenVLBackbone(QwenBackbone):
     modalities = ("video",)
     seconds_key = "second_per_grid_ts"
+    placed = staticmethod(place_tokens)
+    """How encoded media enter the forward."""
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:
         super().__init__(model, processor, name)
         # Not by subclassing: transformers renames old checkpoint keys for its own classes only, and a subclass
         # would keep random weights without a word.
+        model.model.register_forward_pre_hook(self.placed, with_kwargs=True)
         model.model.register_forward_pre_hook(add_token_types, with_kwargs=True)
         model._prepare_position_ids_for_generation = MethodType(prepare_positions, model)
 

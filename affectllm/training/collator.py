@@ -1,50 +1,103 @@
 """From conversations to a training batch whose media really reach the model."""
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import join_media
+from affectllm.models.backbone import Sample, join_media
 from affectllm.records import Conversation
 from affectllm.training.store import MediaStore
 
 IGNORED = -100
+ROW, WEIGHTS = "row", "loss_weights"
+"""What a batch holds beside the model's inputs: `ClipSFTTrainer` takes them out."""
+
+
+class Weights(NamedTuple):
+    """How much each token of an answer counts in the loss."""
+
+    think: float = 1.0
+    """Up to </think>."""
+    answer: float = 1.0
+
+
+EQUAL = Weights()
+CLOSE = "</think>"
 
 
 class ConversationCollator:
-    """Rows of `{"conversation": JSON}` -> model inputs with labels on the assistant's turn only.
+    """Rows of `{"conversation": JSON}` -> model inputs with labels on every assistant turn, and on nothing else.
 
     The JSON string, rather than nested columns, keeps Arrow from filling missing keys with None, which
-    processors take for media.
+    processors take for media. Rows that carry their `row` number keep it. With weights other than 1 the batch has a
+    weight for each label.
     """
 
-    def __init__(self, store: MediaStore, max_tokens: int = 4096) -> None:
+    def __init__(self, store: MediaStore, max_tokens: int = 4096, weights: Weights = EQUAL) -> None:
         self.store = store
         self.max_tokens = max_tokens
+        self.weights = weights
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        conversations = [Conversation.model_validate_json(row["conversation"]) for row in rows]
-        samples = [self.store.sample(conversation) for conversation in conversations]
-        answers = [self.store.backbone.answer_ids(answer_of(conversation)) for conversation in conversations]
-        ids = [[*sample.prompt_ids, *answer] for sample, answer in zip(samples, answers, strict=True)]
-        labels = [[IGNORED] * len(s.prompt_ids) + answer for s, answer in zip(samples, answers, strict=True)]
-        for conversation, row in zip(conversations, ids, strict=True):
-            if len(row) > self.max_tokens:
-                # Cutting would drop media tokens or the answer's end; both train the wrong thing.
-                raise AffectError(
-                    f"Conversation '{conversation.id}' takes {len(row)} tokens, more than --max-tokens "
-                    f"{self.max_tokens}. Raise --max-tokens, or use fewer frames."
-                )
-        pad_id = self.store.backbone.tokenizer.pad_token_id
-        return {
-            "input_ids": pad(ids, pad_id),
-            "attention_mask": pad([[1] * len(row) for row in ids], 0),
-            "labels": pad(labels, IGNORED),
-            **join_media(samples),
+        backbone = self.store.backbone
+        written = [self.write(Conversation.model_validate_json(row["conversation"])) for row in rows]
+        batch = {
+            "input_ids": pad([row.ids for row in written], backbone.tokenizer.pad_token_id),
+            "attention_mask": pad([[1] * len(row.ids) for row in written], 0),
+            "labels": pad([row.labels for row in written], IGNORED),
+            **join_media([Sample(row.ids, row.media) for row in written]),
         }
+        if self.weights != EQUAL:
+            batch[WEIGHTS] = pad([row.weights for row in written], 0.0)
+        if ROW in rows[0]:
+            batch[ROW] = torch.tensor([row[ROW] for row in rows])
+        return batch
+
+    def write(self, conversation: Conversation) -> "Written":
+        """One conversation as ids, labels and weights, with its media as a forward takes them."""
+        if not any(message.role == "assistant" for message in conversation.messages):
+            raise AffectError(f"Conversation '{conversation.id}' has no assistant turn to learn from.")
+        pieces, media = self.store.training_sample(conversation)
+        ids, labels, weights = list[int](), list[int](), list[float]()
+        for piece in pieces:
+            ids += piece.ids
+            asked = piece.answer is None
+            labels += [IGNORED] * len(piece.ids) if asked else piece.ids
+            weights += [0.0] * len(piece.ids) if piece.answer is None else self.weigh(piece.answer, len(piece.ids))
+        if len(ids) > self.max_tokens:
+            raise AffectError(self.too_long(conversation, ids))
+        return Written(ids, labels, weights, media)
+
+    def weigh(self, answer: str, tokens: int) -> list[float]:
+        """A weight for each token of an answer; a token that reaches across the end of </think> is of the thought."""
+        end = answer.find(CLOSE)
+        thought = 0
+        if end >= 0 and self.weights.think != self.weights.answer:
+            spans = self.store.backbone.tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)
+            thought = sum(start < end + len(CLOSE) for start, _ in spans["offset_mapping"])
+        return [self.weights.think] * thought + [self.weights.answer] * (tokens - thought)
+
+    def too_long(self, conversation: Conversation, ids: Sequence[int]) -> str:
+        # Cutting would drop media tokens or the answer's end; both train the wrong thing.
+        backbone = self.store.backbone
+        counts = {name: ids.count(token) for name, token in backbone.placeholders.items()}
+        media = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none of media"
+        clip = conversation.media.video or conversation.media.audio
+        return (
+            f"Conversation '{conversation.id}' (clip {clip}) takes {len(ids)} tokens ({media}), more than --max-tokens "
+            f"{self.max_tokens}. Raise --max-tokens to {len(ids)}, or show less of the clip: cut it with start_s and "
+            "end_s."
+        )
+
+
+class Written(NamedTuple):
+    ids: list[int]
+    labels: list[int]
+    weights: list[float]
+    media: dict[str, Tensor]
 
 
 def answer_of(conversation: Conversation) -> str:
@@ -56,6 +109,6 @@ def answer_of(conversation: Conversation) -> str:
     return content if isinstance(content, str) else "".join(part.text or "" for part in content)
 
 
-def pad(rows: Iterable[Sequence[int]], value: int) -> Tensor:
-    """Rows of ids as one (B, L) tensor, filled up at the end."""
+def pad(rows: Iterable[Sequence[float]], value: float) -> Tensor:
+    """Rows as one (B, L) tensor, filled up at the end."""
     return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=value)

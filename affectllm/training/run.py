@@ -102,6 +102,14 @@ def media_root(data: Path, media: Path | None) -> Path:
     return data.parent if media is None else media
 
 
+def under(root: Path, row: Conversation) -> Conversation:
+    """The conversation with its clip's paths made absolute, so that rows of several roots can be mixed."""
+    paths = {
+        name: str(root / value) for name in ("video", "audio", "image", "face") if (value := getattr(row.media, name))
+    }
+    return row.model_copy(update={"media": row.media.model_copy(update=paths)})
+
+
 def media_store(backbone: "Backbone", run: Run) -> "MediaStore":
     from affectllm.media.cache import FeatureCache
     from affectllm.training.store import MediaStore

@@ -27,10 +27,10 @@ def test_supervised_and_grpo_steps(family: str, tmp_path: Path) -> None:
         write_clip(tmp_path / f"{row.id}.mp4", seed=i, seconds=1 + i)
     data = tmp_path / "conversations.jsonl"
     data.write_text("".join(row.model_dump_json() + "\n" for row in rows))
-    sft(SFT(model=model, data=data, out=tmp_path / "sft", steps=2, batch=2, modalities=modalities))
+    sft(SFT(model=model, data=data, out=tmp_path / "sft", steps=2, batch=1, modalities=modalities))
     grpo(
         GRPO(
-            model=str(tmp_path / "sft"), data=data, out=tmp_path / "grpo", steps=1, prompts=2, group=2,
+            model=str(tmp_path / "sft"), data=data, out=tmp_path / "grpo", steps=1, prompts=1, group=2,
             max_new_tokens=6, rewards="tests.training.test_scripts:variety", modalities=modalities, rate=1e-2,
         )
     )  # fmt: skip

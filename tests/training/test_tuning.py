@@ -43,7 +43,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def run(folder: Path, out: Path, **options: Any) -> SFT:
     given = SFT(
-        model=str(folder / "model"), data=folder / "conversations.jsonl", out=out, steps=2, batch=2, rate=1e-2,
+        model=str(folder / "model"), data=folder / "conversations.jsonl", out=out, steps=2, batch=1, rate=1e-2,
         **options,
     )  # fmt: skip
     main(given)
@@ -72,9 +72,7 @@ def test_a_switch_trains_its_part_beside_the_adapter(folder: Path, tmp_path: Pat
     assert changed == {part, "llm"}
 
 
-@pytest.mark.parametrize(
-    "parts", [("vision",), ("audio", "projector"), ("llm",), ("vision", "audio", "projector", "llm")]
-)
+@pytest.mark.parametrize("parts", [("vision", "llm"), ("audio", "projector")])
 def test_full_training_changes_what_is_switched_on(folder: Path, tmp_path: Path, parts: tuple[str, ...]) -> None:
     switches = {f"train_{part}": part in parts for part in [*SWITCHES, "llm"]}
     run(folder, tmp_path / "out", tune="full", **switches)

@@ -51,7 +51,6 @@ def load_shape(name: str, dtype: str = "auto") -> "Backbone":
     """
     import peft
     import torch
-    from transformers import AutoProcessor
 
     quiet()
     adapter = Path(name) if (Path(name) / ADAPTER_CONFIG).is_file() else None
@@ -61,7 +60,7 @@ def load_shape(name: str, dtype: str = "auto") -> "Backbone":
     kind = imported(family.model)
     with torch.device("meta"):
         model = kind._from_config(kind.config_class.from_pretrained(folder), dtype=choose_dtype(dtype))
-        backbone = imported(family.backbone)(model, AutoProcessor.from_pretrained(folder), base)
+        backbone = imported(family.backbone)(model, processor_of(folder, base), base)
         if adapter is not None:
             config = peft.PeftConfig.from_pretrained(str(adapter))
             config.inference_mode = False
@@ -85,8 +84,6 @@ def quiet() -> None:
 
 def load_base(name: str, dtype: "torch.dtype | str", quantise: bool = False) -> "Backbone":
     """A model without an adapter, by the `model_type` of its config; `dtype` "auto" is that of its files."""
-    from transformers import AutoProcessor
-
     folder = find(name)
     family = family_of(folder, name)
     wrap, options = imported(family.backbone), {}
@@ -99,7 +96,7 @@ def load_base(name: str, dtype: "torch.dtype | str", quantise: bool = False) -> 
     model = imported(family.model).from_pretrained(folder, dtype=dtype, **options)
     if quantise:
         bits.check(model, name)
-    return wrap(model, AutoProcessor.from_pretrained(folder), name)
+    return wrap(model, processor_of(folder, name), name)
 
 
 def family_of(folder: str, name: str) -> Family:
@@ -108,12 +105,32 @@ def family_of(folder: str, name: str) -> Family:
 
     import affectllm.models.affect  # noqa: F401  (makes the composed model known to the Auto classes)
 
-    found = AutoConfig.from_pretrained(folder).model_type
+    try:
+        found = AutoConfig.from_pretrained(folder).model_type
+    except (OSError, ValueError) as error:
+        # Each of the ways a hub fails says so on many lines; the first is the one.
+        raise AffectError(f"Model {name} cannot be read: {first_line(error)}") from error
     for family in FAMILIES:
         if found in family.types:
             return family
     known = ", ".join(f"{family.types[0]} ({family.name})" for family in FAMILIES)
     raise AffectError(f"Model {name} is of the family '{found}', which is not supported. Supported: {known}.")
+
+
+def processor_of(folder: str, name: str) -> Any:
+    from transformers import AutoProcessor
+
+    try:
+        return AutoProcessor.from_pretrained(folder)
+    except (OSError, ValueError) as error:
+        raise AffectError(
+            f"Model {name} comes without its processor files (tokenizer, chat template, preprocessor config), which "
+            f"belong beside its weights: {first_line(error)}"
+        ) from error
+
+
+def first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0][:300]
 
 
 def imported(place: str) -> Any:
@@ -136,8 +153,11 @@ def find(name: str) -> str:
 def choose_dtype(dtype: str) -> "torch.dtype":
     import torch
 
+    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
     if dtype != "auto":
-        return {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}[dtype]
+        if dtype not in known:
+            raise AffectError(f"--dtype {dtype} is none of auto, {', '.join(known)}.")
+        return known[dtype]
     if torch.cuda.is_available():
         return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
     # Without these instructions bfloat16 is emulated on a CPU, and slower than float32.

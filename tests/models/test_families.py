@@ -11,7 +11,7 @@ import torch
 from transformers import AutoConfig, AutoProcessor
 
 from affectllm.errors import AffectError
-from affectllm.models import FAMILIES, imported, load
+from affectllm.models import FAMILIES, imported, load, load_shape
 from affectllm.models.backbone import Backbone, Media, Sample, join_media
 from affectllm.models.generation import generate
 from affectllm.models.qwen3_omni import audio_tokens
@@ -280,3 +280,20 @@ def test_an_unknown_family_names_those_known(tmp_path: Path) -> None:
     AutoConfig.for_model("llama").save_pretrained(tmp_path)
     with pytest.raises(AffectError, match=r"'llama'.*qwen2_5_omni_thinker \(Qwen2.5-Omni Thinker\).*gemma4"):
         load(str(tmp_path))
+
+
+def test_a_model_without_its_processor_is_named(tmp_path: Path) -> None:
+    save_tiny_qwen_vl(tmp_path)
+    for file in tmp_path.iterdir():
+        if file.name != "config.json" and file.suffix != ".safetensors":
+            file.unlink()
+    for opened in (load, load_shape):
+        with pytest.raises(AffectError, match="comes without its processor files"):
+            opened(str(tmp_path), "float32")
+
+
+def test_a_name_that_leads_nowhere_is_said_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(AffectError, match="Model nobody/nothing cannot be read"):
+        load("nobody/nothing")
+    with pytest.raises(AffectError, match="--dtype bf16 is none of auto, float32"):
+        load(str(save_tiny_qwen_vl(tmp_path)), "bf16")

@@ -96,7 +96,8 @@ def main(run: GRPO) -> None:
         trainer.add_callback(DevScore(store, held_out, run.out, run.dev_every, run.patience, run.max_new_tokens))
     trainer.train(resume_from_checkpoint=runs.last_checkpoint(run.out))
     if held_out:
-        take_best(backbone, run.out)
+        trainer.accelerator.wait_for_everyone()
+        take_best(backbone, run.out, trainer.accelerator.is_main_process)
     runs.save(trainer, backbone, run)
 
 

@@ -68,6 +68,17 @@ class SFT(Run):
     """Peak learning rate of the projectors; without it, that of --rate."""
     align_steps: int = 0
     """Warm-up steps of the fusion against word embeddings (composed models with media only)."""
+    dev_every: int = 0
+    """Steps between scores on held-out clips (dev.jsonl): answers are generated, and set F1 and clues scored as `eval
+    score` does; what is written is the best of them, and the last stays in last/. 0 scores none."""
+    dev_split: str = "dev"
+    """Which split of --data to score; never one that a result is reported on."""
+    dev_limit: int | None = 200
+    """Only the first so many of its clips."""
+    dev_new_tokens: int = 256
+    """Longest answer on a held-out clip."""
+    patience: int = 0
+    """Dev scores in a row without a better one that end the run; 0 runs all steps."""
     max_tokens: int = 4096
     """Longest conversation; a longer one is an error, since cutting would drop media or the answer's end."""
 
@@ -76,6 +87,7 @@ def main(run: SFT) -> None:
     from affectllm.models import load
     from affectllm.training.align import align_fusion
     from affectllm.training.callbacks import RunLog
+    from affectllm.training.dev import DevScore, take_best
 
     if run.dry_run:
         return runs.dry_run(run, run.rank, work_of(run), "SFTConfig", tuning_of(run))
@@ -83,6 +95,8 @@ def main(run: SFT) -> None:
         return
     data = read_data(run)
     conversations = [row for rows in data for row in rows]
+    held_out = runs.read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
+    runs.trackers(run)
     backbone = load(run.model, dtype=run.dtype, trainable=True, quantise=run.quantise)
     store = runs.media_store(backbone, run)
     resume = runs.last_checkpoint(run.out)
@@ -93,7 +107,12 @@ def main(run: SFT) -> None:
     runs.score_labels_only()
     trainer = make_trainer(store, conversations, run, mix_of(run, data))
     runs.watch(trainer, RunLog(run.out / "log.jsonl"))
+    if held_out:
+        trainer.add_callback(DevScore(store, held_out, run.out, run.dev_every, run.patience, run.dev_new_tokens))
     trainer.train(resume_from_checkpoint=resume)
+    if held_out:
+        trainer.accelerator.wait_for_everyone()
+        take_best(backbone, run.out, trainer.accelerator.is_main_process)
     runs.save(trainer, backbone, run)
 
 

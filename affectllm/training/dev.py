@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from affectllm.models.backbone import Backbone
     from affectllm.training.store import MediaStore
 
-DEV, BEST = "dev.jsonl", "best"
+DEV, BEST, LAST = "dev.jsonl", "best", "last"
 BATCH = 16
 
 
 class DevScore(TrainerCallback):
-    """Appends the score of every `every` steps to `dev.jsonl`, and keeps the best adapter in `best/`.
+    """Appends the score of every `every` steps to `dev.jsonl`, and keeps the best weights in `best/`.
 
     Behind `patience` scores without a better one the run stops; 0 never stops it. Labels (`set_f1`) decide; the clue
     scores stand beside them, since a policy can buy labels with reasoning that nobody saw in the clip.
@@ -73,7 +73,7 @@ class DevScore(TrainerCallback):
         append(self.folder / DEV, [line])
         print(f"Dev score at step {state.global_step}: set F1 {line['set_f1']:.3f}", file=sys.stderr, flush=True)
         if best_of(list(jsonl.read_dicts(self.folder / DEV)))["step"] == line["step"]:
-            self.store.backbone.model.save_pretrained(self.folder / BEST, selected_adapters=["default"])
+            write_weights(self.store.backbone, self.folder / BEST)
             jsonl.write_json(self.folder / BEST / "dev.json", line)
 
 
@@ -123,11 +123,29 @@ def best_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return max(rows, key=lambda row: (row["set_f1"], -row["step"]))
 
 
-def take_best(backbone: "Backbone", folder: Path) -> None:
-    """Put the weights of the best dev score back into the model."""
-    from peft import set_peft_model_state_dict
+def take_best(backbone: "Backbone", folder: Path, writes: bool = True) -> None:
+    """Put the weights of the best dev score back into the model; the last ones are kept in `last/`.
+
+    One process of several `writes`.
+    """
+    from peft import PeftModel, set_peft_model_state_dict
     from safetensors.torch import load_file
 
+    if writes:
+        write_weights(backbone, folder / LAST)
     best = json.loads((folder / BEST / "dev.json").read_text())
-    set_peft_model_state_dict(backbone.model, load_file(folder / BEST / "adapter_model.safetensors"))
-    print(f"The adapter is that of step {best['step']}, dev set F1 {best['set_f1']:.3f}")
+    if isinstance(backbone.model, PeftModel):
+        set_peft_model_state_dict(backbone.model, load_file(folder / BEST / "adapter_model.safetensors"))
+    else:
+        backbone.model.load_state_dict(type(backbone.model).from_pretrained(folder / BEST).state_dict())
+    if writes:
+        print(f"What is written is of step {best['step']}, dev set F1 {best['set_f1']:.3f}; the last is in {LAST}/")
+
+
+def write_weights(backbone: "Backbone", folder: Path) -> None:
+    """The adapter, or the whole model with its processor where it learns itself."""
+    if hasattr(backbone.model, "peft_config"):
+        backbone.model.save_pretrained(folder, selected_adapters=["default"])
+    else:
+        backbone.model.save_pretrained(folder)
+        backbone.processor.save_pretrained(folder)

@@ -2,13 +2,15 @@
 
 import contextlib
 import dataclasses
+import hashlib
+import importlib.util
 import json
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm import __version__, jsonl
 from affectllm.errors import AffectError
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
 OPTIONS, FINISHED = "options.json", "run.json"
 # Options that do not change the result: a run may be resumed with other values of these.
-HARMLESS = {"save_every", "dry_run"}
+HARMLESS = {"save_every", "dry_run", "report_to"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +55,8 @@ class Run:
     """Order of the data, adapter initialisation, dropout and sampling."""
     save_every: int = 40
     """Steps between checkpoints; a killed run loses at most these."""
+    report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
+    """Trackers that get every logged number beside log.jsonl; none are asked without this."""
     dry_run: bool = False
     """Print what the run would do as one JSON object, and stop: tokens of a row, trained parameters, memory, FLOPs of a
     step. Needs the model's config and processor files, not its weights."""
@@ -194,7 +198,7 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
         "save_steps": run.save_every,
         "save_total_limit": 1,
         "logging_steps": 5,
-        "report_to": [],
+        "report_to": trackers(run),
         "disable_tqdm": not sys.stderr.isatty(),
         "remove_unused_columns": False,
         "use_cpu": not torch.cuda.is_available(),
@@ -206,6 +210,14 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
     except ValueError as error:
         # What does not fit together, e.g. a batch that holds no whole groups.
         raise AffectError(f"{kind.__name__} refuses these options: {error}") from error
+
+
+def trackers(run: Run) -> list[str]:
+    """The trackers asked for; one that is not installed is an error before anything is loaded."""
+    for name in run.report_to:
+        if importlib.util.find_spec(name) is None:
+            raise AffectError(f"--report-to {name}: {name} is not installed. Install it: pip install {name}")
+    return list(run.report_to)
 
 
 def watch(trainer: "Trainer", log: "RunLog") -> None:
@@ -275,10 +287,26 @@ def record_of(trainer: "Trainer", run: Run) -> dict[str, Any]:
         "command": sys.argv,
         "versions": {m.__name__: m.__version__ for m in (torch, transformers, trl, peft)} | {"affectllm": __version__},
         "git": git_revision(),
+        "data": [fingerprint(path) for path in (run.data, *getattr(run, "also", ()))],
         "data_manifest": json.loads(manifest.read_text()) if manifest.is_file() else None,
         "steps": trainer.state.global_step,
         "log": trainer.state.log_history,
     }
+
+
+def fingerprint(data: Path) -> dict[str, str | None]:
+    """A file of conversations and the manifest beside it, by their content."""
+    manifest = data.parent / "manifest.json"
+    return {
+        "file": str(data),
+        "sha256": sha256(data),
+        "manifest_sha256": sha256(manifest) if manifest.is_file() else None,
+    }
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as content:
+        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def git_revision() -> str | None:

@@ -88,8 +88,8 @@ class ClipSFTTrainer(SFTTrainer):
         step = self.state.global_step + 1
         jsonl.write_json(path, {"step": step, "loss": str(loss), "ids": ids, "tokens": mask.sum(1).tolist()})
         return (
-            f"The loss of step {step} is {loss}. Its conversations are in {path}: {', '.join(ids[:8])}. Look at them "
-            "with: affectllm data show; or lower --rate, or train in another --dtype (float16 overflows first)."
+            f"The loss of step {step} is {loss}. Its conversations are in {path}: {', '.join(ids[:8])}. Look at "
+            "these rows; or lower --rate, or train in another --dtype (float16 overflows first)."
         )
 
     def too_large(self, inputs: dict[str, Any]) -> str:

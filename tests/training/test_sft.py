@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from affectllm import jsonl
@@ -22,6 +23,7 @@ from tests.clips import conversation, write_clip, write_toy_data
 from tests.tiny_models import TINY, save_tiny_affect, save_tiny_omni
 from train.sft import SFT, main
 
+ADAPTER = "adapter_model.safetensors"
 FAMILIES = {"affect": save_tiny_affect, "omni": save_tiny_omni}
 
 
@@ -284,3 +286,131 @@ def test_padding_is_logged(folder: Path, tmp_path: Path) -> None:
 def test_rows_keep_their_number_in_a_batch(store: MediaStore) -> None:
     rows = [{"conversation": row.model_dump_json(), "row": i} for i, row in enumerate(rows_of(store))]
     assert ConversationCollator(store)(rows[2:])[ROW].tolist() == [2, 3]
+
+
+def test_dev_scores_keep_the_best_and_the_last(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from affectllm.training import dev
+
+    scores = iter([0.1, 0.5, 0.3])
+    whole = dev.score
+
+    def score(*args: Any) -> dict[str, Any]:
+        return {**whole(*args), "set_f1": next(scores)}
+
+    monkeypatch.setattr(dev, "score", score)
+    run = options(folder, tmp_path / "out", dev_every=2, dev_new_tokens=4)
+    main(run)
+    rows = lines(run.out / "dev.jsonl")
+    assert [(row["step"], row["set_f1"]) for row in rows] == [(0, 0.1), (2, 0.5), (4, 0.3)]
+    assert {"clue_face", "clue_voice", "parse_rate", "n"} <= rows[0].keys()
+    written, best, last = (load_file(run.out / place / ADAPTER) for place in ("", "best", "last"))
+    assert all(written[name].equal(best[name]) for name in written)
+    assert any(not last[name].equal(best[name]) for name in written)
+
+
+def test_a_run_without_a_better_score_ends(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from affectllm.training import dev
+
+    whole = dev.score
+    monkeypatch.setattr(dev, "score", lambda *args: {**whole(*args), "set_f1": 0.25})
+    main(options(folder, tmp_path / "out", steps=9, dev_every=1, patience=2, dev_new_tokens=2))
+    assert [row["step"] for row in lines(tmp_path / "out" / "dev.jsonl")] == [0, 1, 2]
+    assert json.loads((tmp_path / "out" / "run.json").read_text())["steps"] == 2
+
+
+def test_a_whole_model_keeps_its_best_too(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from affectllm.training import dev
+
+    scores = iter([0.5, 0.1])
+    whole = dev.score
+    monkeypatch.setattr(dev, "score", lambda *args: {**whole(*args), "set_f1": next(scores)})
+    run = options(folder, tmp_path / "out", tune="full", steps=2, dev_every=2, dev_new_tokens=2)
+    main(run)
+    before, after, last = (
+        load(str(place), "float32").model.state_dict() for place in (folder / "model", run.out, run.out / "last")
+    )
+    assert all(weight.equal(after[name]) for name, weight in before.items())
+    assert any(not weight.equal(last[name]) for name, weight in before.items())
+
+
+def test_the_record_holds_options_revision_and_data(folder: Path, tmp_path: Path) -> None:
+    import hashlib
+
+    (folder / "manifest.json").write_text('{"rows": 4}')
+    run = options(folder, tmp_path / "out", steps=1)
+    main(run)
+    record = json.loads((run.out / "run.json").read_text())
+    assert record["options"]["rate"] == 1e-2
+    assert record["git"] is None or len(record["git"]) == 40
+    (data,) = record["data"]
+    assert data["sha256"] == hashlib.sha256(run.data.read_bytes()).hexdigest()
+    assert data["manifest_sha256"] == hashlib.sha256(b'{"rows": 4}').hexdigest()
+
+
+def test_trackers_are_asked_by_name(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = options(folder, tmp_path / "out", steps=1, report_to=("tensorboard",))
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(AffectError, match="pip install tensorboard"):
+        main(run)
+    monkeypatch.undo()
+    pytest.importorskip("tensorboard")
+    main(run)
+    assert list(run.out.rglob("events.out.tfevents.*"))
+
+
+def test_none_are_asked_without_a_name(folder: Path, tmp_path: Path) -> None:
+    main(options(folder, tmp_path / "out", steps=1))
+    assert not list((tmp_path / "out").rglob("events.out.tfevents.*"))
+
+
+# What cannot go on.
+
+
+def test_a_loss_that_is_no_number_names_its_conversations(folder: Path, tmp_path: Path) -> None:
+    run = options(folder, tmp_path / "out", rate=1e30, steps=4)
+    with pytest.raises(AffectError, match=r"The loss of step \d is (nan|inf)"):
+        main(run)
+    saved = json.loads((run.out / "failed_batch.json").read_text())
+    assert saved["step"] > 1
+    assert len(saved["ids"]) == len(saved["tokens"]) == 2
+    assert set(saved["ids"]) <= {f"clip{i}" for i in range(4)}
+
+
+def test_a_full_memory_says_what_filled_it_and_what_to_turn(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from trl import SFTTrainer
+
+    def full(*_: Any, **__: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(SFTTrainer, "compute_loss", full)
+    with pytest.raises(AffectError) as found:
+        main(options(folder, tmp_path / "out"))
+    text = str(found.value)
+    assert "batch of 2 conversations of up to" in text
+    assert "8 frames" in text
+    assert "--batch 1" in text
+    assert "gradient_checkpointing" in text
+
+
+def test_too_many_tokens_name_the_clip_and_the_knob(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(
+        AffectError, match=r"clip clip\d.mp4\) takes \d+ tokens .*--max-tokens 50. Raise --max-tokens to \d+"
+    ):
+        main(options(folder, tmp_path / "out", max_tokens=50))
+
+
+def test_unknown_keys_of_a_config_are_named_with_the_right_one(tmp_path: Path) -> None:
+    from affectllm.options import parse
+
+    (tmp_path / "c.yaml").write_text("think_wieght: 2\n")
+    with pytest.raises(AffectError, match="think_weight"):
+        parse(SFT, ["--config", str(tmp_path / "c.yaml"), "--data", "d", "--out", "o"])
+
+
+def test_data_of_another_schema_names_file_row_and_key(folder: Path, tmp_path: Path) -> None:
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text('{"id": "a", "conversations": [{"from": "human", "value": "hi"}]}\n')
+    with pytest.raises(AffectError, match=r"wrong\.jsonl"):
+        main(options(folder, tmp_path / "out", data=wrong))

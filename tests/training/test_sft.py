@@ -1,6 +1,7 @@
 """What SFT learns from: which tokens, how much each counts, from which data sets, and without reading a clip twice."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -361,6 +362,29 @@ def test_trackers_are_asked_by_name(folder: Path, tmp_path: Path, monkeypatch: p
 def test_none_are_asked_without_a_name(folder: Path, tmp_path: Path) -> None:
     main(options(folder, tmp_path / "out", steps=1))
     assert not list((tmp_path / "out").rglob("events.out.tfevents.*"))
+
+
+def test_a_resumed_run_has_the_losses_of_a_whole_one_to_the_last_bit(folder: Path, tmp_path: Path) -> None:
+    """Killed in the middle of an epoch, with dropout, accumulation and dev scores."""
+    more = {
+        "steps": 5, "batch": 1, "save_every": 3, "dropout": 0.2, "dev_every": 2, "dev_new_tokens": 2,
+        "trainer": {"save_total_limit": 9, "gradient_accumulation_steps": 2},
+    }  # fmt: skip
+    main(options(folder, tmp_path / "whole", **more))
+    killed = tmp_path / "killed"
+    shutil.copytree(tmp_path / "whole", killed, ignore=shutil.ignore_patterns("run.json", "checkpoint-5", ADAPTER))
+    # The checkpoint's own adapter is of the files left out above.
+    for name in ("checkpoints/checkpoint-3", "best"):
+        shutil.copy(tmp_path / "whole" / name / ADAPTER, killed / name / ADAPTER)
+    text = (killed / "options.json").read_text().replace(str(tmp_path / "whole"), str(killed))
+    (killed / "options.json").write_text(text)
+    main(options(folder, killed, **more))
+    assert len(losses(killed)) == 5
+    assert losses(killed) == losses(tmp_path / "whole")
+    for file in ("dev.jsonl",):
+        assert lines(killed / file) == lines(tmp_path / "whole" / file)
+    one, other = (load_file(out / "last" / ADAPTER) for out in (tmp_path / "whole", killed))
+    assert all(weight.equal(other[name]) for name, weight in one.items())
 
 
 # What cannot go on.

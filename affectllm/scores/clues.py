@@ -50,20 +50,21 @@ def overlap(reasoning: str, gold: "Clues") -> Overlap:
     A reasoning counts as its sentences, or as its content words over those of an average gold statement where that
     is more: clues strung together by commas cost as much precision as clues in sentences of their own.
     """
-    statements, words = all_statements((*gold.visual, *gold.audio, *gold.text))
+    statements, words, wanted = all_statements((*gold.visual, *gold.audio, *gold.text))
     said = read(reasoning)
     if not statements or not said.parts:
         return Overlap(0.0, 0.0, 0.0)
-    found = matched(statements, said.parts)
+    # Most parts share no word with any statement, which is soon seen.
+    found = matched(statements, [part for part in said.parts if not wanted.isdisjoint(part)])
     return prf(found, max(said.sentences, said.words * len(statements) / words), len(statements))
 
 
 # All completions of a clip are compared with the same statements.
 @lru_cache(maxsize=8192)
-def all_statements(texts: tuple[str, ...]) -> tuple[list[frozenset[str]], int]:
-    """`statement_words`, and how many words they hold together."""
+def all_statements(texts: tuple[str, ...]) -> tuple[list[frozenset[str]], int, frozenset[str]]:
+    """`statement_words`, how many words they hold together, and all these words."""
     statements = statement_words(texts)
-    return statements, sum(map(len, statements))
+    return statements, sum(map(len, statements)), frozenset().union(*statements)
 
 
 def prf(found: float, said: float, gold: float) -> Overlap:
@@ -97,13 +98,7 @@ def statement_words(statements: Sequence[str]) -> list[frozenset[str]]:
 
 def matched(statements: Sequence[frozenset[str]], parts: Sequence[frozenset[str]]) -> float:
     """Sum of the word F, 2|a & b| / (|a| + |b|), of statements and parts in their best one-to-one matching."""
-    return assign(
-        [
-            # Most pairs share nothing, which is soon seen.
-            [0.0 if words.isdisjoint(part) else 2 * len(words & part) / (len(words) + len(part)) for part in parts]
-            for words in statements
-        ]
-    )
+    return assign([[2 * len(words & part) / (len(words) + len(part)) for part in parts] for words in statements])
 
 
 def assign(table: Sequence[Sequence[float]]) -> float:

@@ -88,6 +88,7 @@ class Rollouts:
             "think_tokens": sum(row["think_tokens"] for row in everywhere) / count,
             "answer_tokens": sum(row["answer_tokens"] for row in everywhere) / count,
             "constant_share": most_common_share(row["text"] for row in everywhere),
+            "completion_tokens": float(sum(row["think_tokens"] + row["answer_tokens"] for row in everywhere)),
             "quarantined": float(len(self.quarantined)),
         }
 
@@ -176,6 +177,7 @@ def step_line(step: int, logs: dict[str, Any]) -> dict[str, Any]:
     }
     seconds = {name.split("/")[1]: value for name, value in logs.items() if name.startswith("seconds/")}
     seconds["step"] = logs.get("step_time")
+    said, took = logs.get("completion_tokens"), seconds["step"]
     clipped = [value for name, value in logs.items() if name in ("clip_ratio/region_mean", "cispo_clip_ratio")]
     return {
         "step": step,
@@ -198,6 +200,7 @@ def step_line(step: int, logs: dict[str, Any]) -> dict[str, Any]:
         "grad_norm": logs.get("grad_norm"),
         "learning_rate": logs.get("learning_rate"),
         "tokens": logs.get("num_tokens"),
+        "tokens_per_s": said / took if said and took else None,
         "seconds": seconds,
     }
 

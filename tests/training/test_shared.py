@@ -1,5 +1,6 @@
 """Sharing a prompt among its completions changes nothing but the work done."""
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from affectllm.training.grpo import ClipGRPOTrainer, regroup
 from affectllm.training.shared import group_rows, pack
 from affectllm.training.store import MediaStore
 from tests.clips import write_toy_data
-from tests.tiny_models import save_tiny_affect, save_tiny_omni
+from tests.tiny_models import TINY, save_tiny_affect, save_tiny_omni
 from train.grpo import GRPO, make_trainer, row_of
 from train.grpo import main as grpo
 
@@ -30,15 +31,19 @@ ENCODERS = ("Qwen2_5OmniVisionEncoder", "Qwen2_5OmniAudioEncoder", "FaceExpressi
 
 @pytest.fixture(scope="module", params=FAMILIES)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_family(tmp_path_factory.mktemp(request.param), FAMILIES[request.param])
+
+
+def write_family(folder: Path, save: Callable[[Path], Path]) -> Path:
     """A random model, and clips whose questions differ in length, so that prompts are padded."""
-    made = tmp_path_factory.mktemp(request.param)
-    data = write_toy_data(made)
-    rows = list(jsonl.read(data, Conversation))
+    modalities = load(str(save(folder / "model")), dtype="float32").modalities
+    rows = list(jsonl.read(write_toy_data(folder), Conversation))
     for i, row in enumerate(rows):
-        row.messages[0].content.append(Part(type="text", text=" Look again." * i))  # type: ignore[union-attr]
-    jsonl.write(data, rows)
-    FAMILIES[request.param](made / "model")
-    return made
+        parts: list[Part] = row.messages[0].content  # type: ignore[assignment]
+        parts[:] = [part for part in parts if part.type in ("text", *modalities)]
+        parts.append(Part(type="text", text=" Look again." * i))
+    jsonl.write(folder / "conversations.jsonl", rows)
+    return folder
 
 
 def rows_of(folder: Path) -> list[Conversation]:
@@ -84,13 +89,7 @@ def scores(trainer: ClipGRPOTrainer, folder: Path, way: str) -> tuple[Tensor, Te
     return log_probs, entropies
 
 
-@pytest.mark.parametrize("checkpointing", [False, True])
-@pytest.mark.parametrize("attention", ["sdpa", "eager"])
-def test_log_probabilities_and_gradients_are_those_of_the_rows(
-    folder: Path, tmp_path: Path, attention: str, checkpointing: bool
-) -> None:
-    trainer = trainer_of(folder, tmp_path, trainer={"gradient_checkpointing": checkpointing})
-    trainer.store.backbone.core.set_attn_implementation(attention)
+def assert_exact(trainer: ClipGRPOTrainer, folder: Path) -> None:
     trainer.model.train()
     found: dict[str, Any] = {}
     for way in ("rows", "shared"):
@@ -106,6 +105,31 @@ def test_log_probabilities_and_gradients_are_those_of_the_rows(
     difference = (found["rows"][2] - found["shared"][2]).norm() / found["rows"][2].norm()
     assert found["rows"][2].norm() > 0
     assert difference <= 1e-5
+
+
+@pytest.mark.parametrize("checkpointing", [False, True])
+@pytest.mark.parametrize("attention", ["sdpa", "eager"])
+def test_log_probabilities_and_gradients_are_those_of_the_rows(
+    folder: Path, tmp_path: Path, attention: str, checkpointing: bool
+) -> None:
+    trainer = trainer_of(folder, tmp_path, trainer={"gradient_checkpointing": checkpointing})
+    trainer.store.backbone.core.set_attn_implementation(attention)
+    assert_exact(trainer, folder)
+
+
+@pytest.mark.parametrize("family", [name for name in TINY if name not in ("AffectLLM", "Qwen2.5-Omni Thinker")])
+def test_every_family_shares_exactly_or_says_that_it_cannot(
+    family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_family(tmp_path, TINY[family])
+    trainer = trainer_of(tmp_path, tmp_path / "out", steps=3, max_new_tokens=4)
+    if trainer.shared:
+        assert_exact(trainer, tmp_path)
+    else:
+        assert family == "Gemma 4"
+        assert "row by row" in capsys.readouterr().err
+    trainer.train()
+    assert trainer.state.global_step == 3
 
 
 def test_swapping_the_clip_changes_shared_log_probabilities(folder: Path, tmp_path: Path) -> None:
@@ -161,15 +185,22 @@ def test_each_clip_is_encoded_once_a_step(folder: Path, tmp_path: Path, encoder_
         assert encoder_calls == {"Qwen2_5OmniVisionEncoder": unique_prompts, "Qwen2_5OmniAudioEncoder": unique_prompts}
 
 
-@pytest.mark.parametrize("beta", [0.0, 0.04])
-def test_both_ways_train_the_same_adapter(folder: Path, tmp_path: Path, beta: float) -> None:
-    """Over two steps of two accumulated micro-batches, which the shared way composes anew."""
+@pytest.mark.parametrize(("beta", "start"), [(0.0, "model"), (0.04, "model"), (0.04, "adapter")])
+def test_both_ways_train_the_same_adapter(folder: Path, tmp_path: Path, beta: float, start: str) -> None:
+    """Over two steps of two accumulated micro-batches, which the shared way composes anew.
+
+    The reference is the adapter switched off, or a copy of the adapter that the run starts from.
+    """
+    if start == "adapter":
+        backbone = trainer_of(folder, tmp_path).store.backbone
+        backbone.model.peft_config["default"].base_model_name_or_path = backbone.name
+        backbone.model.save_pretrained(folder / start, selected_adapters=["default"])
     found = []
     for way in ("rows", "shared"):
         options = {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4, "max_grad_norm": 1e9}
         grpo(
             GRPO(
-                model=str(folder / "model"), data=folder / "conversations.jsonl", out=tmp_path / way, steps=2,
+                model=str(folder / start), data=folder / "conversations.jsonl", out=tmp_path / way, steps=2,
                 prompts=2, group=4, max_new_tokens=6, rate=1e-3, beta=beta, grpo_step=way, check_exact=True,
                 rewards="tests.training.test_scripts:variety", dtype="float32", trainer={**options, "optim": "sgd"},
             )

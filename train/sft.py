@@ -88,6 +88,7 @@ def main(run: SFT) -> None:
     from affectllm.training.align import align_fusion
     from affectllm.training.callbacks import RunLog
     from affectllm.training.dev import DevScore, take_best
+    from affectllm.training.spread import is_spread
 
     if run.dry_run:
         return runs.dry_run(run, run.rank, work_of(run), "SFTConfig", tuning_of(run))
@@ -107,6 +108,10 @@ def main(run: SFT) -> None:
     runs.score_labels_only()
     trainer = make_trainer(store, conversations, run, mix_of(run, data))
     runs.watch(trainer, RunLog(run.out / "log.jsonl"))
+    if held_out and is_spread(trainer):
+        raise AffectError(
+            "--dev-every generates answers, which weights spread over processes do too slowly. Leave it out."
+        )
     if held_out:
         trainer.add_callback(DevScore(store, held_out, run.out, run.dev_every, run.patience, run.dev_new_tokens))
     trainer.train(resume_from_checkpoint=resume)
@@ -172,6 +177,7 @@ def make_trainer(
     from affectllm.training.collator import ConversationCollator, Weights
     from affectllm.training.order import BatchOrder, Mix
     from affectllm.training.sft import ClipSFTTrainer
+    from affectllm.training.spread import without_scalars
 
     config: Any = runs.trainer_config(
         SFTConfig,
@@ -187,6 +193,7 @@ def make_trainer(
     )
     if config.loss_type != "nll" and run.think_weight != run.answer_weight:
         raise AffectError("--think-weight and --answer-weight weigh log-likelihoods: leave out trainer.loss_type.")
+    without_scalars(store.backbone.model, config)
     order = BatchOrder(
         store.lengths(conversations) if run.by_length else [0] * len(conversations),
         mix or Mix([0] * len(conversations), [1]),

@@ -259,15 +259,19 @@ def last_checkpoint(out: Path) -> str | None:
 def save(trainer: "Trainer", backbone: "Backbone", run: Run) -> None:
     """Adapter, processor and, last, the record that marks the run as finished."""
     trainer.accelerator.wait_for_everyone()
+    from affectllm.training.spread import weights_of
+
+    # Every process takes part in gathering.
+    weights = weights_of(trainer)
     if not trainer.accelerator.is_main_process:
         return
     model = trainer.accelerator.unwrap_model(trainer.model)
     adapted = hasattr(model, "peft_config")
     if adapted:
         model.peft_config["default"].base_model_name_or_path = backbone.name
-        model.save_pretrained(run.out, selected_adapters=["default"])
+        model.save_pretrained(run.out, selected_adapters=["default"], state_dict=weights)
     else:
-        model.save_pretrained(run.out)
+        model.save_pretrained(run.out, state_dict=weights)
     # A whole model wants its processor beside it.
     backbone.processor.save_pretrained(run.out / "processor" if adapted else run.out)
     jsonl.write_json(run.out / FINISHED, record_of(trainer, run))
@@ -289,6 +293,8 @@ def record_of(trainer: "Trainer", run: Run) -> dict[str, Any]:
         "git": git_revision(),
         "data": [fingerprint(path) for path in (run.data, *getattr(run, "also", ()))],
         "data_manifest": json.loads(manifest.read_text()) if manifest.is_file() else None,
+        "processes": trainer.accelerator.num_processes,
+        "distributed": trainer.accelerator.distributed_type.value,
         "steps": trainer.state.global_step,
         "log": trainer.state.log_history,
     }

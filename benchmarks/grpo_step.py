@@ -171,6 +171,9 @@ class DrawnStore:
         # A new object each time, as the trainer's own store gives: what was made of it is not found again.
         return Sample(*self._samples[row.id])
 
+    encoded_sample = sample
+    """Encoding counts for both ways here; in a run, frozen encoders are cached for the shared way."""
+
 
 def different(completions: list[str], **_: object) -> list[float]:
     """A reward that is never the same in a group: timing needs a signal, not a meaning."""

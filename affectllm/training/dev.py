@@ -46,7 +46,8 @@ class DevScore(TrainerCallback):
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.is_world_process_zero:
-            cut_behind(self.folder / DEV, state.global_step)
+            # A run without a checkpoint begins anew, with the score of its start.
+            cut_behind(self.folder / DEV, state.global_step or -1)
         if state.global_step == 0:
             self._score(state)
 

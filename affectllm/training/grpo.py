@@ -83,6 +83,7 @@ class ClipGRPOTrainer(GRPOTrainer):
             print(f"The step goes row by row: {store.backbone.name} cannot share prompts, {reason}.", file=sys.stderr)
         self.shared = SharedForward(store.backbone) if step == "shared" and not reason else None
         super().__init__(*args, **kwargs)
+        store.autocast, store.precision = self.accelerator.autocast, self.accelerator.mixed_precision
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> "EpochSampler":
         stock: Any = super()._get_train_sampler(dataset)
@@ -162,7 +163,8 @@ class ClipGRPOTrainer(GRPOTrainer):
                 try:
                     if chosen["id"] not in self.rollouts.quarantined:
                         conversation = Conversation.model_validate_json(chosen["prompt"])
-                        self._samples[chosen["prompt"]] = self.store.sample(conversation)
+                        read = self.store.encoded_sample if self.shared else self.store.sample
+                        self._samples[chosen["prompt"]] = read(conversation)
                         break
                 except AffectError as error:
                     self.rollouts.quarantine(conversation, str(error), self.state.global_step + 1)

@@ -136,7 +136,9 @@ def blame(
     functions: Sequence[Any] = trainer.reward_funcs
     for function, name in zip(functions, trainer.reward_func_names, strict=True):
         for row, completion in zip(inputs, completions, strict=True):
-            columns = {key: [value] for key, value in row.items() if key != "prompt"} | {"trainer_state": trainer.state}
+            columns: dict[str, Any] = {key: [value] for key, value in row.items() if key != "prompt"}
+            columns |= {"log_extra": trainer._log_completion_extra, "log_metric": trainer._log_metric}
+            columns["trainer_state"] = trainer.state
             try:
                 function(prompts=[row["prompt"]], completions=[completion], completion_ids=[[]], **columns)
             except Exception as cause:

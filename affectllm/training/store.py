@@ -54,6 +54,14 @@ class MediaStore:
         media = self.media(conversation.media, used) if used else {}
         return self.backbone.assemble(conversation, used, media)
 
+    def encoded_sample(self, conversation: Conversation) -> Sample:
+        """As `sample`, with the media behind the encoders where those are frozen: no forward runs them then."""
+        if not self.encodes:
+            return self.sample(conversation)
+        used = used_modalities(conversation, self.modalities)
+        media = self.encoded(conversation.media, used) if used else {}
+        return self.backbone.assemble(conversation, used, media)
+
     def training_sample(self, conversation: Conversation) -> TrainingSample:
         """All turns of a conversation, and its media as one forward takes them: encoded, where encoders are frozen."""
         used = used_modalities(conversation, self.modalities)

@@ -7,6 +7,7 @@ The trainer is TRL's; what is ours is the collator, through which frames and sou
 moment, the same command goes on from the last checkpoint.
 """
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -108,6 +109,13 @@ def main(run: SFT) -> None:
     runs.score_labels_only()
     trainer = make_trainer(store, conversations, run, mix_of(run, data))
     runs.watch(trainer, RunLog(run.out / "log.jsonl"))
+    expected = store.expected_bytes(conversations)
+    if expected > store.cache.max_bytes:
+        print(
+            f"The clips take about {expected / 2**30:.0f} GiB behind preprocessing, the cache keeps {run.cache_gib:g}: "
+            "what falls out is read again each epoch. Raise --cache-gib.",
+            file=sys.stderr,
+        )
     if held_out and is_spread(trainer):
         raise AffectError(
             "--dev-every generates answers, which weights spread over processes do too slowly. Leave it out."

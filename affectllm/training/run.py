@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OPTIONS, FINISHED = "options.json", "run.json"
 # Options that do not change the result: a run may be resumed with other values of these.
-HARMLESS = {"save_every", "dry_run", "report_to"}
+HARMLESS = {"save_every", "dry_run", "report_to", "cache_gib"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +55,8 @@ class Run:
     """Order of the data, adapter initialisation, dropout and sampling."""
     save_every: int = 40
     """Steps between checkpoints; a killed run loses at most these."""
+    cache_gib: float = 20.0
+    """Of decoded and encoded clips kept on the disk, in $AFFECTLLM_CACHE; what exceeds it is read again each epoch."""
     report_to: tuple[Literal["tensorboard", "wandb", "trackio"], ...] = ()
     """Trackers that get every logged number beside log.jsonl; none are asked without this."""
     dry_run: bool = False
@@ -118,9 +120,8 @@ def media_store(backbone: "Backbone", run: Run) -> "MediaStore":
     from affectllm.media.cache import FeatureCache
     from affectllm.training.store import MediaStore
 
-    return MediaStore(
-        backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities
-    )
+    cache = FeatureCache(cache_folder() / "features", int(run.cache_gib * 2**30))
+    return MediaStore(backbone, media_root(run.data, run.media), cache, run.modalities)
 
 
 def add_lora(backbone: "Backbone", rank: int, dropout: float, seed: int) -> None:

@@ -137,6 +137,17 @@ class MediaStore:
             self._hashes[path] = content_hash(path)
         return self._hashes[path]
 
+    def expected_bytes(self, conversations: Sequence[Conversation]) -> int:
+        """About what all clips of these conversations take in the cache, if they are like the first of them."""
+        clips = {conversation.media: conversation for conversation in conversations if self._used(conversation)}
+        if not clips:
+            return 0
+        first = next(iter(clips.values()))
+        return len(clips) * size_of(self.training_sample(first).media)
+
+    def _used(self, conversation: Conversation) -> list[str]:
+        return used_modalities(conversation, self.modalities)
+
     def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
         """About how many tokens each conversation takes, without decoding a clip; see `Backbone.media_tokens`."""
         texts = ["".join(text_of(conversation)) for conversation in conversations]

@@ -278,6 +278,24 @@ def test_data_sets_are_mixed_by_weight(folder: Path, tmp_path: Path) -> None:
         main(options(folder, tmp_path / "wrong", also=run.also, mix=(1.0,)))
 
 
+def test_a_cache_too_small_is_announced(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main(options(folder, tmp_path / "small", steps=1, cache_gib=1e-6))
+    assert "Raise --cache-gib" in capsys.readouterr().err
+    main(options(folder, tmp_path / "large", steps=1))
+    assert "--cache-gib" not in capsys.readouterr().err
+
+
+def test_a_config_names_data_sets_and_their_shares(tmp_path: Path) -> None:
+    from affectllm.options import parse
+
+    (tmp_path / "c.yaml").write_text(
+        "also: [b.jsonl, c.jsonl]\nmix: [2, 1, 0.5]\nthink_weight: 0.5\nby_length: false\n"
+    )
+    run = parse(SFT, ["--config", str(tmp_path / "c.yaml"), "--data", "a.jsonl", "--out", "o"])
+    assert (run.also, run.mix) == ((Path("b.jsonl"), Path("c.jsonl")), (2.0, 1.0, 0.5))
+    assert (run.think_weight, run.by_length) == (0.5, False)
+
+
 def test_padding_is_logged(folder: Path, tmp_path: Path) -> None:
     run = options(folder, tmp_path / "out", steps=2)
     main(run)

@@ -77,7 +77,8 @@ def run(words: list[str]) -> None:
         if first in FAMILIES:
             if not rest or rest[0].startswith("-"):
                 return show_scripts(first)
-            return command(find_script(first, rest[0]).main, rest[1:])
+            name, *flags = with_card(rest) if first == "build" else rest
+            return command(find_script(first, name).main, flags)
         if first in COMMANDS:
             return command(importlib.import_module(COMMANDS[first]).main, rest)
         if first in VERBS:
@@ -92,6 +93,15 @@ def run(words: list[str]) -> None:
         # Whoever read the output (head, less) has left; the interpreter must not try to flush the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
+
+
+def with_card(words: list[str]) -> list[str]:
+    """`NAME ...` of a data set that has a card and no script of its own, as `card --name NAME ...`."""
+    if words[0].replace("-", "_") in list_scripts("build"):
+        return words
+    from affectllm.cards import all_cards
+
+    return ["card", "--name", *words] if words[0] in all_cards() else words
 
 
 def find_script(family: str, name: str) -> ModuleType:

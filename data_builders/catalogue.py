@@ -8,6 +8,11 @@ from collections.abc import Sequence
 
 from affectllm.cards import Card, all_cards
 
+COLUMNS = ("name", "title", "task", "language", "rows", "status", "licence", "command")
+STATUS = {"verified": "verified on real files", "documented": "from documentation"}
+WIDTH = 240
+"""Of the table in a file or a pipe, where no row may be broken."""
+
 
 def run(words: Sequence[str]) -> int:
     """Print the list, as a table or as JSON."""
@@ -18,15 +23,23 @@ def run(words: Sequence[str]) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("data set", "task", "language", "rows", "status", "licence", "command", box=None)
+    table = Table(*COLUMNS, box=None)
     for row in rows:
-        size = f"{sum(row['rows'].values()):,}" if row["rows"] else "-"
-        table.add_row(row["title"], row["task"], row["language"], size, row["status"], row["licence"], row["command"])
-    Console(width=None if Console().is_terminal else 200).print(table)
+        table.add_row(*(shown(row, column) for column in COLUMNS))
+    Console(width=None if Console().is_terminal else WIDTH).print(table)
     return 0
 
 
+def shown(row: dict, column: str) -> str:
+    """A cell of the table."""
+    if column == "rows":
+        return f"{sum(row['rows'].values()):,}" if row["rows"] else "-"
+    return STATUS[row["status"]] if column == "status" else row[column]
+
+
 def describe(name: str, card: Card) -> dict:
-    command = f"affectllm build {card.builder}" if card.builder else f"affectllm build card --name {name}"
-    kept = card.model_dump(include={"title", "task", "language", "licence", "status", "rows", "url", "citation"})
+    command = f"affectllm build {card.builder or name}"
+    kept = card.model_dump(
+        include={"title", "task", "language", "licence", "status", "rows", "url", "citation", "files"}
+    )
     return {"name": name, **kept, "command": command}

@@ -97,11 +97,17 @@ def run(words: list[str]) -> None:
 
 def with_card(words: list[str]) -> list[str]:
     """`NAME ...` of a data set that has a card and no script of its own, as `card --name NAME ...`."""
-    if words[0].replace("-", "_") in list_scripts("build"):
+    scripts = list_scripts("build")
+    if words[0].replace("-", "_") in scripts:
         return words
     from affectllm.cards import all_cards
 
-    return ["card", "--name", *words] if words[0] in all_cards() else words
+    names = [*scripts, *all_cards()]
+    if words[0] in names:
+        return ["card", "--name", *words]
+    raise AffectError(
+        f"No '{words[0]}' under 'affectllm build'.{closest(words[0], names)} Known: {', '.join(dict.fromkeys(names))}."
+    )
 
 
 def find_script(family: str, name: str) -> ModuleType:

@@ -10,10 +10,10 @@ the folder of the media itself.
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 from affectllm import building, cards
 from affectllm.building import Build, Row
@@ -55,30 +55,37 @@ def main(run: CardBuild) -> None:
     card = cards.read_card(run.name)
     if card.builder:
         raise AffectError(f"'{run.name}' has a builder of its own: affectllm build {card.builder} --help")
-    notes: dict[str, Any] = {"published_rows": card.rows, "card": run.name, "card_status": card.status}
+    seen: Counter[str] = Counter()
+    notes = {"published_rows": card.rows, "table_rows": seen, "card": run.name, "card_status": card.status}
     tables, media = ({}, find_media(run)) if card.paths else (find_files(run, card), [])
     if media:
         # Only the names are read; hashing a folder of recordings would take minutes and prove nothing more.
         notes["file_names_sha256"] = hashlib.sha256("\n".join(map(str, media)).encode()).hexdigest()
     manifest = building.write(
         run.out,
-        converse_files(run, card, media) if media else converse_tables(run, card, tables),
+        converse_files(run, card, media, seen) if media else converse_tables(run, card, tables, seen),
         sources=list(tables),
         options=asdict(run),
         licence=card.licence,
         notes=notes,
     )
     print("\n".join(building.summary(manifest, run.out)))
+    for split in sorted(split for split in seen if seen[split] != card.rows.get(split, seen[split])):
+        print(f"  note: {seen[split]} rows were read as '{split}', {card.rows[split]} are published")
 
 
-def converse_files(run: CardBuild, card: Card, media: Sequence[Path]) -> Iterator[Conversation | Rejected]:
-    return converse(run, card, run.source, run.split or "all", named_rows(card, media))
+def converse_files(
+    run: CardBuild, card: Card, media: Sequence[Path], seen: Counter[str]
+) -> Iterator[Conversation | Rejected]:
+    return converse(run, card, run.source, run.split or "all", named_rows(card, media), seen)
 
 
-def converse_tables(run: CardBuild, card: Card, tables: dict[Path, str]) -> Iterator[Conversation | Rejected]:
+def converse_tables(
+    run: CardBuild, card: Card, tables: dict[Path, str], seen: Counter[str]
+) -> Iterator[Conversation | Rejected]:
     for path, split in tables.items():
         table = building.stream_table(path, card.needs(), card.delimiter, card.header, card.quoted)
-        yield from converse(run, card, path, split, json_rows(card, path) if card.items else table)
+        yield from converse(run, card, path, split, json_rows(card, path) if card.items else table, seen)
 
 
 def find_files(run: CardBuild, card: Card) -> dict[Path, str]:
@@ -143,13 +150,15 @@ def read_lists(run: CardBuild, card: Card) -> dict[str, str]:
 
 
 def converse(
-    run: CardBuild, card: Card, path: Path, split: str, rows: Iterator[Row]
+    run: CardBuild, card: Card, path: Path, split: str, rows: Iterator[Row], seen: Counter[str]
 ) -> Iterator[Conversation | Rejected]:
+    """The conversations of a table or a folder of media; `seen` counts its rows by split."""
     lists = read_lists(run, card)
     dialogue, earlier = "", list[Turn]()
     for row in rows:
         values = {"stem": path.stem, **row.values, "row": str(row.number)}
         values["split"] = split_of(card, values, lists) or split
+        seen[values["split"]] += 1
         if card.dialogue and (now := card.dialogue.format(**values)) != dialogue:
             dialogue, earlier = now, []
         turn = turn_of(card, values, len(earlier)) if card.dialogue else None

@@ -194,13 +194,18 @@ def test_the_list_names_task_licence_and_status(capsys: pytest.CaptureFixture[st
     assert all(row["licence"] and row["status"] in ("verified", "documented") for row in rows.values())
 
 
-def test_a_card_is_built_by_its_name(tmp_path: Path) -> None:
+def test_a_card_is_built_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source = lay_out(TABLES["goemotions"], tmp_path / "source")
     with pytest.raises(SystemExit) as end:
         cli.main(["build", "goemotions", "--source", str(source), "--out", str(tmp_path / "out")])
     assert not end.value.code
     rows = list(jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation))
     assert [row.dataset for row in rows] == ["goemotions", "goemotions"]
+    assert "2 rows were read as 'train', 43410 are published" in capsys.readouterr().out
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["table_rows"] == {"train": 2}
+    with pytest.raises(SystemExit):
+        cli.main(["build", "goemotion"])
+    assert "Perhaps you meant 'goemotions'" in capsys.readouterr().err
 
 
 def test_a_dialogue_gives_earlier_turns_only(tmp_path: Path) -> None:

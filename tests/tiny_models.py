@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
@@ -421,3 +422,8 @@ TINY = {
     "Qwen3-VL": save_tiny_qwen3_vl,
     "Gemma 4": save_tiny_gemma4,
 }
+
+
+def families(*often: str) -> list[Any]:
+    """The families as test parameters: those named run in every test run, the others with the slow tests."""
+    return [pytest.param(name, marks=() if name in often else pytest.mark.slow) for name in TINY]

@@ -32,7 +32,7 @@ def pair(name: str, preference: str | None, choices: tuple[str, str]) -> Convers
     return compose(row, task="preference", mode="labels", seed=7, choices=choices)
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=[pytest.param("affect", marks=pytest.mark.slow), "omni"])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp(request.param)
     rows = []

@@ -8,17 +8,15 @@ from safetensors.torch import load_file
 
 from affectllm.models import load
 from tests.clips import conversation, write_clip
-from tests.tiny_models import TINY
+from tests.tiny_models import TINY, families
 from train.grpo import GRPO
 from train.grpo import main as grpo
 from train.sft import SFT
 from train.sft import main as sft
 
+
 # The two that other tests take through every stage.
-OTHERS = [family for family in TINY if family not in ("AffectLLM", "Qwen2.5-Omni Thinker")]
-
-
-@pytest.mark.parametrize("family", OTHERS)
+@pytest.mark.parametrize("family", families("Qwen3-Omni Thinker", "Qwen2.5-VL"))
 def test_supervised_and_grpo_steps(family: str, tmp_path: Path) -> None:
     model = str(TINY[family](tmp_path / "model"))
     modalities = load(model, "float32").modalities

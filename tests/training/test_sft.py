@@ -21,14 +21,14 @@ from affectllm.records import Conversation, Message
 from affectllm.training.collator import IGNORED, ROW, WEIGHTS, ConversationCollator, Weights
 from affectllm.training.store import MediaStore
 from tests.clips import conversation, write_clip, write_toy_data
-from tests.tiny_models import TINY, save_tiny_affect, save_tiny_omni
+from tests.tiny_models import TINY, families, save_tiny_affect, save_tiny_omni
 from train.sft import SFT, main
 
 ADAPTER = "adapter_model.safetensors"
 FAMILIES = {"affect": save_tiny_affect, "omni": save_tiny_omni}
 
 
-@pytest.fixture(scope="module", params=TINY)
+@pytest.fixture(scope="module", params=families("AffectLLM", "Qwen2.5-Omni Thinker"))
 def store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> MediaStore:
     folder = tmp_path_factory.mktemp("family")
     write_toy_data(folder)
@@ -114,7 +114,7 @@ def test_lengths_are_told_without_decoding(store: MediaStore) -> None:
     assert max(left_out) - min(left_out) <= 60
 
 
-@pytest.mark.parametrize("family", ["Qwen2.5-Omni Thinker", "Qwen3-VL"])
+@pytest.mark.parametrize("family", ["Qwen2.5-Omni Thinker", pytest.param("Qwen3-VL", marks=pytest.mark.slow)])
 def test_larger_and_longer_clips_are_told_apart(family: str, tmp_path: Path) -> None:
     for i, (size, seconds) in enumerate([(64, 1.0), (320, 1.0), (320, 9.0), (640, 4.0)]):
         write_clip(tmp_path / f"clip{i}.mp4", seconds=seconds, size=size)
@@ -226,7 +226,7 @@ def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 # Whole runs.
 
 
-@pytest.fixture(scope="module", params=FAMILIES)
+@pytest.fixture(scope="module", params=["affect", pytest.param("omni", marks=pytest.mark.slow)])
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp(request.param)
     data = write_toy_data(made)

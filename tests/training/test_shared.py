@@ -21,7 +21,7 @@ from affectllm.training.grpo import ClipGRPOTrainer, regroup
 from affectllm.training.shared import group_rows, pack
 from affectllm.training.store import MediaStore
 from tests.clips import write_toy_data
-from tests.tiny_models import TINY, save_tiny_affect, save_tiny_omni
+from tests.tiny_models import TINY, families, save_tiny_affect, save_tiny_omni
 from train.grpo import GRPO, make_trainer, row_of
 from train.grpo import main as grpo
 
@@ -107,7 +107,10 @@ def assert_exact(trainer: ClipGRPOTrainer, folder: Path) -> None:
     assert difference <= 1e-5
 
 
-@pytest.mark.parametrize(("attention", "checkpointing"), [("sdpa", False), ("sdpa", True), ("eager", False)])
+@pytest.mark.parametrize(
+    ("attention", "checkpointing"),
+    [("sdpa", False), ("sdpa", True), pytest.param("eager", False, marks=pytest.mark.slow)],
+)
 def test_log_probabilities_and_gradients_are_those_of_the_rows(
     folder: Path, tmp_path: Path, attention: str, checkpointing: bool
 ) -> None:
@@ -116,7 +119,7 @@ def test_log_probabilities_and_gradients_are_those_of_the_rows(
     assert_exact(trainer, folder)
 
 
-@pytest.mark.parametrize("family", [name for name in TINY if name not in ("AffectLLM", "Qwen2.5-Omni Thinker")])
+@pytest.mark.parametrize("family", families("AffectLLM", "Qwen2.5-VL"))
 def test_every_family_shares_exactly_or_says_that_it_cannot(
     family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,7 +202,7 @@ def test_without_a_cache_each_clip_is_encoded_once_a_step(
     assert set(encoder_calls.values()) == (set() if composed else {unique_prompts})
 
 
-@pytest.mark.parametrize("start", ["model", "adapter"])
+@pytest.mark.parametrize("start", [pytest.param("model", marks=pytest.mark.slow), "adapter"])
 def test_both_ways_train_the_same_adapter(folder: Path, tmp_path: Path, start: str) -> None:
     """Over two steps of two accumulated micro-batches, which the shared way composes anew.
 

@@ -31,6 +31,7 @@ def recipe(folder: Path, **stages: Any) -> Stages:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_chain_goes_from_adapter_to_adapter_and_skips_what_is_done(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -77,7 +77,7 @@ class ClipSFTTrainer(SFTTrainer):
         found = super().compute_loss(forward, inputs, return_outputs, num_items_in_batch)
         loss = found[0] if return_outputs else found
         if rows is not None and not torch.isfinite(loss):
-            raise AffectError(self.not_a_number(rows, float(loss), mask))
+            raise AffectError(self.not_a_number(rows, loss.item(), mask))
         return found
 
     def not_a_number(self, rows: Tensor, loss: float, mask: Tensor) -> str:

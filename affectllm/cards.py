@@ -157,6 +157,9 @@ def read_labels(spec: Labels, values: Mapping[str, str]) -> Found:
     >>> read_labels(Labels(form="levels", columns=["joy", "fear"]), {"joy": "1", "fear": "3"}).labels
     ['fear', 'joy']
     """
+    if spec.columns and not any(values[column].strip() for column in spec.columns):
+        # Test sets are published with empty columns: no annotation is not the absence of emotion.
+        return Found([], "no label")
     lists = [cells(spec, values[column]) for column in spec.columns] if spec.form == "raters" else None
     raw = by_votes(spec, lists) if lists else by_level(spec, values) if spec.columns else one_cell(spec, values)
     names = {name.casefold(): label for name, label in spec.names.items()}

@@ -29,6 +29,7 @@ TABLES = {name: card for name, card in all_cards().items() if not card.builder}
         ({"form": "ids", "column": "c", "names": {"2": "joy", "14": "fear"}}, {"c": "2,14"}, Found(["joy", "fear"])),
         ({"form": "flags", "columns": ["joy", "fear"]}, {"joy": "0", "fear": "1"}, Found(["fear"])),
         ({"form": "flags", "columns": ["joy"], "none": "neutral"}, {"joy": "0"}, Found(["neutral"])),
+        ({"form": "flags", "columns": ["joy"], "none": "neutral"}, {"joy": ""}, Found([], "no label")),
         ({"form": "levels", "columns": [*"abc"], "at_least": 2}, {"a": "2", "b": "3", "c": "1"}, Found(["b", "a"])),
         ({"form": "list", "column": "c", "separator": ","}, {"c": "fear/scare, Joy"}, Found(["fear/scare", "joy"])),
     ],

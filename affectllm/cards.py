@@ -7,8 +7,9 @@ set that has a script of its own; they are there for the list.
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, cached_property
 from importlib.resources import files
+from importlib.resources.abc import Traversable
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
@@ -49,6 +50,11 @@ class Labels(Record):
         if not getattr(self, wanted):
             raise ValueError(f"form {self.form} needs {wanted}")
         return self
+
+    @cached_property
+    def labels_by_name(self) -> dict[str, str]:
+        """`names` in lower case, to be found in whatever case a cell writes them."""
+        return {name.casefold(): label for name, label in self.names.items()}
 
 
 class Scale(Record):
@@ -130,6 +136,7 @@ class Card(Record):
     valence: Scale | None = None
     example: list[Example] = []
 
+    @cached_property
     def needs(self) -> list[str]:
         """The columns that must be there."""
         patterns = [self.id, self.clip or "", self.dialogue or ""]
@@ -162,7 +169,7 @@ def read_labels(spec: Labels, values: Mapping[str, str]) -> Found:
         return Found([], "no label")
     lists = [cells(spec, values[column]) for column in spec.columns] if spec.form == "raters" else None
     raw = by_votes(spec, lists) if lists else by_level(spec, values) if spec.columns else one_cell(spec, values)
-    names = {name.casefold(): label for name, label in spec.names.items()}
+    names = spec.labels_by_name
     unknown = [name for name in (chain(*lists) if lists else raw) if names and name.casefold() not in names]
     if unknown:
         return Found([], f"label {unknown[0]!r} is not one of the card's")
@@ -264,22 +271,26 @@ def flatten(value: Any, prefix: str = "") -> dict[str, str]:
 
 def read_card(name: str) -> Card:
     """A card by name; an unknown name lists those there are."""
-    known = all_cards()
-    if name not in known:
-        raise AffectError(f"No card '{name}'. Known: {', '.join(known)}.")
-    return known[name]
+    import yaml
+
+    if name not in card_names():
+        raise AffectError(f"No card '{name}'. Known: {', '.join(card_names())}.")
+    try:
+        return Card.model_validate(yaml.safe_load((folder() / f"{name}.yaml").read_text("utf-8")))
+    except (ValidationError, yaml.YAMLError) as error:
+        raise AffectError(f"Card {name}.yaml does not fit: {' '.join(str(error).split())}") from error
+
+
+def card_names() -> list[str]:
+    """The name of every card, in alphabetical order."""
+    return sorted(file.name.removesuffix(".yaml") for file in folder().iterdir() if file.name.endswith(".yaml"))
+
+
+def folder() -> Traversable:
+    return files("affectllm.data_builders").joinpath("cards")
 
 
 @cache
 def all_cards() -> dict[str, Card]:
     """Every card by name, in alphabetical order."""
-    import yaml
-
-    found = {}
-    for file in sorted(files("affectllm.data_builders").joinpath("cards").iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".yaml"):
-            try:
-                found[file.name.removesuffix(".yaml")] = Card.model_validate(yaml.safe_load(file.read_text("utf-8")))
-            except (ValidationError, yaml.YAMLError) as error:
-                raise AffectError(f"Card {file.name} does not fit: {' '.join(str(error).split())}") from error
-    return found
+    return {name: read_card(name) for name in card_names()}

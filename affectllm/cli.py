@@ -100,9 +100,9 @@ def with_card(words: list[str]) -> list[str]:
     scripts = list_scripts("build")
     if words[0].replace("-", "_") in scripts:
         return words
-    from affectllm.cards import all_cards
+    from affectllm.cards import card_names
 
-    names = [*scripts, *all_cards()]
+    names = [*scripts, *card_names()]
     if words[0] in names:
         return ["card", "--name", *words]
     raise AffectError(

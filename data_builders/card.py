@@ -84,7 +84,7 @@ def converse_tables(
     run: CardBuild, card: Card, tables: dict[Path, str], seen: Counter[str]
 ) -> Iterator[Conversation | Rejected]:
     for path, split in tables.items():
-        table = building.stream_table(path, card.needs(), card.delimiter, card.header, card.quoted)
+        table = building.stream_table(path, card.needs, card.delimiter, card.header, card.quoted)
         yield from converse(run, card, path, split, json_rows(card, path) if card.items else table, seen)
 
 
@@ -181,7 +181,7 @@ def ask(
     run: CardBuild, card: Card, path: Path, row: Row, values: dict[str, str], turn: Turn | None, context: list[Turn]
 ) -> Conversation | Rejected:
     """The conversation of a row, or why there is none."""
-    absent = [name for name in card.needs() if name not in values]
+    absent = [name for name in card.needs if name not in values]
     name = values.get("path", "") if absent else card.id.format(**values)
     if absent:
         reason = "the file's name does not fit the card" if card.paths else f"no '{absent[0]}'"

@@ -148,7 +148,7 @@ def test_a_missing_column_is_named(name: str, tmp_path: Path) -> None:
         wanted = "row 1 has 1 fields"
     else:
         (tmp_path / "table.csv").write_text("a,b\n1,2\n")
-        wanted = re.escape(f"has no column '{card.needs()[0]}'")
+        wanted = re.escape(f"has no column '{card.needs[0]}'")
     with pytest.raises(AffectError, match=wanted):
         main(CardBuild(name=name, source=tmp_path / "table.csv", out=tmp_path / "out", split="test"))
 

@@ -11,7 +11,7 @@ padding with and without batches of like length, and seconds from the start of a
 With a GPU, also the share of its peak that the language model's useful arithmetic reaches (MFU, without recomputation).
 
 Shapes: tiny is a composed model of a few thousand parameters; embedded is nano; heavy is nano's language model, with
-random weights, behind CLIP ViT-B/16 on 8 frames and a HuBERT of base size; 3b and 7b are Qwen2.5-Omni's.
+random weights, behind CLIP ViT-B/16 on 8 frames and a HuBERT of base size; mini, 3b and 7b are Qwen2.5-Omni's.
 """
 
 import json
@@ -50,7 +50,7 @@ from train.sft import SFT, make_trainer
 @dataclass(frozen=True)
 class Benchmark:
     shapes: tuple[str, ...] = ("tiny", "embedded", "heavy")
-    """tiny, embedded (nano, where it is set up), heavy, 3b, 7b."""
+    """tiny, embedded (nano, where it is set up), heavy, mini, 3b, 7b."""
     clips: int = 6
     """Clips of 5 s, 640 x 360."""
     batch: int = 2
@@ -94,7 +94,7 @@ def build(shape: str, folder: Path, dtype: str) -> Backbone:
     from affectllm.models import load
     from tests.tiny_models import save_tiny_affect
 
-    if shape in ("3b", "7b"):
+    if shape in ("mini", "3b", "7b"):
         from benchmarks.grpo_step import SHAPES, random_omni
 
         return random_omni(SHAPES[shape], getattr(torch, dtype))
@@ -104,7 +104,7 @@ def build(shape: str, folder: Path, dtype: str) -> Backbone:
         return heavy(getattr(torch, dtype))
     if shape == "tiny":
         return load(str(save_tiny_affect(folder / shape)), dtype)
-    raise AffectError(f"No shape '{shape}'. Known: tiny, embedded, heavy, 3b, 7b.")
+    raise AffectError(f"No shape '{shape}'. Known: tiny, embedded, heavy, mini, 3b, 7b.")
 
 
 # SmolLM2-135M (HuggingFaceTB), CLIP ViT-B/16 (OpenAI) and HuBERT base (Facebook), by their published configs.

@@ -81,6 +81,7 @@ class Example(Record):
     labels: list[str] = []
     sentiment: str | None = None
     valence: float | None = None
+    vad: tuple[float, float, float] | None = None
 
 
 class Card(Record):
@@ -134,6 +135,8 @@ class Card(Record):
     sentiment: str | None = None
     """Column with positive, negative or neutral."""
     valence: Scale | None = None
+    vad: tuple[Scale, Scale, Scale] | None = None
+    """Valence, arousal and dominance, where there are all three."""
     example: list[Example] = []
 
     @cached_property
@@ -144,7 +147,7 @@ class Card(Record):
         named = [name for pattern in patterns for name in re.findall(r"{([^}]+)}", pattern) if name not in given]
         labels = [self.labels.column, self.labels.strength, *self.labels.columns] if self.labels else []
         others = [self.text, self.speaker, self.sentiment]
-        others += [self.valence.column] if self.valence else []
+        others += [scale.column for scale in (self.valence, *(self.vad or ())) if scale]
         # A group of a file name may be absent, as the folder of a split is in some copies.
         others += [self.lists.column] if self.lists else [] if self.paths else [self.split]
         return [name for name in dict.fromkeys([*others, *labels, *named]) if name]

@@ -225,6 +225,7 @@ def target_of(card: Card, values: dict[str, str]) -> Target:
             "basic": found.labels[0] if card.task == "basic" else None,
             "sentiment": sentiment,
             "valence": cards.scaled(card.valence, values) if card.valence else None,
+            "vad": [cards.scaled(scale, values) for scale in card.vad] if card.vad else None,
             "raters": found.raters,
         }
     )

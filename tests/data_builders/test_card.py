@@ -127,8 +127,8 @@ def test_every_card_builds_its_examples(name: str, tmp_path: Path) -> None:
     built = list(jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation))
     lost = list(jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected))
     wanted = [example for example in card.example if example.labels or example.valence is not None]
-    assert [(r.target.labels, r.target.sentiment, r.target.valence) for r in built] == [
-        (example.labels, example.sentiment, example.valence) for example in wanted
+    assert [(r.target.labels, r.target.sentiment, r.target.valence, r.target.vad) for r in built] == [
+        (example.labels, example.sentiment, example.valence, example.vad) for example in wanted
     ]
     assert len(lost) == len(card.example) - len(wanted)
     for row in built:

@@ -53,15 +53,23 @@ def require() -> Path:
 
 
 def main(run: SetupNano) -> None:
-    if find() and not run.force:
-        print(f"affectllm-nano is ready: {find()}")
-        return
+    from filelock import FileLock
+
+    make_folder(folder().parent)
+    # Two commands that find no model would both assemble it, and one take away what the other has begun to read.
+    with FileLock(folder().with_suffix(".lock")):
+        if not find() or run.force:
+            set_up(run)
+    print(f"affectllm-nano is ready: {folder()}")
+
+
+def set_up(run: SetupNano) -> None:
+    """Fetch, check and convert the weights, and put the folder in its place."""
     from transformers.utils import logging
 
     from affectllm.models import nano_weights
 
     logging.disable_progress_bar()
-    make_folder(folder().parent)
     # Assembled beside its place and renamed at the end: a kill leaves no half model.
     with tempfile.TemporaryDirectory(dir=folder().parent, prefix=".nano-") as temporary:
         files = nano_weights.fetch(Path(temporary) / "weights", run.from_dir)
@@ -74,7 +82,6 @@ def main(run: SetupNano) -> None:
         (made / "README.md").write_text(model_card(), encoding="utf-8")
         shutil.rmtree(folder(), ignore_errors=True)
         made.rename(folder())
-    print(f"affectllm-nano is ready: {folder()}")
 
 
 def assemble(files: dict[str, Path]) -> "tuple[AffectForConditionalGeneration, AffectProcessor]":

@@ -59,7 +59,7 @@ def parse(text: str) -> Parsed:
     >>> parse("not angry but hurt").labels
     ['hurt']
     """
-    if labels := plain_list(text):
+    if not text.startswith("<") and (labels := plain_list(text)):
         return Parsed(labels, status="ok")
     if (framed := plain_frame(text)) and (labels := plain_list(framed.answer)):
         return Parsed(labels, framed.reasoning, status="ok")

@@ -88,10 +88,16 @@ def clause_words(sentence: str) -> tuple[list[frozenset[str]], list[frozenset[st
 
 
 def plain_clauses(sentence: str) -> list[frozenset[str]]:
-    """`mixed_clauses` of a sentence of letters and commas without a negation, several times as fast; [] for others."""
-    if not sentence.isascii() or not sentence.replace(",", "").replace(" ", "").isalpha():
+    """`mixed_clauses` of plain words, numbers and commas without a negation, several times as fast; [] for others."""
+    sentence = sentence.replace("-", " ")
+    letters = sentence.replace(",", "").replace(" ", "")
+    if not sentence.isascii() or not letters.isalnum():
         return []
     tokens = sentence.replace(",", " , ").split()
+    if not letters.isalpha():
+        tokens = [token for token in tokens if not token.isdigit()]
+        if any(not token.isalpha() and token != "," for token in tokens):
+            return []
     if not NEGATING.isdisjoint(tokens):
         return []
     if SEPARATING.isdisjoint(tokens):

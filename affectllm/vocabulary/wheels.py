@@ -38,11 +38,16 @@ class Wheels:
 
         Words that a wheel does not know are left out: a published quirk. Our own vocabulary knows every word.
         """
-        pick = self._pick[level]
-        found = tuple(map(set, zip(*[pick(self.find(label.lower().strip())) for label in labels], strict=True)))
+        row = self._row
+        found = tuple(map(set, zip(*[row(label, level) for label in labels], strict=True)))
         for groups in found:
             groups.discard(None)
         return found or tuple(set() for _ in self.at(level))
+
+    @cached_property
+    def _row(self) -> Callable[[str, str], Groups]:
+        """A label's groups on the wheels of one level, with a memory: models say few words often."""
+        return lru_cache(maxsize=65536)(lambda label, level: self._pick[level](self.groups(label)))
 
     @cached_property
     def gold_sets(self) -> Callable[[tuple[str, ...], str], Sets]:

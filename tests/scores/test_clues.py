@@ -91,7 +91,26 @@ def test_a_negation_ends_where_its_clause_does(reasoning: str, clue: str) -> Non
 
 
 SENTENCE = st.lists(
-    st.sampled_from(["no", "smile", "and", "he", ",", "wide", "the", "only", "while", "smiling", "isn't", "2", "笑"]),
+    st.sampled_from(
+        [
+            "no",
+            "smile",
+            "and",
+            "he",
+            ",",
+            "wide",
+            "the",
+            "only",
+            "while",
+            "smiling",
+            "isn't",
+            "2",
+            "2nd",
+            "high-pitched",
+            "-",
+            "笑",
+        ]
+    ),
     max_size=12,
 ).map(" ".join)
 

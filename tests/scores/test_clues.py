@@ -90,40 +90,19 @@ def test_a_negation_ends_where_its_clause_does(reasoning: str, clue: str) -> Non
     assert found > 0
 
 
-SENTENCE = st.lists(
-    st.sampled_from(
-        [
-            "no",
-            "smile",
-            "and",
-            "he",
-            ",",
-            "wide",
-            "the",
-            "only",
-            "while",
-            "smiling",
-            "isn't",
-            "2",
-            "2nd",
-            "high-pitched",
-            "-",
-            "笑",
-        ]
-    ),
-    max_size=12,
-).map(" ".join)
+WORDS = "no smile and he , wide the only while smiling isn't 2 2nd high-pitched - 笑".split()
+SENTENCE = st.lists(st.sampled_from(WORDS), max_size=12).map(" ".join)
 
 
 @given(SENTENCE)
 def test_the_fast_way_reads_what_the_long_way_reads(sentence: str) -> None:
     fast = clue_words.plain_clauses(sentence)
-    assert not fast or fast == clue_words.mixed_clauses(sentence)
+    assert fast is None or fast == clue_words.mixed_clauses(sentence)
 
 
 def test_the_fast_way_is_taken() -> None:
     assert clue_words.plain_clauses("the face shows a wide smile, and he laughs") == [{"wid", "smil"}, {"laugh"}]
-    assert clue_words.plain_clauses("there is no smile") == []
+    assert clue_words.plain_clauses("there is no smile") is None
 
 
 def test_inflections_meet() -> None:

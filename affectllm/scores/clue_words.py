@@ -100,7 +100,7 @@ ANOTHER, ENDS = "another way", ","
 
 
 class Plain(dict[str, str]):
-    """Token -> its stem; '' where it frames a clue, `ENDS` where it ends a clause, `ANOTHER` where it needs more care."""
+    """Token -> its stem; '' where it frames a clue, `ENDS` where it ends a clause, `ANOTHER` where it needs care."""
 
     def __missing__(self, token: str) -> str:
         if token in SEPARATING:

@@ -2,19 +2,21 @@
 
     python benchmarks/rewards.py
 
-Completions of about 100 tokens, all different, in groups of 8 with one gold each, one thread; a line is one measure as
-JSON. There is no peer that scores open-vocabulary rewards outside its trainer, so `peer` and `ratio` are null.
+Completions of about 100 tokens, all different, in groups of 8 with one gold each, one thread, the fastest of several
+rounds (more completions than any memory of the stack holds); a line is one measure as JSON. There is no peer that
+scores open-vocabulary rewards outside its trainer, so `peer` and `ratio` are null.
 """
 
 import json
 import time
+from collections.abc import Callable
 from random import Random
 
 from affectllm import rewards
 from affectllm.records import Clues, Target
 from affectllm.rewards import probes
 
-COUNT, GROUP = 20_000, 8
+COUNT, GROUP, ROUNDS = 20_000, 8, 7
 BATCH = 64
 """Completions of one step, as a trainer hands them over."""
 
@@ -30,6 +32,15 @@ def completions(rng: Random) -> list[str]:
     return texts
 
 
+def timed(functions: list[Callable[..., list[float | None]]], texts: list[str], gold: list[str]) -> float:
+    """Seconds for all completions, step by step."""
+    start = time.perf_counter()
+    for i in range(0, COUNT, BATCH):
+        for function in functions:
+            function(completions=texts[i : i + BATCH], target=gold[i : i + BATCH])
+    return time.perf_counter() - start
+
+
 def main() -> None:
     rng = Random(7)
     functions = rewards.load("strict")
@@ -39,11 +50,7 @@ def main() -> None:
     texts = completions(rng)
     for function in functions:  # tables and wheels are loaded before the clock starts
         function(completions=texts[:10], target=gold[:10])
-    start = time.perf_counter()
-    for i in range(0, COUNT, BATCH):
-        for function in functions:
-            function(completions=texts[i : i + BATCH], target=gold[i : i + BATCH])
-    seconds = time.perf_counter() - start
+    seconds = min(timed(functions, texts, gold) for _ in range(ROUNDS))
     line = {"name": "rewards/strict", "ours": round(COUNT / seconds), "peer": None, "ratio": None}
     print(json.dumps({**line, "unit": "completions/s", "n": COUNT}))
 

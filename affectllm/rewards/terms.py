@@ -27,22 +27,24 @@ LONG_ANSWER = 24
 ODD = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufeff\u0370-\u052f]")
 CHINESE = re.compile("[\u4e00-\u9fff]")
 TAG = re.compile(r"</?(?:think|answer)>")
+STEP = 1024
+"""Completions remembered while all terms read them; more than a step has would only leave the processor's cache."""
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=STEP)
 def read(text: str) -> Parsed:
     """The one parser; several terms read the same completion."""
     return answers.parse(text)
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=STEP)
 def reasoning_labels(text: str) -> tuple[str, ...]:
     """Emotion words named in the think text."""
     reasoning = read(text).reasoning
     return tuple(answers.parse(reasoning).labels) if reasoning else ()
 
 
-@lru_cache(maxsize=8192)
+@lru_cache(maxsize=STEP)
 def framed(text: str) -> str | None:
     """The answer block's text when the whole completion is one think and one answer block, each tag once; else None."""
     text = text.strip()
@@ -239,7 +241,11 @@ def think_length(text: str, gold: Target, wheels: Wheels) -> float:
 
     The shape is that of DAPO's soft overlong punishment (arXiv 2503.14476, eq. 13), as a factor.
     """
-    words = think_words(text)
+    reasoning = read(text).reasoning or ""
+    # Most texts are of plain words, and not long: counting all their words would take longer than all other factors.
+    if reasoning.isascii() and reasoning.isprintable() and reasoning.count(" ") < LONG_THINK:
+        return float(len(reasoning.split(None, SHORT_THINK)) >= SHORT_THINK)
+    words = think_words(reasoning)
     return 0.0 if words < SHORT_THINK else min(1.0, max(0.0, 2 - words / LONG_THINK))
 
 
@@ -250,11 +256,9 @@ def answer_length(text: str, gold: Target, wheels: Wheels) -> float:
     return min(1.0, max(0.0, 2 - words / LONG_ANSWER))
 
 
-@lru_cache(maxsize=8192)
-def think_words(text: str) -> int:
+def think_words(reasoning: str) -> int:
     """Words of the reasoning. Chinese is written without spaces; two characters make about a word."""
-    reasoning = read(text).reasoning or ""
-    return len(reasoning.split()) + (0 if reasoning.isascii() else len(CHINESE.findall(reasoning)) // 2)
+    return len(reasoning.split()) + len(CHINESE.findall(reasoning)) // 2
 
 
 def parsed(text: str, gold: Target, wheels: Wheels) -> float:

@@ -86,7 +86,7 @@ def content_words(text: str) -> frozenset[str]:
 
 
 # Completions of one clip, and of a model that has learnt a form, repeat sentences.
-@lru_cache(maxsize=16384)
+@lru_cache(maxsize=4096)
 def clause_words(sentence: str) -> tuple[list[frozenset[str]], list[frozenset[str]], int]:
     """Content words of a sentence's clauses, of the sentence itself where it has several, and how many they are."""
     clauses = plain_clauses(sentence)
@@ -123,10 +123,11 @@ def plain_clauses(sentence: str) -> list[frozenset[str]] | None:
     """`mixed_clauses` of plain words, numbers and commas without a negation, several times as fast; None for others."""
     tokens = sentence.replace("-", " ").replace(",", " , ").split()
     stems = list(map(PLAIN.__getitem__, tokens))
-    if ANOTHER in stems:
+    every = frozenset(stems)
+    if ANOTHER in every:
         return None
-    if ENDS not in stems:
-        words = frozenset(stems) - EMPTY
+    if ENDS not in every:
+        words = every - EMPTY
         return [words] if words else []
     clauses, start = [], 0
     for end, stem in enumerate([*stems, ENDS]):

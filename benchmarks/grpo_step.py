@@ -14,6 +14,7 @@ loss.
 """
 
 import json
+import sys
 import tempfile
 import time
 from collections import defaultdict
@@ -33,6 +34,9 @@ from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Target
 from affectllm.training import run as runs
 from affectllm.training.grpo import ClipGRPOTrainer
+
+# Scripts and tests of the repository are not installed.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.tiny_models import OMNI_TEMPLATE, OMNI_TOKENS, byte_tokenizer
 from train.grpo import GRPO, make_trainer
 

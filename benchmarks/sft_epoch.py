@@ -42,6 +42,9 @@ from affectllm.training import run as runs
 from affectllm.training.order import BatchOrder, Mix, padding_share
 from affectllm.training.plan import Work, flops
 from affectllm.training.store import MediaStore
+
+# Scripts and tests of the repository are not installed.
+sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.media_read import draw
 from tests.clips import conversation
 from train.sft import SFT, make_trainer

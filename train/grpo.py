@@ -8,8 +8,12 @@ and the rewards. The reference of the KL term is the adapter the run starts from
 degrades while the labels improve.
 """
 
+import math
 import random
+from collections import defaultdict
 from dataclasses import dataclass
+from pathlib import Path
+from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm.errors import AffectError
@@ -57,6 +61,13 @@ class GRPO(Run):
     """Take the first batch both ways, and stop when a log-probability differs by more than rounding (1e-4)."""
     dynamic_sampling: int = 0
     """How often, at most, groups whose rewards are all equal are replaced by groups over other clips; 0 keeps them."""
+    replay: int = 0
+    """Completions of each group that are the annotated answer in place of a sample; below --group."""
+    sft_weight: float = 0.0
+    """Weight of the supervised loss on the annotated answers to a step's clips, beside GRPO's; 0 adds none."""
+    curriculum: Path | None = None
+    """completions.jsonl of an earlier run: clips are learnt in order of their mean reward there, the easy ones first,
+    those it does not hold last."""
     alarm_after: int = 5
     """Steps in a row in which no group's rewards differ, after which the log says so, with the likely cause."""
     dev_every: int = 0
@@ -77,6 +88,8 @@ def main(run: GRPO) -> None:
 
     if run.group < 2:
         raise AffectError(f"--group {run.group}: GRPO compares the completions of a clip, so it needs at least 2.")
+    if not 0 <= run.replay < run.group:
+        raise AffectError(f"--replay {run.replay}: a group of {run.group} needs at least one sampled completion.")
     if run.dry_run:
         return runs.dry_run(run, run.rank, work_of(run), "GRPOConfig")
     if runs.is_finished(run):
@@ -102,11 +115,27 @@ def main(run: GRPO) -> None:
 
 
 def draw(conversations: "list[Conversation]", run: GRPO) -> "list[Conversation]":
-    """The clips that are learnt from, in the order of the data."""
-    if run.clips is None or run.clips >= len(conversations):
+    """The clips that are learnt from, in the order of the data or of the curriculum."""
+    if run.clips is not None and run.clips < len(conversations):
+        chosen = sorted(random.Random(run.seed).sample(range(len(conversations)), run.clips))
+        conversations = [conversations[i] for i in chosen]
+    if run.curriculum is None:
         return conversations
-    chosen = sorted(random.Random(run.seed).sample(range(len(conversations)), run.clips))
-    return [conversations[i] for i in chosen]
+    rewards = mean_rewards(run.curriculum)
+    return sorted(conversations, key=lambda conversation: -rewards.get(conversation.id, -math.inf))
+
+
+def mean_rewards(completions: Path) -> dict[str, float]:
+    """Of each clip in the completions of an earlier run."""
+    from affectllm import jsonl
+
+    if not completions.is_file():
+        raise AffectError(f"--curriculum {completions} is no file; it is the completions.jsonl of a GRPO run.")
+    found: defaultdict[str, list[float]] = defaultdict(list)
+    for row in jsonl.read_dicts(completions):
+        if row.get("reward") is not None and not row.get("replayed"):
+            found[row["id"]].append(row["reward"])
+    return {name: fmean(values) for name, values in found.items()}
 
 
 def work_of(run: GRPO) -> "Work":
@@ -138,6 +167,7 @@ def make_config(run: GRPO, functions: "Sequence[Callable[..., Any]]") -> "GRPOCo
         learning_rate=run.rate,
         lr_scheduler_type="constant",
         logging_steps=1,
+        shuffle_dataset=run.curriculum is None,
     )
     batchwise = config.scale_rewards == "batch" or config.multi_objective_aggregation != "sum_then_normalize"
     if run.dynamic_sampling and batchwise:
@@ -168,6 +198,8 @@ def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", r
         step=run.grpo_step,
         check_exact=run.check_exact,
         dynamic_sampling=run.dynamic_sampling,
+        replay=run.replay,
+        sft_weight=run.sft_weight,
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 import torch
+from torch import Tensor
 
 from affectllm.models.backbone import Backbone, Sample, join_media
 
@@ -16,10 +17,8 @@ def generate(
 ) -> tuple[list[str], list[int]]:
     """The answer text and its number of tokens for each sample, in order; temperature 0 is greedy."""
     device = backbone.model.device
-    longest = max(len(sample.prompt_ids) for sample in samples)
     pad_id = backbone.tokenizer.pad_token_id
-    ids = torch.tensor([[pad_id] * (longest - len(s.prompt_ids)) + s.prompt_ids for s in samples], device=device)
-    mask = torch.tensor([[0] * (longest - len(s.prompt_ids)) + [1] * len(s.prompt_ids) for s in samples], device=device)
+    ids, mask = (tensor.to(device) for tensor in left_padded(samples, pad_id))
     media = {name: tensor.to(device) for name, tensor in join_media(samples).items()}
     sampling = (
         {"do_sample": True, "temperature": temperature, "top_k": 0, "top_p": 1.0}
@@ -35,9 +34,17 @@ def generate(
         **media,
         **sampling,
         **backbone.suppressed(),
-    )[:, longest:]
+    )[:, ids.shape[1] :]
     texts = backbone.tokenizer.batch_decode(output, skip_special_tokens=True)
     return texts, [int((row != pad_id).sum()) for row in output]
+
+
+def left_padded(samples: Sequence[Sample], pad_id: int) -> tuple[Tensor, Tensor]:
+    """Prompts (B, P) that end together, and 1 on their tokens."""
+    longest = max(len(sample.prompt_ids) for sample in samples)
+    padding = [longest - len(sample.prompt_ids) for sample in samples]
+    ids = [[pad_id] * gap + sample.prompt_ids for gap, sample in zip(padding, samples, strict=True)]
+    return torch.tensor(ids), (torch.arange(longest) >= torch.tensor(padding)[:, None]).long()
 
 
 @torch.inference_mode()

@@ -25,9 +25,11 @@ from trl.trainer.utils import RepeatSampler
 
 from affectllm.errors import AffectError
 from affectllm.models.backbone import Sample, join_media
+from affectllm.models.generation import left_padded
 from affectllm.records import Conversation
 from affectllm.training.counterfactual import influence
 from affectllm.training.grpo_log import Rollouts, blame
+from affectllm.training.guidance import Guidance, supervised_loss
 from affectllm.training.shared import SharedForward, group_rows, obstacle
 from affectllm.training.store import MediaStore
 
@@ -54,8 +56,8 @@ class ClipGRPOTrainer(GRPOTrainer):
     `store` gives the media; train and evaluation rows are kept apart, since an evaluation may run between the
     generation of a training batch and its use. `step` is "shared" or "rows"; with `check_exact` the first batch
     goes both ways, and a difference stops the run. `dynamic_sampling` is how often groups without a difference in
-    reward are drawn anew, with other clips (DAPO, arXiv 2503.14476, section 3.2). Completions and quarantined clips
-    are written down in `folder`.
+    reward are drawn anew, with other clips (DAPO, arXiv 2503.14476, section 3.2). `replay` and `sft_weight` bring in
+    annotated answers (`training/guidance.py`). Completions and quarantined clips are written down in `folder`.
     """
 
     def __init__(
@@ -66,9 +68,12 @@ class ClipGRPOTrainer(GRPOTrainer):
         step: str = "shared",
         check_exact: bool = False,
         dynamic_sampling: int = 0,
+        replay: int = 0,
+        sft_weight: float = 0.0,
         **kwargs: Any,
     ) -> None:
         self.store = store
+        self.guidance = Guidance(store.backbone, replay, sft_weight)
         self.rollouts = Rollouts(folder)
         self.dynamic_sampling = dynamic_sampling
         self._samples: dict[str, Sample] = {}
@@ -126,7 +131,10 @@ class ClipGRPOTrainer(GRPOTrainer):
         media = {} if self.shared else join_media(self._generated)
         sharing = self.shared.one_prefill_a_prompt(self._generated) if self.shared else nullcontext()
         with self._clock("generation"), sharing:
-            return super()._generate_single_turn(prompt_ids, None, media, num_generations, **kwargs)
+            completions, log_probs = super()._generate_single_turn(prompt_ids, None, media, num_generations, **kwargs)
+        if self.model.training:
+            self.guidance.put_in(self._generated, completions, self.max_completion_length)
+        return completions, log_probs
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         training = self.model.training
@@ -138,8 +146,10 @@ class ClipGRPOTrainer(GRPOTrainer):
                     break
             self.rollouts.write(records, self.accelerator)
         self._kept[training] = self._generated
+        kept = [sample for samples in self._kept.values() for sample in samples]
+        self.guidance.forget(kept)
         if self.shared:
-            self.shared.forget([sample for samples in self._kept.values() for sample in samples])
+            self.shared.forget(kept)
         output["media_row"] = torch.arange(len(inputs), device=self.accelerator.device)
         return output
 
@@ -164,7 +174,8 @@ class ClipGRPOTrainer(GRPOTrainer):
                     if chosen["id"] not in self.rollouts.quarantined:
                         conversation = Conversation.model_validate_json(chosen["prompt"])
                         read = self.store.encoded_sample if self.shared else self.store.sample
-                        self._samples[chosen["prompt"]] = read(conversation)
+                        sample = self._samples[chosen["prompt"]] = read(conversation)
+                        self.guidance.note(sample, conversation)
                         break
                 except AffectError as error:
                     self.rollouts.quarantine(conversation, str(error), self.state.global_step + 1)
@@ -268,7 +279,30 @@ class ClipGRPOTrainer(GRPOTrainer):
     def _compute_loss(self, model: torch.nn.Module, inputs: dict[str, Any]) -> Tensor:
         kept = self._kept[self.model.training]
         self._active = [kept[row] for row in inputs["media_row"].tolist()]
-        return super()._compute_loss(model, inputs)
+        loss = super()._compute_loss(model, inputs)
+        if self.guidance.weight and self.model.training:
+            loss = loss + self.guidance.weight * self._supervised(model) / self.current_gradient_accumulation_steps
+        return loss
+
+    def _supervised(self, model: torch.nn.Module) -> Tensor:
+        """The supervised loss on the annotated answers to `self._active`; 0 where none of them has one."""
+        samples, answers, valid = self.guidance.annotated(self._active)
+        if not samples:
+            return torch.zeros((), device=self.accelerator.device)
+        answers, valid = answers.to(self.accelerator.device), valid.to(self.accelerator.device)
+        with self._clock("supervised"), self.accelerator.autocast():
+            if self.shared:
+                log_probs = self.shared.score(model, samples, answers, valid)[0]
+            else:
+                prompts, asked = left_padded(samples, self._tokenizer.pad_token_id)
+                ids, mask = (
+                    torch.cat([prompts.to(answers.device), answers], 1),
+                    torch.cat([asked.to(valid.device), valid], 1),
+                )
+                log_probs = self._score_rows(model, samples, ids, mask, answers.shape[1])[0]
+        loss = supervised_loss(log_probs, valid)
+        self._metrics["train"]["sft_loss"].append(float(loss.detach()))
+        return loss
 
     def _get_per_token_logps_and_entropies(
         self,

@@ -51,10 +51,10 @@ class Rollouts:
         parts: Sequence[Sequence[float]],
         rewards: Sequence[float],
     ) -> dict[str, float]:
-        """Put these completions in `drawn`; means over those of all processes."""
+        """Put these completions in `drawn`; means over those that all processes sampled."""
         from accelerate.utils import gather_object
 
-        names, extra = trainer.reward_func_names, trainer._pending_extra_logs
+        names, extra, replayed = trainer.reward_func_names, trainer._pending_extra_logs, trainer.guidance.replayed
         tokenizer = trainer.store.backbone.tokenizer
         self.drawn = []
         known: dict[str, tuple[str, list[str], str]] = {}
@@ -78,9 +78,11 @@ class Rollouts:
                     "reward": plain(rewards[i]), "parts": dict(zip(names, map(plain, parts[i]), strict=True)) | told,
                     "labels": read.labels, "status": read.status, "think_tokens": think_tokens,
                     "answer_tokens": max(0, len(completion_ids[i]) - think_tokens),
+                    **({"replayed": True} if replayed[i] else {}),
                 }
             )  # fmt: skip
-        everywhere = gather_object(self.drawn)
+        # What was replayed was not said by the policy.
+        everywhere = [row for row in gather_object(self.drawn) if not row.get("replayed")]
         count = len(everywhere)
         return {
             "labels_per_answer": sum(len(row["labels"]) for row in everywhere) / count,
@@ -199,6 +201,7 @@ def step_line(step: int, logs: dict[str, Any]) -> dict[str, Any]:
         "drawn_anew": logs.get("drawn_anew", 0),
         "quarantined": logs.get("quarantined", 0),
         "loss": logs.get("loss"),
+        "sft_loss": logs.get("sft_loss"),
         "grad_norm": logs.get("grad_norm"),
         "learning_rate": logs.get("learning_rate"),
         "tokens": logs.get("num_tokens"),

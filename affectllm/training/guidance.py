@@ -1,0 +1,67 @@
+"""Annotated answers beside sampled ones: replayed within the groups, or learnt as in the supervised stage.
+
+Both hold a policy near what people wrote where its own samples have nothing good to offer. Replay puts the annotated
+answer among a group's completions, where it is compared with the samples (off-policy guidance, as in LUFFY, arXiv
+2504.14945, without its shaping of the ratio); mixing adds the supervised loss on a step's clips to GRPO's.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from affectllm.models.backbone import Backbone, Sample
+from affectllm.records import Conversation
+from affectllm.training.collator import pad
+from affectllm.training.shared import group_rows
+
+
+class Guidance:
+    """What was annotated for the clips of a step.
+
+    `replay` is how many completions of each group are the annotated answer, `weight` that of the supervised loss.
+    """
+
+    def __init__(self, backbone: Backbone, replay: int, weight: float) -> None:
+        self.backbone = backbone
+        self.replay = replay
+        self.weight = weight
+        self.replayed: list[bool] = []
+        """Of the completions last generated, which are annotated answers."""
+        self._answers: dict[int, tuple[Sample, list[int]]] = {}
+
+    def note(self, sample: Sample, conversation: Conversation) -> None:
+        """Remember the annotated answer to a question, if there is one."""
+        last = conversation.messages[-1]
+        if (self.replay or self.weight) and last.role == "assistant":
+            text = last.content if isinstance(last.content, str) else "".join(part.text or "" for part in last.content)
+            self._answers[id(sample)] = (sample, self.backbone.answer_ids(text))
+
+    def forget(self, kept: Sequence[Sample]) -> None:
+        """Drop all answers but those to `kept`."""
+        ids = {id(sample) for sample in kept}
+        self._answers = {key: value for key, value in self._answers.items() if key in ids}
+
+    def answer(self, sample: Sample) -> list[int]:
+        """Token ids of the annotated answer, empty where there is none."""
+        return self._answers.get(id(sample), (sample, []))[1]
+
+    def put_in(self, samples: Sequence[Sample], completions: list[list[int]], longest: int) -> None:
+        """The last completions of each group become its annotated answer, if that has at most `longest` tokens."""
+        self.replayed = [False] * len(completions)
+        for sample, members in zip(*group_rows(samples)[:2], strict=True):
+            answer = self.answer(sample)
+            for row in members[len(members) - self.replay :] if 0 < len(answer) <= longest else []:
+                completions[row] = list(answer)
+                self.replayed[row] = True
+
+    def annotated(self, samples: Sequence[Sample]) -> tuple[list[Sample], Tensor, Tensor]:
+        """Each clip that has an annotated answer once, the answers (clips, tokens) padded at the end, 1 on tokens."""
+        found = [sample for sample in group_rows(samples).samples if self.answer(sample)]
+        answers = [self.answer(sample) for sample in found]
+        return found, pad(answers, self.backbone.tokenizer.pad_token_id), pad([[1] * len(row) for row in answers], 0)
+
+
+def supervised_loss(log_probs: Tensor, valid: Tensor) -> Tensor:
+    """Mean cross-entropy over the tokens of annotated answers: both (clips, tokens)."""
+    return -torch.where(valid.bool(), log_probs, 0.0).sum() / valid.sum()

@@ -64,7 +64,9 @@ class Target(Record):
     labels: list[str] = Field(default_factory=list)
     """Open-vocabulary emotion words, most relevant first where the data set orders them."""
     basic: str | None = None
-    """The one label of a closed set (MELD, MER2023 ...)."""
+    """The one label of a closed set (MELD, MER2023 ...), or the letter of the right option."""
+    options: dict[str, str] | None = None
+    """What each letter of a multiple-choice question stands for."""
     sentiment: Literal["positive", "negative", "neutral"] | None = None
     valence: float | None = None
     vad: tuple[float, float, float] | None = None
@@ -87,7 +89,7 @@ class Meta(Record):
     """Of the source row, so that a changed source shows."""
 
 
-Task = Literal["describe", "labels", "basic", "sentiment", "valence", "preference", "cause"]
+Task = Literal["describe", "labels", "basic", "choice", "sentiment", "valence", "preference", "cause"]
 
 
 class Annotation(Record):

@@ -29,14 +29,24 @@ def compose(
 
     `parts` are the media shown, in order; `candidates` the closed label set of task `basic`; `choices` the two
     descriptions of task `preference`; `turns` the numbered dialogue of task `cause`; `asked` a data set's own question,
-    put before `candidates` in place of a wording. The wording depends on `seed` and the annotation's id alone, so
-    adding or dropping rows changes no other row's question. A language without wordings is asked in English.
+    put before `candidates` in place of a wording, or before the target's options in task `choice`. The wording depends
+    on `seed` and the annotation's id alone, so adding or dropping rows changes no other row's question. A language
+    without wordings is asked in English.
     """
     language = annotation.language if annotation.language in LANGUAGES else "en"
-    words = families()["asked"][language] if asked else wording(task, language, seed, annotation.id)
+    options = annotation.target.options or {}
+    if asked and task != "choice":
+        words = families()["asked"][language] if candidates else "{asked}"
+    else:
+        words = wording(task, language, seed, annotation.id)
     a1, a2 = choices or ("", "")
     question = words.format(
-        asked=asked, candidates=", ".join(candidates), a1=a1, a2=a2, dialogue=numbered(turns) if turns else ""
+        asked=asked,
+        candidates=", ".join(candidates),
+        options="\n".join(f"{letter}. {text}" for letter, text in options.items()),
+        a1=a1,
+        a2=a2,
+        dialogue=numbered(turns) if turns else "",
     )
     ending = form(task, mode, language)
     lines = [*setting(annotation, language), f"{question} {ending}" if ending else question]
@@ -112,7 +122,7 @@ def short_answer(target: Target, task: Task) -> str:
     if task == "cause":
         pairs = "; ".join(f"{emotional} {emotion} {cause}" for emotional, emotion, cause in target.pairs or [])
         return pairs or ("none" if target.pairs == [] else "")
-    return getattr(target, task) or ""
+    return getattr(target, "basic" if task == "choice" else task) or ""
 
 
 def reasoning(target: Target) -> str:

@@ -129,7 +129,10 @@ def read_csv(path: Path) -> Iterator[tuple[str, Row]]:
 
 
 def with_cells(cells: dict[str, Any], path: Path) -> Row:
-    fields = cells | cells.get("target", {})
+    target = cells.get("target", {})
+    fields = cells | target
+    if cells.get("task") == "choice":
+        fields |= {"choice": target.get("basic"), "options": len(target.get("options") or {})}
     return row_of(cells, path)._replace(cells={name: value for name, value in fields.items() if name != "messages"})
 
 

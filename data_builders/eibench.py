@@ -1,0 +1,125 @@
+"""EIBench (Lin et al., 2025): what triggers the emotion in an image, as a numbered list.
+
+    affectllm build eibench --source EIBench/EI_Basic --questions user.jsonl --out data/eibench
+    affectllm build eibench --source EIBench/EI_Complex/ec_complex.jsonl --out data/eibench-complex
+
+The basic part has its references in basic_ground_truth.json, `{image: "1. ... 2. ..."}`, and its questions in a file
+of lines `{image: question}`; the complex part holds both in lines `{image: {question: "1. ..."}}`, and may ask twice
+about an image. Images are EmoSet-118k's and CAER-S's, by their paths there. Test data only: split `test`.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from affectllm import building, jsonl
+from affectllm.building import Build, Row
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.prompts import compose
+from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
+
+LICENCE = "Apache-2.0 (questions and references); the images under EmoSet's and CAER's terms"
+PUBLISHED = {"basic": 1615, "complex": 50}
+BASIC, COMPLEX = "basic_ground_truth.json", "ec_complex.jsonl"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EIBench(Build):
+    questions: Path | None = None
+    """Lines `{image: question}` for the basic part; without them, the family's question about causes is asked."""
+
+
+class Item(NamedTuple):
+    image: str
+    question: str
+    """Empty where none is known."""
+    triggers: str
+
+
+def main(run: EIBench) -> None:
+    path = building.find_source(run.source, (BASIC, COMPLEX))
+    items = list(complex_items(path) if path.suffix == ".jsonl" else basic_items(path, run.questions))
+    manifest = building.write(
+        run.out,
+        converse(run, path, items),
+        sources=[path, *([run.questions] if run.questions else [])],
+        options=asdict(run),
+        licence=LICENCE,
+        notes={"published_rows": PUBLISHED, "table_rows": len(items)},
+    )
+    print("\n".join(building.summary(manifest, run.out)))
+
+
+def basic_items(path: Path, questions: Path | None) -> Iterator[Item]:
+    references = building.read_json(path)
+    if not isinstance(references, dict):
+        raise AffectError(f"{path} must hold an object with an entry an image, it holds {type(references).__name__}.")
+    asked = (
+        {image: str(text) for line in jsonl.read_dicts(questions) for image, text in line.items()} if questions else {}
+    )
+    for image, triggers in references.items():
+        yield Item(image, asked.get(image, ""), str(triggers))
+
+
+def complex_items(path: Path) -> Iterator[Item]:
+    for line in jsonl.read_dicts(path):
+        for image, entries in line.items():
+            pairs: dict[str, Any] = entries if isinstance(entries, dict) else {"": entries}
+            for question, triggers in pairs.items():
+                yield Item(image, question, str(triggers))
+
+
+def converse(run: EIBench, path: Path, items: list[Item]) -> Iterator[Conversation | Rejected]:
+    seen: Counter[str] = Counter()
+    for number, item in enumerate(items, 1):
+        seen[item.image] += 1
+        if not building.in_shard(number, run.shard):
+            continue
+        # An image may be asked about twice.
+        name = item.image if seen[item.image] == 1 else f"{item.image}#{seen[item.image]}"
+        row = Row(number, item._asdict())
+        triggers = numbered_triggers(item.triggers)
+        if not triggers:
+            yield building.reject(row, path, name, "no numbered triggers")
+            continue
+        if run.media is not None and not (run.media / item.image).is_file():
+            yield building.reject(row, path, name, f"no image {item.image} under {run.media}")
+            continue
+        yield compose(
+            Annotation(
+                id=name,
+                dataset="eibench",
+                split="test",
+                media=Clip(image=item.image),
+                language="en",
+                target=Target(description="\n".join(f"{i}. {trigger}" for i, trigger in enumerate(triggers, 1))),
+                meta=Meta(
+                    licence=LICENCE,
+                    defects=[] if item.question else ["no-question"],
+                    hash=building.row_hash(row.values),
+                ),
+            ),
+            "describe",
+            "describe",
+            run.seed,
+            parts=("image",),
+            asked=item.question or "What may have caused the emotion in this image? List the causes, numbered.",
+        )
+
+
+def numbered_triggers(text: str) -> list[str]:
+    """The statements of a numbered list, without their numbers and final stops.
+
+    >>> numbered_triggers("1. Radiant smile.\\n2. Playing the guitar")
+    ['Radiant smile', 'Playing the guitar']
+    """
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    found = [line.partition(".")[2].strip().rstrip(".") for line in lines if line.partition(".")[0].isdigit()]
+    return [statement for statement in found if statement]
+
+
+if __name__ == "__main__":
+    command(main)

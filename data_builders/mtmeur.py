@@ -1,0 +1,111 @@
+"""MTMEUR (Hu et al., 2025): multiple-choice questions that lead from one to the next over a video.
+
+    affectllm build mtmeur --source data.json --out data/mtmeur
+
+The file is a list of `{video_path, questions: [{question, options: {A..D}, correct_answer}]}`. Each question becomes a
+conversation of its own behind the earlier questions and their right answers, as the benchmark's turns are meant; its
+own script forgets them. Test data only: the rows are put in split `test`.
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, Field, ValidationError
+
+from affectllm import building
+from affectllm.building import Build, Row
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.prompts import compose
+from affectllm.records import Annotation, Clip, Conversation, Message, Meta, Rejected, Target
+
+LICENCE = "Apache-2.0 (questions); the videos under their own"
+PUBLISHED = {"videos": 1451, "questions": 5101}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MTMEUR(Build):
+    history: bool = True
+    """Put each question behind the earlier ones of its video, with their right answers."""
+
+
+class Question(BaseModel):
+    question: str = Field(min_length=1)
+    options: dict[str, str] = Field(min_length=2)
+    correct_answer: str
+
+
+class Video(BaseModel):
+    video_path: str = Field(min_length=1)
+    questions: list[Question]
+
+
+def main(run: MTMEUR) -> None:
+    path = building.find_source(run.source, ("data.json", "MTMEUR.json", "example.json"))
+    items = building.read_json(path)
+    # Some copies wrap the list into another one.
+    videos = items[0] if isinstance(items, list) and len(items) == 1 and isinstance(items[0], list) else items
+    if not isinstance(videos, list):
+        raise AffectError(f"{path} must hold a list of videos, it holds a {type(videos).__name__}.")
+    manifest = building.write(
+        run.out,
+        converse(run, path, videos),
+        sources=[path],
+        options=asdict(run),
+        licence=LICENCE,
+        notes={"published_rows": PUBLISHED, "table_rows": {"videos": len(videos)}},
+    )
+    print("\n".join(building.summary(manifest, run.out)))
+
+
+def converse(run: MTMEUR, path: Path, videos: list[Any]) -> Iterator[Conversation | Rejected]:
+    for number, values in enumerate(videos, 1):
+        if not building.in_shard(number, run.shard):
+            continue
+        row = Row(number, values if isinstance(values, dict) else {"value": values})
+        name = Path(str(row.values.get("video_path", ""))).stem
+        try:
+            video = Video.model_validate(values)
+        except ValidationError as error:
+            yield building.reject(row, path, name, building.problem_of(error))
+            continue
+        if run.media is not None and not (run.media / video.video_path).is_file():
+            yield building.reject(row, path, name, f"no clip {video.video_path} under {run.media}")
+            continue
+        yield from questions_of(run, path, row, name, video)
+
+
+def questions_of(run: MTMEUR, path: Path, row: Row, name: str, video: Video) -> Iterator[Conversation | Rejected]:
+    asked: list[Message] = []
+    for turn, question in enumerate(video.questions, 1):
+        letter = question.correct_answer.strip().upper()
+        if letter not in question.options:
+            reason = f"the right answer {question.correct_answer!r} is none of {', '.join(question.options)}"
+            yield building.reject(row, path, f"{name}_q{turn}", reason)
+            continue
+        conversation = compose(
+            Annotation(
+                id=f"{name}_q{turn}",
+                dataset="mtmeur",
+                split="test",
+                media=Clip(video=video.video_path),
+                language="en",
+                target=Target(basic=letter, options=question.options),
+                meta=Meta(licence=LICENCE, hash=building.row_hash(question.model_dump())),
+            ),
+            "choice",
+            "labels",
+            run.seed,
+            # The clip is shown once, in the first turn.
+            parts=() if asked else ("video", "audio"),
+            asked=question.question,
+        )
+        messages = [*asked, *conversation.messages]
+        yield conversation.model_copy(update={"messages": messages})
+        asked = messages if run.history else []
+
+
+if __name__ == "__main__":
+    command(main)

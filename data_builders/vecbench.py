@@ -1,0 +1,108 @@
+"""VECBench (Wu et al., 2025): which emotion an image shows or evokes, over six image sets with fixed labels.
+
+    affectllm build vecbench --source test.jsonl --media images --out data/vecbench
+
+Lines `{task, ground_truth, candidates, conversations}`; the image's path is in the conversation, in Qwen's chat form.
+`task` (`FI-8`, `WebEmo-25` ...) stays in the id, so that scores can be told apart; those of positive and negative alone
+are asked as sentiment.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, Field, ValidationError
+
+from affectllm import building, jsonl
+from affectllm.building import Build, Row
+from affectllm.options import command
+from affectllm.prompts import compose
+from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
+
+LICENCE = "not stated; the images under the terms of their data sets"
+SENTIMENTS = {"positive", "negative", "neutral"}
+PUBLISHED = {
+    "Abstract-8": 229, "Artphoto-8": 806, "EmoSet-8": 1000, "FI-2": 1000, "FI-8": 1000, "UnbiasedEmo-6": 1000,
+    "WebEmo-2": 1000, "WebEmo-7": 1000, "WebEmo-25": 997,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class VECBench(Build):
+    split: str = "test"
+    """Split of the file."""
+
+
+class Item(BaseModel):
+    task: str = Field(min_length=1)
+    ground_truth: str = Field(min_length=1)
+    candidates: list[str] = Field(min_length=2)
+    conversations: list[dict[str, Any]]
+
+
+def main(run: VECBench) -> None:
+    path = building.find_source(run.source, ("test.jsonl", "vecbench.jsonl"))
+    seen: Counter[str] = Counter()
+    notes: dict[str, Any] = {"published_rows": PUBLISHED, "table_rows": seen}
+    manifest = building.write(
+        run.out, converse(run, path, seen), sources=[path], options=asdict(run), licence=LICENCE, notes=notes
+    )
+    print("\n".join(building.summary(manifest, run.out)))
+
+
+def converse(run: VECBench, path: Path, seen: Counter[str]) -> Iterator[Conversation | Rejected]:
+    for number, values in enumerate(jsonl.read_dicts(path), 1):
+        if not building.in_shard(number, run.shard):
+            continue
+        row = Row(number, values)
+        try:
+            item = Item.model_validate(values)
+        except ValidationError as error:
+            yield building.reject(row, path, "", building.problem_of(error))
+            continue
+        seen[item.task] += 1
+        image, name = image_of(item.conversations), f"{item.task}/{seen[item.task]}"
+        label, candidates = item.ground_truth.strip().lower(), [word.strip().lower() for word in item.candidates]
+        if problem := problem_with(run, image, label, candidates):
+            yield building.reject(row, path, name, problem)
+            continue
+        task: Literal["sentiment", "basic"] = "sentiment" if SENTIMENTS.issuperset(candidates) else "basic"
+        yield compose(
+            Annotation(
+                id=name,
+                dataset="vecbench",
+                split=run.split,
+                media=Clip(image=image),
+                language="en",
+                target=Target.model_validate(
+                    {task: label} if task == "sentiment" else {task: label, "labels": [label]}
+                ),
+                meta=Meta(licence=LICENCE, hash=building.row_hash(values)),
+            ),
+            task,
+            "labels",
+            run.seed,
+            parts=("image",),
+            candidates=candidates,
+        )
+
+
+def image_of(messages: list[dict[str, Any]]) -> str:
+    """The path of the first image in a conversation of Qwen's chat form; empty without one."""
+    parts = [part for message in messages if isinstance(message.get("content"), list) for part in message["content"]]
+    return next((str(part["image"]) for part in parts if isinstance(part, dict) and part.get("image")), "")
+
+
+def problem_with(run: VECBench, image: str, label: str, candidates: list[str]) -> str:
+    """Why a row cannot be used, or nothing."""
+    if not image:
+        return "no image in 'conversations'"
+    if label not in candidates:
+        return f"the label {label!r} is none of those to choose from"
+    return "" if run.media is None or (run.media / image).is_file() else f"no image {image} under {run.media}"
+
+
+if __name__ == "__main__":
+    command(main)

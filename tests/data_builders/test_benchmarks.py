@@ -121,7 +121,7 @@ def test_built_questions_are_scored_by_letter(tmp_path: Path) -> None:
     (tmp_path / "said.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
     said_table, gold = (read_table(str(tmp_path / name)) for name in ("said.jsonl", "out/conversations.jsonl"))
     found = evaluate(METRICS["mcq"], make_case(said_table, gold, list(gold)))
-    assert (found.value, found.chance, found.n) == (0.5, 0.5, 2)
+    assert (found.value, found.random_baseline, found.n) == (0.5, 0.5, 2)
 
 
 def test_eibench_reads_both_parts(tmp_path: Path) -> None:

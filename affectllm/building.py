@@ -227,7 +227,10 @@ class Spool:
             self.partial.unlink(missing_ok=True)
 
     def add(self, row: Conversation | Rejected) -> None:
-        self._file.write(row.model_dump_json(exclude_none=True) + "\n")
+        self.add_line(row.model_dump_json(exclude_none=True))
+
+    def add_line(self, line: str) -> None:
+        self._file.write(line + "\n")
         self.lines += 1
 
     def publish(self) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 import tyro
 
 from affectllm import building, jsonl, options
+from affectllm.data_builders import exchange
 from affectllm.errors import AffectError
 from affectllm.progress import progress
 from affectllm.records import Conversation
@@ -41,8 +42,10 @@ class Check:
 def run(words: list[str]) -> int:
     """`affectllm data check ...`; exit code 0 when nothing is wrong, 1 when something is."""
     if not words or words[0] in ("-h", "--help"):
-        print(__doc__)
+        print(__doc__, exchange.__doc__, sep="\n")
         return 0
+    if words[0] in ("export", "import"):
+        return exchange.run(words)
     if words[0] != "check":
         raise AffectError(f"No command 'data {words[0]}'. See: affectllm data --help")
     asked = options.parse(Check, words[1:])

@@ -1,32 +1,32 @@
 """What is in data folders, and what is wrong with them together: one report before any training.
 
-    affectllm data check DIR... [--media ROOT] [--json]
+    affectllm data check DIR... [--media ROOT] [--scores FILE] [--html FILE] [--json]
 
-Counts rows, splits, labels and words that our vocabulary does not map; finds ids used twice, texts and clips that
-stand in a training and in a test split, clips that are missing, and sizes that differ from the published ones. The
-media are compared by content, since data sets reuse file names between splits.
+Counts rows, splits, labels with their long tail, languages and groups; finds ids, texts, near-texts and clips that
+stand in a training and in a held-out split, rows that repeat each other, clips that are missing or broken, sizes that
+differ from the published ones, and labels that a model's scores speak against. Clips are compared by content, since
+data sets reuse file names between splits.
 """
 
 import json
-import re
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import tyro
 
-from affectllm import building, jsonl, options
+from affectllm import jsonl, options
+from affectllm.checks import labels, leaks
 from affectllm.data_builders import exchange
 from affectllm.errors import AffectError
-from affectllm.progress import progress
 from affectllm.records import Conversation
-from affectllm.vocabulary import lexicon
 
-# Shorter utterances ("Yeah, sure.") recur in any two splits without being the same one.
-FEWEST_WORDS, FEWEST_CHINESE = 6, 8
 SHOWN = 5
+AT_SOURCE = "-at-source"
+"""How builders end the name of a defect that a data set is known for."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +34,15 @@ class Check:
     folders: tyro.conf.Positional[tuple[Path, ...]]
     """Folders that `affectllm build` wrote."""
     media: Path | None = None
-    """Root of the clips: missing ones are listed, and the same content in train and test is found."""
+    """Root of the clips: missing and broken ones are listed, and the same content in train and test is found."""
+    verify: bool = False
+    """Decode every frame of every clip, which finds damage in its middle and takes many times as long."""
+    notes: Path | None = None
+    """File that remembers what was found of each clip; without it, media_probe.jsonl in the first folder."""
+    scores: Path | None = None
+    """A model's scores, out of sample, as lines {id, scores: {label: p}}: doubtful labels are ranked."""
+    html: Path | None = None
+    """Also write the report as one page without outside parts."""
     json: bool = False
     """Print the report as JSON."""
 
@@ -51,54 +59,89 @@ def run(words: list[str]) -> int:
     asked = options.parse(Check, words[1:])
     if not asked.folders:
         raise AffectError("Name at least one folder that affectllm build wrote: affectllm data check DIR...")
-    report = check(asked.folders, asked.media)
+    scores = {row["id"]: row["scores"] for row in jsonl.read_dicts(asked.scores)} if asked.scores else None
+    report = check(asked.folders, asked.media, scores, asked.notes, asked.verify)
+    if asked.html:
+        from affectllm.reports.render import page
+
+        jsonl.write_text(asked.html, page("data.html.jinja", report=report, shown=20))
     print(json.dumps(report, ensure_ascii=False, indent=2) if asked.json else "\n".join(as_text(report)))
     return 1 if report["problems"] else 0
 
 
-def check(folders: Sequence[Path], media: Path | None = None) -> dict[str, Any]:
-    """The report: `folders` (what each holds), `labels` (of all), `problems` (kind -> places)."""
+def check(
+    folders: Sequence[Path],
+    media: Path | None = None,
+    scores: Mapping[str, Mapping[str, float]] | None = None,
+    notes: Path | None = None,
+    verify: bool = False,
+) -> dict[str, Any]:
+    """The report: `folders` (what each holds), then of all rows `labels`, `groups`, `texts`, `media`, `problems`."""
     rows = {str(folder): list(jsonl.read(folder / "conversations.jsonl", Conversation)) for folder in folders}
     every = [row for found in rows.values() for row in found]
+    near = leaks.near_duplicates(every)
+    same = list(leaks.repeats(every))
     problems = {
         "published-size-differs": [line for folder in folders for line in size_differences(folder)],
         "id-used-twice": repeated(row.id for row in every),
-        "text-in-train-and-test": shared_between_splits((text_key(row.subtitle), row) for row in every),
-        **(media_problems(every, media) if media else {}),
+        "name-in-train-and-test": [
+            pair
+            for pair in leaks.shared_between_splits((leaks.name_key(row.id), row) for row in every)
+            if len(set(pair.split(" = "))) > 1
+        ],
+        "text-in-train-and-test": leaks.shared_between_splits((leaks.text_key(row.subtitle), row) for row in every),
+        "near-text-in-train-and-test": [
+            f"{pair.first.id} ~ {pair.second.id} ({pair.similarity:.2f})" for pair in near if crosses(pair)
+        ],
     }
-    return {
+    report: dict[str, Any] = {
         "folders": {name: describe(found) for name, found in rows.items()},
-        "labels": describe_labels(every),
-        "problems": {kind: places for kind, places in problems.items() if places},
-    }
+        "labels": labels.describe(every),
+        "labels_by_split": labels.by_split(every),
+        "groups": labels.groups(every),
+        "texts": {
+            "repeated": len(same), "repeats": [" = ".join(ids) for ids in same[:SHOWN]],
+            "near": len(near), "nearest": [f"{a.id} ~ {b.id} ({s:.2f})" for a, b, s in near[:SHOWN]],
+        },
+    }  # fmt: skip
+    if media:
+        from affectllm.checks import media as clips
+
+        paths = list(dict.fromkeys(path for row in every for path in clips.named(row)))
+        found = clips.scan(paths, media, notes or folders[0] / "media_probe.jsonl", verify)
+        report["media"] = clips.describe(found)
+        problems |= clips.problems(every, found)
+    if scores is not None:
+        doubtful = labels.doubts(every, scores)
+        report["doubts"] = {"rows": len(doubtful), "ranked": [doubt._asdict() for doubt in doubtful]}
+    return report | {"problems": {kind: places for kind, places in problems.items() if places}}
+
+
+def crosses(pair: leaks.Near) -> bool:
+    return "train" in (pair.first.split, pair.second.split) and pair.first.split != pair.second.split
 
 
 def describe(rows: Sequence[Conversation]) -> dict[str, Any]:
-    """Counts of one folder."""
+    """Counts of one folder, and the clips that its data set is known to have broken."""
+    defects = [(defect, row.id) for row in rows for defect in row.meta.defects]
     return {
         "rows": len(rows),
         "splits": count(row.split for row in rows),
         "tasks": count(row.task for row in rows),
         "languages": count(row.language or "unknown" for row in rows),
+        "other_script": sum(other_script(row) for row in rows),
         "without_answer": sum(row.messages[-1].role != "assistant" for row in rows),
         "without_subtitle": sum(not row.subtitle for row in rows),
-        "defects": count(defect for row in rows for defect in row.meta.defects),
+        "defects": count(defect for defect, _ in defects),
+        "known_at_source": [f"{name}: {defect}" for defect, name in defects if defect.endswith(AT_SOURCE)],
     }
 
 
-def describe_labels(rows: Sequence[Conversation]) -> dict[str, Any]:
-    """How often each label occurs, the long tail, and what our vocabulary does not map."""
-    found = Counter(label for row in rows for label in row.target.labels)
-    unmapped = Counter({label: n for label, n in found.items() if lexicon.resolve(label) is None})
-    return {
-        "distinct": len(found),
-        "per_row": round(found.total() / len(rows), 2) if rows else 0.0,
-        "empty_sets": sum(not row.target.labels for row in rows),
-        "once": sum(n == 1 for n in found.values()),
-        "most_frequent": dict(found.most_common(20)),
-        "unmapped_share": round(unmapped.total() / found.total(), 4) if found else 0.0,
-        "unmapped": dict(unmapped.most_common(20)),
-    }
+def other_script(row: Conversation) -> bool:
+    """Whether the subtitle is not written as its language is: Chinese characters elsewhere, or none in Chinese."""
+    chinese = bool(leaks.CHINESE.search(row.subtitle or ""))
+    letters = any(letter.isalpha() for letter in row.subtitle or "")
+    return letters and row.language is not None and row.language != "ja" and chinese != (row.language == "zh")
 
 
 def count(names: Iterable[str]) -> dict[str, int]:
@@ -106,62 +149,22 @@ def count(names: Iterable[str]) -> dict[str, int]:
 
 
 def size_differences(folder: Path) -> Iterator[str]:
-    """Where a whole table has another number of rows than its authors published."""
+    """Where a whole table, or a split of it, has another number of rows than its authors published."""
     path = folder / "manifest.json"
     if not path.is_file():
         return
     manifest = json.loads(path.read_text(encoding="utf-8"))
     published, there = manifest.get("published_rows"), manifest.get("table_rows")
-    if isinstance(published, int) and there is not None and published != there:
+    if isinstance(published, int) and isinstance(there, int) and published != there:
         yield f"{folder}: {there} rows, published {published}"
+    elif isinstance(published, dict) and isinstance(there, dict):
+        for name in published.keys() & there.keys():
+            if published[name] is not None and published[name] != there[name]:
+                yield f"{folder}, {name}: {there[name]} rows, published {published[name]}"
 
 
 def repeated(names: Iterable[str]) -> list[str]:
     return [name for name, n in Counter(names).items() if n > 1]
-
-
-def text_key(text: str | None) -> str:
-    """A text without case, marks and spaces; empty when it is too short to be told apart.
-
-    >>> text_key("I did NOT expect -- to see you!")
-    'ididnotexpecttoseeyou'
-    """
-    words = re.findall(r"\w+", (text or "").casefold())
-    key = "".join(words)
-    long_enough = len(words) >= FEWEST_WORDS or len(re.findall(r"[\u4e00-\u9fff]", key)) >= FEWEST_CHINESE
-    return key if long_enough else ""
-
-
-def shared_between_splits(keyed: Iterable[tuple[str, Conversation]]) -> list[str]:
-    """`train id = test id` for every key that a training and another split have in common."""
-    places: dict[str, list[Conversation]] = defaultdict(list)
-    for key, row in keyed:
-        if key:
-            places[key].append(row)
-    return [
-        f"{trained.id} = {held_out.id}"
-        for rows in places.values()
-        for trained in rows
-        for held_out in rows
-        if trained.split == "train" and held_out.split != "train"
-    ]
-
-
-def media_problems(rows: Sequence[Conversation], media: Path) -> dict[str, list[str]]:
-    """Clips that are not there, and clips whose bytes stand in train and in another split."""
-    paths = {row.id: [path for path in named(row) if path] for row in rows}
-    missing = [f"{row.id}: {path}" for row in rows for path in paths[row.id] if not (media / path).is_file()]
-    there = [(media / path, row) for row in rows for path in paths[row.id] if (media / path).is_file()]
-    files = sorted({path for path, _ in there})
-    hashes = {path: building.file_hash(path) for path in progress(files, "comparing clips", len(files))}
-    return {
-        "clip-missing": missing,
-        "clip-in-train-and-test": shared_between_splits((hashes[path], row) for path, row in there),
-    }
-
-
-def named(row: Conversation) -> list[str | None]:
-    return [row.media.video, row.media.audio, row.media.image]
 
 
 def as_text(report: dict[str, Any]) -> Iterator[str]:
@@ -171,12 +174,35 @@ def as_text(report: dict[str, Any]) -> Iterator[str]:
         for key in ("splits", "tasks", "languages", "defects"):
             yield f"  {key:<10}" + (", ".join(f"{item} {n}" for item, n in found[key].items()) or "none")
         yield f"  without answer {found['without_answer']}, without subtitle {found['without_subtitle']}"
-    labels = report["labels"]
-    yield f"labels: {labels['distinct']} distinct, {labels['per_row']} a row, {labels['once']} occur once"
-    yield f"  most frequent  {', '.join(f'{word} {n}' for word, n in labels['most_frequent'].items())}"
-    yield f"  unmapped {labels['unmapped_share']:.1%}  {', '.join(labels['unmapped'])}"
+        if found["other_script"]:
+            yield f"  not written in the script of their language: {found['other_script']}"
+        if found["known_at_source"]:
+            yield f"  known to be bad at the source: {listed(found['known_at_source'])}"
+    words = report["labels"]
+    yield (
+        f"labels: {words['distinct']} distinct, {words['per_row']} a row, {words['once']} occur once; "
+        f"the {words['tail']['labels']} rarest are {words['tail']['share']:.1%} of all"
+    )
+    yield f"  most frequent  {', '.join(f'{word} {n}' for word, n in words['most_frequent'].items())}"
+    yield f"  unmapped {words['unmapped_share']:.1%}  {', '.join(words['unmapped'])}"
+    for kind, found in report["groups"].items():
+        largest = found["largest"]
+        unlike = ", ".join(f"{name} {bits}" for name, bits in found["most_unlike"].items()) or "-"
+        yield f"{kind}: {found['groups']}, largest {largest['name']} {largest['share']:.1%}, most unlike {unlike}"
+    texts = report["texts"]
+    yield f"texts: {texts['repeated']} repeated rows, {texts['near']} near-duplicates ({listed(texts['nearest'])})"
+    if "media" in report:
+        clips = report["media"]
+        yield f"clips: {clips['clips']}, {clips['hours']} hours; without sound {clips['without_audio']}"
+        yield "  seconds    " + ", ".join(f"{span} {n}" for span, n in clips["durations_s"].items() if n)
+    if "doubts" in report:
+        ranked = [f"{it['id']}: {it['given']}, rather {it['suggested']}" for it in report["doubts"]["ranked"]]
+        yield f"doubtful labels: {len(ranked)} ({listed(ranked)})"
     for kind, places in report["problems"].items():
-        shown = "; ".join(places[:SHOWN]) + (" ..." if len(places) > SHOWN else "")
-        yield f"PROBLEM {kind}: {len(places)} ({shown})"
+        yield f"PROBLEM {kind}: {len(places)} ({listed(places)})"
     if not report["problems"]:
         yield "no problem found"
+
+
+def listed(places: Sequence[str]) -> str:
+    return "; ".join(islice(places, SHOWN)) + (" ..." if len(places) > SHOWN else "")

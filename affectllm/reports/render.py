@@ -45,13 +45,18 @@ def latex(runs: Sequence[Run]) -> str:
 
 
 def html(**content: Any) -> str:
-    """The page; everything that stems from data is escaped by the template engine."""
+    """The page of a report."""
+    return page("report.html.jinja", columns=COLUMNS, cells=cells, whisker=whisker, shade=shade, **content)
+
+
+def page(template: str, **content: Any) -> str:
+    """One self-contained page; everything that stems from data is escaped by the template engine."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["share"] = share
-    source = files("affectllm.reports").joinpath("report.html.jinja").read_text(encoding="utf-8")
-    return environment.from_string(source).render(columns=COLUMNS, cells=cells, whisker=whisker, shade=shade, **content)
+    source = files("affectllm.reports").joinpath(template).read_text(encoding="utf-8")
+    return environment.from_string(source).render(**content)
 
 
 def whisker(run: Run) -> dict[str, float]:

@@ -1,0 +1,144 @@
+"""The clips of data folders: which are missing, broken or twice there, and how long they are.
+
+Clips are probed in parallel processes, each behind a guard, and what was found is appended to a file: a check that was
+killed goes on where it was, and an unchanged clip is never opened twice.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from affectllm import jsonl
+from affectllm.building import file_hash
+from affectllm.checks.leaks import shared_between_splits
+from affectllm.errors import AffectError
+from affectllm.media import Guard, probe
+from affectllm.progress import progress
+from affectllm.records import Conversation, Record
+
+BUCKETS_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
+
+
+class Probed(Record):
+    """What is known of one clip file, and of which state of it."""
+
+    id: str
+    """Path under the media root."""
+    bytes: int
+    changed_ns: int
+    sha256: str
+    duration_s: float | None = None
+    video: bool = False
+    audio: bool = False
+    defects: list[str] = []
+    error: str | None = None
+
+
+def named(row: Conversation) -> list[str]:
+    """The files of a row's clip."""
+    return [path for path in (row.media.video, row.media.audio, row.media.image) if path]
+
+
+def scan(paths: Sequence[str], root: Path, notes: Path, verify: bool = False) -> dict[str, Probed]:
+    """Each file under the root that is there, probed; `notes` remembers them. `verify` also decodes every frame."""
+    stats = {path: (root / path).stat() for path in paths if (root / path).is_file()}
+    known = {}
+    if notes.is_file():
+        jsonl.cut_half_line(notes)
+        for found in jsonl.read(notes, Probed):
+            stat = stats.get(found.id)
+            if stat and (stat.st_size, stat.st_mtime_ns) == (found.bytes, found.changed_ns):
+                known[found.id] = found
+    wanted = [path for path in stats if path not in known]
+    if wanted:
+        jsonl.make_folder(notes.parent)
+        with notes.open("a", encoding="utf-8") as file, ProcessPoolExecutor(os.cpu_count(), initializer=start) as pool:
+            # A few at a time: a pool that is given everything at once holds all of it in memory.
+            results = in_order(pool, root, wanted, verify)
+            for found in progress(results, "probing clips", len(wanted)):
+                file.write(jsonl.dumps(found) + "\n")
+                file.flush()
+                known[found.id] = found
+    return known
+
+
+def in_order(pool: ProcessPoolExecutor, root: Path, paths: Sequence[str], verify: bool) -> Iterator[Probed]:
+    rest = iter(paths)
+    running = [pool.submit(probe_one, root, path, verify) for path in islice(rest, 4 * (os.cpu_count() or 1))]
+    while running:
+        yield running.pop(0).result()
+        running += [pool.submit(probe_one, root, path, verify) for path in islice(rest, 1)]
+
+
+GUARD: Guard | None = None
+
+
+def start() -> None:
+    """In each process of the pool: one guard for all its clips."""
+    global GUARD
+    GUARD = Guard(timeout_s=60.0)
+
+
+def probe_one(root: Path, path: str, verify: bool) -> Probed:
+    """One clip; what cannot be read is a finding, not an error."""
+    stat = (root / path).stat()
+    state: dict[str, Any] = {"id": path, "bytes": stat.st_size, "changed_ns": stat.st_mtime_ns}
+    state["sha256"] = file_hash(root / path)
+    assert GUARD is not None
+    try:
+        found = GUARD(probe, root / path, verify=verify)
+    except AffectError as error:
+        return Probed(**state, error=str(error))
+    return Probed(
+        **state,
+        duration_s=found.duration_s,
+        video=found.video is not None,
+        audio=found.audio is not None,
+        defects=found.defects,
+    )
+
+
+def describe(found: dict[str, Probed]) -> dict[str, Any]:
+    """Durations in seconds, tracks and oddities of the clips that could be read."""
+    sound = [clip for clip in found.values() if clip.error is None]
+    durations = [clip.duration_s for clip in sound if clip.duration_s]
+    ends = [*(f"{end:g}" for end in BUCKETS_S[1:]), "more"]
+    counts = Counter(sum(seconds >= start for start in BUCKETS_S) - 1 for seconds in durations)
+    return {
+        "clips": len(found),
+        "hours": round(sum(durations) / 3600, 2),
+        "durations_s": {
+            f"{start:g}-{end}": counts[i] for i, (start, end) in enumerate(zip(BUCKETS_S, ends, strict=True))
+        },
+        "without_video": sum(not clip.video for clip in sound),
+        "without_audio": sum(not clip.audio for clip in sound),
+        "defects": dict(Counter(defect for clip in sound for defect in clip.defects).most_common()),
+    }
+
+
+def problems(rows: Sequence[Conversation], found: dict[str, Probed]) -> dict[str, list[str]]:
+    """Clips that are not there or cannot be read, tracks a question needs, and content in train and test alike."""
+    missing, unreadable, silent = [], [], []
+    keyed = []
+    for row in rows:
+        asked = {part.type for message in row.messages if isinstance(message.content, list) for part in message.content}
+        for path in named(row):
+            clip = found.get(path)
+            if clip is None:
+                missing.append(f"{row.id}: {path}")
+                continue
+            keyed.append((clip.sha256, row))
+            if clip.error:
+                unreadable.append(f"{row.id}: {clip.error}")
+            elif "audio" in asked and not clip.audio and path == (row.media.audio or row.media.video):
+                silent.append(f"{row.id}: {path}")
+    return {
+        "clip-missing": missing,
+        "clip-unreadable": unreadable,
+        "clip-without-sound": silent,
+        "clip-in-train-and-test": shared_between_splits(keyed),
+    }

@@ -66,7 +66,7 @@ class Target(Record):
     basic: str | None = None
     """The one label of a closed set (MELD, MER2023 ...), or the letter of the right option."""
     options: dict[str, str] | None = None
-    """What each letter of a multiple-choice question stands for."""
+    """What each letter of a multiple-choice question stands for, or what a1 and a2 of a preference say."""
     sentiment: Literal["positive", "negative", "neutral"] | None = None
     valence: float | None = None
     vad: tuple[float, float, float] | None = None

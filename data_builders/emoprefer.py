@@ -86,7 +86,12 @@ def ask(run: EmoPrefer, row: Row, name: str, swapped: bool) -> Conversation:
             "split": run.split,
             "media": clip,
             "language": "en",
-            "target": Target.model_validate({"preference": SWAPPED[preference] if swapped else preference}),
+            "target": Target.model_validate(
+                {
+                    "preference": SWAPPED[preference] if swapped else preference,
+                    "options": dict(zip(("a1", "a2"), choices, strict=True)),
+                }
+            ),
             "meta": Meta(
                 licence=LICENCE,
                 defects=["undecided"] if preference == "same" else [],

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from affectllm.models.backbone import Backbone, Sample
 from affectllm.records import Conversation
-from affectllm.training.collator import pad
+from affectllm.training.collator import answer_of, pad
 from affectllm.training.shared import group_rows
 
 
@@ -32,10 +32,8 @@ class Guidance:
 
     def note(self, sample: Sample, conversation: Conversation) -> None:
         """Remember the annotated answer to a question, if there is one."""
-        last = conversation.messages[-1]
-        if (self.replay or self.weight) and last.role == "assistant":
-            text = last.content if isinstance(last.content, str) else "".join(part.text or "" for part in last.content)
-            self._answers[id(sample)] = (sample, self.backbone.answer_ids(text))
+        if (self.replay or self.weight) and conversation.messages[-1].role == "assistant":
+            self._answers[id(sample)] = (sample, self.backbone.answer_ids(answer_of(conversation)))
 
     def forget(self, kept: Sequence[Sample]) -> None:
         """Drop all answers but those to `kept`."""

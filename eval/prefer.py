@@ -1,0 +1,78 @@
+"""Let a reward model choose between two descriptions of each clip.
+
+    affectllm eval prefer --model runs/reward --data data/emoprefer/conversations.jsonl --out runs/reward/test
+    affectllm eval score runs/reward/test/answers.jsonl --gold data/.../conversations.jsonl --metric preference_waf
+
+Each description is scored alone, so that the order of the two plays no part. Answers are appended as they come; a
+killed run goes on where it was.
+"""
+
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from affectllm import jsonl
+from affectllm.errors import AffectError
+from affectllm.options import command
+from affectllm.progress import progress
+from affectllm.records import Answer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prefer:
+    data: Path
+    """Pairs that `affectllm build emoprefer` wrote."""
+    out: Path
+    """Folder for answers.jsonl."""
+    model: str
+    """A reward model's folder, or any model: an untrained one shows what the training gave."""
+    media: Path | None = None
+    """Root of the clips' paths; without it, the folder of the data file."""
+    split: str = "test"
+    """Which split of the data to answer."""
+    modalities: tuple[str, ...] = ("video", "audio")
+    """What of the clips the model gets beside the subtitle."""
+    dtype: str = "auto"
+    """Weights in float32, bfloat16 or float16; auto takes what the hardware multiplies natively."""
+
+
+def main(run: Prefer) -> None:
+    import torch
+
+    from affectllm.media.cache import FeatureCache
+    from affectllm.models import load
+    from affectllm.paths import cache_folder
+    from affectllm.training.reward_model import fit_question, fit_scores
+    from affectllm.training.run import media_root, read_split
+    from affectllm.training.store import MediaStore
+
+    pairs = [pair for pair in read_split(run.data, run.split) if pair.task == "preference"]
+    if not pairs:
+        raise AffectError(
+            f"{run.data} holds no pairs in split '{run.split}'. Build them with: affectllm build emoprefer"
+        )
+    with jsonl.Appender(run.out / "answers.jsonl") as answers:
+        left = [pair for pair in pairs if pair.id not in answers.done]
+        if left:
+            backbone = load(run.model, dtype=run.dtype)
+            backbone.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
+            cache = FeatureCache(cache_folder() / "features")
+            store = MediaStore(backbone, media_root(run.data, run.media), cache, run.modalities)
+        for pair in progress(left, f"Choosing with {run.model}", total=len(left)):
+            start = time.monotonic()
+            try:
+                first, second = fit_scores(store, [fit_question(pair, name) for name in ("a1", "a2")])
+                text, problem = ("a1" if first > second else "a2"), None
+            except AffectError as error:
+                text, problem = "", str(error)
+            answers.append(
+                Answer(
+                    id=pair.id, text=text, model=run.model, seconds=round(time.monotonic() - start, 4), tokens=0,
+                    prompt_hash=backbone.prompt_hash(pair, run.modalities), error=problem,
+                )
+            )  # fmt: skip
+    print(f"{len(pairs)} answers in {run.out / 'answers.jsonl'}")
+
+
+if __name__ == "__main__":
+    command(main)

@@ -1,4 +1,4 @@
-"""A reward model from preferences: the clip reaches it, it learns what fits, and it chooses between two descriptions."""
+"""A reward model from preferences: the clip reaches it, it learns what fits, and it chooses between two texts."""
 
 from pathlib import Path
 from typing import Any

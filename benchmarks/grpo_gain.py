@@ -2,16 +2,19 @@
 
     python benchmarks/grpo_gain.py --data runs/quickstart/data --out runs/grpo_gain
 
-The start is a supervised adapter stopped early, so that there is room above it. From it go, for every seed, GRPO runs
-and supervised runs of about as many seconds of training, each at a constant setting that was fixed before any held-out
-clip was scored. A line is one measure as JSON: `ours` is the mean over seeds behind the stage, `peer` the start (or the
-supervised runs), `ratio` null, and `low` and `high` bound the paired difference at 95 % (clips resampled, the same ones
-for all seeds and both sides). Killed at any moment, the same command goes on.
+The start is a supervised adapter stopped early, so that there is room above it; it answers with labels alone and, asked
+to, with reasoning. From it go, for every seed, GRPO runs on label answers (`no-think`: there a completion is a few
+tokens, and a step on a CPU sees 128 of them) and supervised runs of about as many seconds of training, each at a
+constant setting. Labels are scored on answers without reasoning, clues on answers with it. A line is one measure as
+JSON: `ours` is the mean over seeds behind the stage, `peer` the start (or the supervised runs), `ratio` null, and `low`
+and `high` bound the paired difference at 95 % (clips resampled, the same ones for all seeds and both sides). Killed at
+any moment, the same command goes on.
 """
 
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import fmean
 
@@ -20,6 +23,8 @@ import numpy as np
 from affectllm import jsonl, vocabulary
 from affectllm.demo.quickstart import config, stage
 from affectllm.options import command
+from affectllm.prompts import compose
+from affectllm.records import Annotation, Conversation
 from affectllm.reports import runs as scored
 from affectllm.scores import open_vocabulary, uncertainty
 from affectllm.scores.metrics.wheels import f1_of_sums, wheel_sums
@@ -35,10 +40,10 @@ class Gain:
     out: Path = Path("runs/grpo_gain")
     """Folder for all runs."""
     start_steps: int = 30
-    """Supervised steps of the start; the quickstart takes 80."""
-    steps: int = 30
+    """Supervised steps of the start."""
+    steps: int = 40
     """GRPO steps."""
-    prompts: int = 4
+    prompts: int = 16
     """Clips a GRPO step."""
     group: int = 8
     """Completions a clip."""
@@ -51,32 +56,42 @@ class Gain:
 
 
 def main(run: Gain) -> None:
-    data = run.data / "conversations.jsonl"
-    sft = ("train", "sft", "--config", config("nano_sft.yaml"), "--data", data)
+    think, labels = run.data / "conversations.jsonl", run.out / "labels.jsonl"
+    jsonl.write(labels, [ask_for_labels(row) for row in jsonl.read(think, Conversation)])
+    sft = ("train", "sft", "--config", config("nano_sft.yaml"), "--data", think, "--also", labels, "--media", run.data)
     stage(*sft, "--out", run.out / "start", "--steps", run.start_steps, "--seed", 7)
-    answer(run, data, "start")
+    answer(run, "start")
     for seed in run.seeds:
         stage(
-            *("train", "grpo", "--config", config("nano_grpo.yaml"), "--model", run.out / "start", "--data", data),
-            *("--out", run.out / f"grpo{seed}", "--steps", run.steps, "--prompts", run.prompts, "--group", run.group),
-            *("--rate", run.rate, "--max-new-tokens", 64, "--seed", seed),
+            *("train", "grpo", "--config", config("nano_grpo.yaml"), "--model", run.out / "start", "--data", labels),
+            *("--media", run.data, "--rewards", "no-think", "--out", run.out / f"grpo{seed}", "--steps", run.steps),
+            *("--prompts", run.prompts, "--group", run.group, "--rate", run.rate, "--max-new-tokens", 16),
+            *("--seed", seed),
         )
-        answer(run, data, f"grpo{seed}")
+        answer(run, f"grpo{seed}")
     for seed in run.sft_seeds:
         steps = round(grpo_seconds(run.out / f"grpo{seed}") / sft_seconds(run.out / "start") * run.start_steps)
         stage(
-            *sft, "--model", run.out / "start", "--out", run.out / f"sft{seed}", "--steps", steps, "--seed", seed,
+            *(*sft, "--model", run.out / "start", "--out", run.out / f"sft{seed}", "--steps", steps, "--seed", seed),
             *("--align-steps", 0, "--rate", 2e-4),
-        )  # fmt: skip
-        answer(run, data, f"sft{seed}")
+        )
+        answer(run, f"sft{seed}")
     report(run)
 
 
-def answer(run: Gain, data: Path, name: str) -> None:
-    """Answers to the test clips, and their scores."""
-    folder = run.out / "eval" / name
-    stage("eval", "predict", "--model", run.out / name, "--data", data, "--out", folder)
-    stage("eval", "score", folder / "answers.jsonl", "--gold", data, "--split", "test", "--out", folder)
+def ask_for_labels(row: Conversation) -> Conversation:
+    """The same clip, asked for its labels alone."""
+    annotation = {name: getattr(row, name) for name in Annotation.model_fields}
+    return compose(Annotation(**annotation | {"id": f"{row.id}_labels"}), "labels", "labels", seed=7)
+
+
+def answer(run: Gain, name: str) -> None:
+    """Answers to the test clips in both forms, and their scores."""
+    for form, data in (("think", run.data / "conversations.jsonl"), ("labels", run.out / "labels.jsonl")):
+        folder = run.out / "eval" / f"{name}_{form}"
+        asked = ("--model", run.out / name, "--data", data, "--media", run.data, "--out", folder)
+        stage("eval", "predict", *asked, "--max-new-tokens", 64 if form == "think" else 16)
+        stage("eval", "score", folder / "answers.jsonl", "--gold", data, "--split", "test", "--out", folder)
 
 
 def grpo_seconds(folder: Path) -> float:
@@ -90,18 +105,19 @@ def sft_seconds(folder: Path) -> float:
 
 
 def report(run: Gain) -> None:
-    start, grpo, sft = (
-        [scored.read_run(name, run.out / "eval" / name) for name in names]
-        for names in (["start"], [f"grpo{seed}" for seed in run.seeds], [f"sft{seed}" for seed in run.sft_seeds])
-    )
+    def read(names: Sequence[str], form: str) -> list[scored.Run]:
+        return [scored.read_run(name, run.out / "eval" / f"{name}_{form}") for name in names]
+
+    start, grpo, sft = ["start"], [f"grpo{seed}" for seed in run.seeds], [f"sft{seed}" for seed in run.sft_seeds]
     for name, ours, peer in (
         ("GRPO over its start", grpo, start),
         ("more SFT over its start", sft, start),
         ("GRPO over as much more SFT", grpo, sft),
     ):
-        emit(f"grpo_gain/set F1, {name}", ours, peer, set_f1)
+        emit(f"grpo_gain/set F1, {name}", read(ours, "labels"), read(peer, "labels"), set_f1)
+        emit(f"grpo_gain/set F1 with reasoning, {name}", read(ours, "think"), read(peer, "think"), set_f1)
         for clue in CLUES:
-            emit(f"grpo_gain/{clue}, {name}", ours, peer, lambda one, clue=clue: mean_of(one, clue))  # type: ignore[misc]
+            emit(f"grpo_gain/{clue}, {name}", read(ours, "think"), read(peer, "think"), partial(mean_of, clue))
 
 
 def set_f1(one: scored.Run) -> Drawn:
@@ -110,7 +126,7 @@ def set_f1(one: scored.Run) -> Drawn:
     return uncertainty.of_sums(sums, lambda drawn: f1_of_sums(drawn, "affectllm-1"))
 
 
-def mean_of(one: scored.Run, name: str) -> Drawn:
+def mean_of(name: str, one: scored.Run) -> Drawn:
     values = [score.values.get(name) for score in one.scores.values()]
     return uncertainty.of_sums(uncertainty.with_count([np.nan if value is None else value for value in values]))
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
+from pydantic_core import to_json
 
 from affectllm import __version__, jsonl
 from affectllm.errors import AffectError
@@ -216,7 +217,7 @@ class Spool:
     def __enter__(self) -> "Spool":
         jsonl.make_folder(self.path.parent)
         try:
-            self._file = self.partial.open("w", encoding="utf-8")
+            self._file = self.partial.open("wb")
         except OSError as error:
             raise AffectError(f"Cannot write in {self.path.parent}: {error.strerror}. Choose another --out.") from error
         return self
@@ -227,10 +228,13 @@ class Spool:
             self.partial.unlink(missing_ok=True)
 
     def add(self, row: Conversation | Rejected) -> None:
-        self.add_line(row.model_dump_json(exclude_none=True))
+        self._write(to_json(row, exclude_none=True))
 
     def add_line(self, line: str) -> None:
-        self._file.write(line + "\n")
+        self._write(line.encode())
+
+    def _write(self, line: bytes) -> None:
+        self._file.write(line + b"\n")
         self.lines += 1
 
     def publish(self) -> None:

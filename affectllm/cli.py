@@ -97,7 +97,7 @@ def run(words: list[str]) -> None:
 
 def with_card(words: list[str]) -> list[str]:
     """`NAME ...` of a data set that has a card and no script of its own, as `card --name NAME ...`."""
-    scripts = list_scripts("build")
+    scripts = scripts_of("build")
     if words[0].replace("-", "_") in scripts:
         return words
     from affectllm.cards import card_names
@@ -112,7 +112,7 @@ def with_card(words: list[str]) -> list[str]:
 
 def find_script(family: str, name: str) -> ModuleType:
     """The module of `affectllm FAMILY NAME`, or an error that names the nearest script."""
-    scripts = list_scripts(family)
+    scripts = scripts_of(family)
     name = name.replace("-", "_")
     if name not in scripts:
         raise AffectError(
@@ -121,17 +121,16 @@ def find_script(family: str, name: str) -> ModuleType:
     return importlib.import_module(f"{FAMILIES[family]}.{name}")
 
 
-def list_scripts(family: str) -> dict[str, str]:
-    """Script name -> first line of its docstring, read without importing it; only files with a `main` are scripts."""
-    scripts = {}
-    for file in sorted(files(FAMILIES[family]).iterdir(), key=lambda file: file.name):
-        if file.name.endswith(".py") and "\ndef main(" in (text := file.read_text(encoding="utf-8")):
-            scripts[file.name.removesuffix(".py")] = (ast.get_docstring(ast.parse(text)) or "").partition("\n")[0]
-    return scripts
+def scripts_of(family: str) -> dict[str, str]:
+    """Script name -> its source, read without importing it; only files with a `main` are scripts."""
+    found = sorted(files(FAMILIES[family]).iterdir(), key=lambda file: file.name)
+    sources = {file.name.removesuffix(".py"): file.read_text("utf-8") for file in found if file.name.endswith(".py")}
+    return {name: source for name, source in sources.items() if "\ndef main(" in source}
 
 
 def show_scripts(family: str) -> None:
-    for name, first_line in list_scripts(family).items():
+    for name, source in scripts_of(family).items():
+        first_line = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
         print(f"  affectllm {family} {name.replace('_', '-'):<14} {first_line}")
 
 

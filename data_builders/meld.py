@@ -20,7 +20,7 @@ from affectllm.dialogues import Place
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
+from affectllm.records import Annotation, Conversation, Rejected, Turn
 
 LICENCE = "GPL-3.0 (annotations); the clips are from a television series"
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "StartTime", "EndTime")
@@ -159,22 +159,24 @@ def annotate(
     clip = building.find_clip(run.media, file, (".mp4",))
     if clip is None:
         return f"no clip {file}.mp4 under {run.media}", None
-    return "", Annotation(
-        id=name,
-        dataset="meld",
-        split=split,
-        media=clip,
-        subtitle=values["Utterance"],
-        language="en",
-        context=dialogues.earlier(turns, place, run.window),
-        person=values["Speaker"],
-        target=Target.model_validate(
-            {"labels": [values["Emotion"]], "basic": values["Emotion"], "sentiment": values["Sentiment"]}
-        ),
-        meta=Meta(
-            licence=LICENCE, defects=row_defects(values, name_of(clip_place, split)), hash=building.row_hash(values)
-        ),
-    )
+    # One pass over plain values: records made one by one take twice the time.
+    annotation = {
+        "id": name,
+        "dataset": "meld",
+        "split": split,
+        "media": clip,
+        "subtitle": values["Utterance"],
+        "language": "en",
+        "context": dialogues.earlier(turns, place, run.window),
+        "person": values["Speaker"],
+        "target": {"labels": [values["Emotion"]], "basic": values["Emotion"], "sentiment": values["Sentiment"]},
+        "meta": {
+            "licence": LICENCE,
+            "defects": row_defects(values, name_of(clip_place, split)),
+            "hash": building.row_hash(values),
+        },
+    }
+    return "", Annotation.model_validate(annotation)
 
 
 def row_defects(values: dict[str, str], name: str) -> list[str]:

@@ -17,7 +17,7 @@ from affectllm.answers.lists import split_labels
 from affectllm.building import Build, Row
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Conversation, Rejected
 from affectllm.subtitles import NONE, Subtitle, read_subtitles
 
 LICENCE = "CC BY-NC 4.0, redistribution of annotations forbidden"
@@ -86,15 +86,18 @@ def converse(
             defects.append("no-labels")
         if reasons and not description:
             defects.append("no-description")
-        annotation = Annotation(
-            id=name,
-            dataset="mer-caption",
-            split=run.split,
-            media=clip,
-            subtitle=subtitle.text,
-            language=subtitle.language,
-            target=Target(labels=labels, description=description or None),
-            meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(values)),
+        # One pass over plain values: records made one by one take twice the time.
+        annotation = Annotation.model_validate(
+            {
+                "id": name,
+                "dataset": "mer-caption",
+                "split": run.split,
+                "media": clip,
+                "subtitle": subtitle.text,
+                "language": subtitle.language,
+                "target": {"labels": labels, "description": description or None},
+                "meta": {"licence": LICENCE, "defects": defects, "hash": building.row_hash(values)},
+            }
         )
         mode: Mode = run.mode or ("describe" if not labels else "think" if description else "labels")
         yield compose(annotation, task="labels" if labels else "describe", mode=mode, seed=run.seed)

@@ -108,8 +108,9 @@ def split_labels(text: str) -> list[str]:
     >>> split_labels("['not annoyed', 'very happy']")
     ['not annoyed', 'very happy']
     """
-    labels = (clean_label(piece) for piece in SEPARATOR.split(text))
-    return [label for label in labels if any(sign.isalpha() for sign in label)]
+    labels = map(clean_label, SEPARATOR.split(text))
+    # Most labels are letters only, which one call tells; the others are looked through.
+    return [label for label in labels if label.isalpha() or any(map(str.isalpha, label))]
 
 
 @lru_cache(maxsize=65536)

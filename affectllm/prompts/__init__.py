@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -34,20 +34,13 @@ def compose(
     without wordings is asked in English.
     """
     language = annotation.language if annotation.language in LANGUAGES else "en"
-    options = annotation.target.options or {}
     if asked and task != "choice":
         words = families()["asked"][language] if candidates else "{asked}"
     else:
         words = wording(task, language, seed, annotation.id)
-    a1, a2 = choices or ("", "")
-    question = words.format(
-        asked=asked,
-        candidates=", ".join(candidates),
-        options="\n".join(f"{letter}. {text}" for letter, text in options.items()),
-        a1=a1,
-        a2=a2,
-        dialogue=numbered(turns) if turns else "",
-    )
+    question = words
+    if "{" in words:
+        question = fill(words, annotation.target.options or {}, candidates, choices, turns, asked)
     ending = form(task, mode, language)
     lines = [*setting(annotation, language), f"{question} {ending}" if ending else question]
     content = [*map(media_part, parts), {"type": "text", "text": "\n".join(lines)}]
@@ -57,6 +50,26 @@ def compose(
         messages.append({"role": "assistant", "content": answer})
     # One pass over plain values: builders come here for every row, and models made one by one take twice the time.
     return Conversation.model_validate({**vars(annotation), "messages": messages, "task": task})
+
+
+def fill(
+    words: str,
+    options: Mapping[str, str],
+    candidates: Sequence[str],
+    choices: Sequence[str],
+    turns: Sequence[Turn],
+    asked: str,
+) -> str:
+    """A wording with what it leaves open."""
+    a1, a2 = choices or ("", "")
+    return words.format(
+        asked=asked,
+        candidates=", ".join(candidates),
+        options="\n".join(f"{letter}. {text}" for letter, text in options.items()),
+        a1=a1,
+        a2=a2,
+        dialogue=numbered(turns),
+    )
 
 
 def numbered(turns: Sequence[Turn]) -> str:

@@ -4,7 +4,7 @@
 
 The start is a supervised adapter stopped early, so that there is room above it; it answers with labels alone and, asked
 to, with reasoning. From it go, for every seed, GRPO runs on label answers (`no-think`: there a completion is a few
-tokens, and a step on a CPU sees 128 of them) and supervised runs of about as many seconds of training, each at a
+tokens, and a step on a CPU sees 64 of them) and supervised runs of about as many seconds of training, each at a
 constant setting. Labels are scored on answers without reasoning, clues on answers with it. A line is one measure as
 JSON: `ours` is the mean over seeds behind the stage, `peer` the start (or the supervised runs), `ratio` null, and `low`
 and `high` bound the paired difference at 95 % (clips resampled, the same ones for all seeds and both sides). Killed at
@@ -41,13 +41,13 @@ class Gain:
     """Folder for all runs."""
     start_steps: int = 30
     """Supervised steps of the start."""
-    steps: int = 40
+    steps: int = 30
     """GRPO steps."""
-    prompts: int = 16
+    prompts: int = 8
     """Clips a GRPO step."""
     group: int = 8
     """Completions a clip."""
-    rate: float = 1e-4
+    rate: float = 2e-4
     """Learning rate of GRPO."""
     seeds: tuple[int, ...] = (1, 2, 3)
     """Of GRPO and of the further supervised runs."""

@@ -38,6 +38,8 @@ class Merge:
     """results.json of an evaluation, for the table of the model card."""
     licence: str = "other"
     """Licence of the merged weights, for the card: that of the base model binds, and those of the data may."""
+    push: str | None = None
+    """Repository on the Hugging Face hub, as name/model, to which the merged model and its card are sent."""
 
 
 def main(run: Merge) -> None:
@@ -61,6 +63,12 @@ def main(run: Merge) -> None:
     (partial / "README.md").write_text(model_card(backbone, run, results), encoding="utf-8")
     partial.rename(run.out)
     print(f"Merged model written to {run.out}")
+    if run.push:
+        from huggingface_hub import HfApi
+
+        HfApi().create_repo(run.push, exist_ok=True)
+        HfApi().upload_folder(repo_id=run.push, folder_path=run.out)
+        print(f"Sent to the hub as {run.push}")
 
 
 def load_stored(run: Merge) -> "Backbone":

@@ -89,6 +89,7 @@ def main(run: SFT) -> None:
     from affectllm.training.align import align_fusion
     from affectllm.training.callbacks import RunLog
     from affectllm.training.dev import DevScore, take_best
+    from affectllm.training.quarantine import Quarantine
     from affectllm.training.spread import is_spread
 
     if run.dry_run:
@@ -103,7 +104,7 @@ def main(run: SFT) -> None:
     store = runs.media_store(backbone, run)
     resume = runs.last_checkpoint(run.out)
     if run.align_steps and not resume:
-        align_fusion(store, conversations, run.align_steps, run.seed)
+        align_fusion(store, conversations, run.align_steps, run.seed, Quarantine(run.out))
     prepare(backbone, tuning_of(run), run.seed)
     runs.show_plan(backbone, conversations, run, work_of(run))
     runs.score_labels_only()
@@ -127,6 +128,11 @@ def main(run: SFT) -> None:
         trainer.accelerator.wait_for_everyone()
         take_best(backbone, run.out, trainer.accelerator.is_main_process)
     runs.save(trainer, backbone, run)
+    lost = Quarantine(run.out)
+    if lost.ids:
+        print(
+            f"{len(lost.ids)} conversations were left out, their clips could not be read: {lost.path}", file=sys.stderr
+        )
 
 
 def read_data(run: SFT) -> "list[list[Conversation]]":
@@ -184,6 +190,7 @@ def make_trainer(
 
     from affectllm.training.collator import ConversationCollator, Weights
     from affectllm.training.order import BatchOrder, Mix
+    from affectllm.training.quarantine import Quarantine
     from affectllm.training.sft import ClipSFTTrainer
     from affectllm.training.spread import without_scalars
 
@@ -210,6 +217,8 @@ def make_trainer(
         run.by_length,
         config.world_size,
     )
+    rows = Dataset.from_list([{"conversation": row.model_dump_json(), "row": i} for i, row in enumerate(conversations)])
+    weights = Weights(run.think_weight, run.answer_weight)
     trainer = ClipSFTTrainer(
         order=order,
         folder=run.out,
@@ -217,10 +226,8 @@ def make_trainer(
         rates=rates_of(run, store),
         model=store.backbone.model,
         args=config,
-        train_dataset=Dataset.from_list(
-            [{"conversation": row.model_dump_json(), "row": i} for i, row in enumerate(conversations)]
-        ),
-        data_collator=ConversationCollator(store, run.max_tokens, Weights(run.think_weight, run.answer_weight)),
+        train_dataset=rows,
+        data_collator=ConversationCollator(store, run.max_tokens, weights, Quarantine(run.out), rows),
         processing_class=store.backbone.tokenizer,
     )
     store.autocast, store.precision = trainer.accelerator.autocast, trainer.accelerator.mixed_precision

@@ -14,9 +14,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from affectllm.errors import AffectError
 from affectllm.models.backbone import Backbone, Sample, join_media
 from affectllm.progress import progress
 from affectllm.records import Conversation
+from affectllm.training.quarantine import Quarantine
 
 if TYPE_CHECKING:
     from affectllm.training.store import MediaStore
@@ -25,9 +27,14 @@ SHARPNESS = 15.0
 
 
 def align_fusion(
-    store: "MediaStore", conversations: Sequence[Conversation], steps: int, seed: int, batch: int = 32
+    store: "MediaStore",
+    conversations: Sequence[Conversation],
+    steps: int,
+    seed: int,
+    quarantine: Quarantine,
+    batch: int = 32,
 ) -> float:
-    """Train `fusion` in place for `steps`; the mean loss of the last tenth of them."""
+    """Train `fusion` in place for `steps`; the mean loss of the last tenth of them. Unreadable clips are left out."""
     backbone = store.backbone
     rng = random.Random(seed)
     words = WordSpace(backbone)
@@ -36,14 +43,34 @@ def align_fusion(
     losses: list[float] = []
     fusion.train()
     for _ in progress(range(steps), "Aligning media with words", total=steps):
-        picked = rng.sample(conversations, min(batch, len(conversations)))
-        loss = alignment_loss(backbone, [store.sample(conversation) for conversation in picked], picked, words)
+        drawn = rng.sample(conversations, min(batch, len(conversations)))
+        picked, samples = readable(store, drawn, quarantine)
+        loss = alignment_loss(backbone, samples, picked, words)
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()
         losses.append(loss.item())
     fusion.eval()
     return sum(losses[-max(1, steps // 10) :]) / max(1, len(losses[-max(1, steps // 10) :]))
+
+
+def readable(
+    store: "MediaStore", drawn: Sequence[Conversation], quarantine: Quarantine
+) -> tuple[list[Conversation], list[Sample]]:
+    """The conversations whose clips can be read, and their samples."""
+    picked, samples = [], []
+    for conversation in drawn:
+        if conversation.id in quarantine.ids:
+            continue
+        try:
+            samples.append(store.sample(conversation))
+        except AffectError as error:
+            quarantine.add(conversation, str(error), "training goes on without it")
+            continue
+        picked.append(conversation)
+    if not picked:
+        raise AffectError(f"None of {len(drawn)} clips drawn for the alignment can be read. Is the disk there?")
+    return picked, samples
 
 
 class WordSpace:

@@ -9,7 +9,8 @@ from torch import Tensor
 from affectllm.errors import AffectError
 from affectllm.models.backbone import Sample, join_media
 from affectllm.records import Conversation
-from affectllm.training.store import MediaStore
+from affectllm.training.quarantine import Quarantine
+from affectllm.training.store import MediaStore, TrainingSample
 
 IGNORED = -100
 ROW, WEIGHTS = "row", "loss_weights"
@@ -34,16 +35,29 @@ class ConversationCollator:
     The JSON string, rather than nested columns, keeps Arrow from filling missing keys with None, which
     processors take for media. Rows that carry their `row` number keep it. With weights other than 1 the batch has a
     weight for each label.
+
+    With a `quarantine`, a row whose clip cannot be read is left out of its batch and written down; a batch that would
+    be empty takes the next row of the data (`spare`) that can be read. Without one it is an error.
     """
 
-    def __init__(self, store: MediaStore, max_tokens: int = 4096, weights: Weights = EQUAL) -> None:
+    def __init__(
+        self,
+        store: MediaStore,
+        max_tokens: int = 4096,
+        weights: Weights = EQUAL,
+        quarantine: Quarantine | None = None,
+        spare: Any = (),
+    ) -> None:
         self.store = store
         self.max_tokens = max_tokens
         self.weights = weights
+        self.quarantine = quarantine
+        self.spare = spare
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         backbone = self.store.backbone
-        written = [self.write(Conversation.model_validate_json(row["conversation"])) for row in rows]
+        found = self.readable(rows)
+        rows, written = [row for row, _ in found], [it for _, it in found]
         batch = {
             "input_ids": pad([row.ids for row in written], backbone.tokenizer.pad_token_id),
             "attention_mask": pad([[1] * len(row.ids) for row in written], 0),
@@ -56,11 +70,36 @@ class ConversationCollator:
             batch[ROW] = torch.tensor([row[ROW] for row in rows])
         return batch
 
-    def write(self, conversation: Conversation) -> "Written":
-        """One conversation as ids, labels and weights, with its media as a forward takes them."""
+    def readable(self, rows: Sequence[dict[str, Any]]) -> "list[tuple[dict[str, Any], Written]]":
+        """The rows that can be read, each with what it gives; never none."""
+        found = [(row, written) for row in rows if (written := self.attempt(row)) is not None]
+        if found:
+            return found
+        for number in range(1, len(self.spare)):
+            row = self.spare[(rows[0][ROW] + number) % len(self.spare)]
+            if (written := self.attempt(row)) is not None:
+                return [(row, written)]
+        raise AffectError(f"None of {len(self.spare)} clips can be read any more. Is the disk there?")
+
+    def attempt(self, row: dict[str, Any]) -> "Written | None":
+        """The row, or None when its clip is in quarantine, or is put there now."""
+        conversation = Conversation.model_validate_json(row["conversation"])
         if not any(message.role == "assistant" for message in conversation.messages):
             raise AffectError(f"Conversation '{conversation.id}' has no assistant turn to learn from.")
-        pieces, media = self.store.training_sample(conversation)
+        if self.quarantine is None:
+            return self.write(conversation, self.store.training_sample(conversation))
+        if conversation.id in self.quarantine.ids:
+            return None
+        try:
+            sample = self.store.training_sample(conversation)
+        except AffectError as error:
+            self.quarantine.add(conversation, str(error), "its batches go on without it")
+            return None
+        return self.write(conversation, sample)
+
+    def write(self, conversation: Conversation, sample: TrainingSample) -> "Written":
+        """One conversation as ids, labels and weights, with its media as a forward takes them."""
+        pieces, media = sample
         ids, labels, weights = list[int](), list[int](), list[float]()
         for piece in pieces:
             ids += piece.ids

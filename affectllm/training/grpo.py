@@ -171,14 +171,15 @@ class ClipGRPOTrainer(GRPOTrainer):
             chosen = row
             while chosen["prompt"] not in self._samples and row["prompt"] not in other:
                 try:
-                    if chosen["id"] not in self.rollouts.quarantined:
+                    if chosen["id"] not in self.rollouts.quarantine.ids:
                         conversation = Conversation.model_validate_json(chosen["prompt"])
                         read = self.store.encoded_sample if self.shared else self.store.sample
                         sample = self._samples[chosen["prompt"]] = read(conversation)
                         self.guidance.note(sample, conversation)
                         break
                 except AffectError as error:
-                    self.rollouts.quarantine(conversation, str(error), self.state.global_step + 1)
+                    instead = "another clip takes its place"
+                    self.rollouts.quarantine.add(conversation, str(error), instead, self.state.global_step + 1)
                 # The generator that is saved with every checkpoint: a resumed run draws the same rows.
                 spare = spare if chosen is not row else iter(torch.randperm(len(self._rows)).tolist())
                 found = next(spare, None)

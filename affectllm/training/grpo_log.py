@@ -11,17 +11,18 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from affectllm import answers, jsonl
+from affectllm import answers
 from affectllm.records import Conversation, Target
 from affectllm.rewards import text_of
 from affectllm.training.callbacks import RunLog, append
+from affectllm.training.quarantine import Quarantine, clip_of
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from affectllm.training.grpo import ClipGRPOTrainer
 
-LOG, COMPLETIONS, QUARANTINE = "log.jsonl", "completions.jsonl", "quarantine.jsonl"
+LOG, COMPLETIONS = "log.jsonl", "completions.jsonl"
 THINK_END = "</think>"
 
 
@@ -32,15 +33,7 @@ class Rollouts:
         self.folder = folder
         self.drawn: list[dict[str, Any]] = []
         """This process's completions of the last draw, in the order of its rows."""
-        known = folder / QUARANTINE
-        self.quarantined: set[str] = {row["id"] for row in jsonl.read_dicts(known)} if known.is_file() else set()
-
-    def quarantine(self, conversation: Conversation, reason: str, step: int) -> None:
-        """Never try this clip again in this run, and say so."""
-        self.quarantined.add(conversation.id)
-        clip = clip_of(conversation)
-        append(self.folder / QUARANTINE, [{"step": step, "id": conversation.id, "clip": clip, "reason": reason}])
-        print(f"Quarantined '{conversation.id}', another clip takes its place: {reason}", file=sys.stderr, flush=True)
+        self.quarantine = Quarantine(folder)
 
     def note(
         self,
@@ -91,7 +84,7 @@ class Rollouts:
             "answer_tokens": sum(row["answer_tokens"] for row in everywhere) / count,
             "constant_share": most_common_share(row["text"] for row in everywhere),
             "completion_tokens": float(sum(row["think_tokens"] + row["answer_tokens"] for row in everywhere)),
-            "quarantined": float(len(self.quarantined)),
+            "quarantined": float(len(self.quarantine.ids)),
         }
 
     def write(self, rows: list[dict[str, Any]], accelerator: "Accelerator") -> None:
@@ -101,11 +94,6 @@ class Rollouts:
         everywhere = gather_object(rows)
         if accelerator.is_main_process:
             append(self.folder / COMPLETIONS, everywhere)
-
-
-def clip_of(conversation: Conversation) -> str:
-    clip = conversation.media
-    return clip.video or clip.audio or clip.image or clip.face or ""
 
 
 def gold_of(target: Target) -> list[str]:

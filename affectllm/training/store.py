@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import torch
 
 from affectllm.media.cache import FeatureCache
+from affectllm.media.limits import Unreadable
 from affectllm.media.probe import content_hash, probe
 from affectllm.models.backbone import MODALITIES, Backbone, Look, Piece, Sample, used_modalities
 from affectllm.records import Clip, Conversation
@@ -149,7 +150,10 @@ class MediaStore:
         return used_modalities(conversation, self.modalities)
 
     def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
-        """About how many tokens each conversation takes, without decoding a clip; see `Backbone.media_tokens`."""
+        """About how many tokens each conversation takes, without decoding a clip; see `Backbone.media_tokens`.
+
+        A clip that cannot be opened counts nothing here: whoever reads it says so.
+        """
         texts = ["".join(text_of(conversation)) for conversation in conversations]
         ids = self.backbone.tokenizer(texts, add_special_tokens=False)["input_ids"]
         found = []
@@ -164,7 +168,11 @@ class MediaStore:
         paths = [self.root / name for name in (clip.video, clip.audio) if name]
         for path in paths:
             if path not in self._looks:
-                found = self.backbone.guard(probe, path)
+                try:
+                    found = self.backbone.guard(probe, path)
+                except Unreadable:
+                    self._looks[path] = (0, 0, 0.0)
+                    continue
                 width, height = (found.video.width, found.video.height) if found.video else (0, 0)
                 self._looks[path] = (width, height, found.audio.duration_s if found.audio else 0.0)
         width, height = self._looks[paths[0]][:2]

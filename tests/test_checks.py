@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -125,15 +126,21 @@ def test_clips_are_probed_once_and_a_killed_scan_goes_on(tmp_path: Path, monkeyp
     # Killed while the third clip was written down.
     notes.write_text("".join(lines[:2]) + lines[2][:9])
     opened: list[str] = []
-    stock = clips.in_order
+    stock = clips.probe_all
 
-    def counting(pool: object, root: Path, paths: list[str], verify: bool) -> object:
+    def counting(root: Path, paths: list[str], verify: bool) -> Iterator[clips.Probed]:
         opened.extend(paths)
-        return stock(pool, root, paths, verify)  # type: ignore[arg-type]
+        return stock(root, paths, verify)
 
-    monkeypatch.setattr(clips, "in_order", counting)
+    monkeypatch.setattr(clips, "probe_all", counting)
     assert check([folder], media) == report
     assert len(opened) == 2
+    # A look at the packets does not stand for decoding everything; the other way round it does.
+    check([folder], media, verify=True)
+    assert len(opened) == 2 + 4
+    check([folder], media)
+    check([folder], media, verify=True)
+    assert len(opened) == 2 + 4
 
 
 def asked_for_sound(conversation: Conversation) -> Conversation:

@@ -1,15 +1,17 @@
 """The clips of data folders: which are missing, broken or twice there, and how long they are.
 
-Clips are probed in parallel processes, each behind a guard, and what was found is appended to a file: a check that was
-killed goes on where it was, and an unchanged clip is never opened twice.
+Clips are probed in parallel processes, and what was found is appended to a file: a check that was killed goes on where
+it was, and an unchanged clip is never opened twice.
 """
 
 import os
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from affectllm import jsonl
@@ -20,6 +22,8 @@ from affectllm.media import Guard, probe
 from affectllm.progress import progress
 from affectllm.records import Conversation, Record
 
+# Decoding all of a long clip takes longer than a look at its packets.
+TIMEOUT_S = 60.0
 BUCKETS_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
@@ -36,6 +40,8 @@ class Probed(Record):
     audio: bool = False
     defects: list[str] = []
     error: str | None = None
+    verified: bool = False
+    """Whether every frame was decoded."""
 
 
 def named(row: Conversation) -> list[str]:
@@ -51,48 +57,55 @@ def scan(paths: Sequence[str], root: Path, notes: Path, verify: bool = False) ->
         jsonl.cut_half_line(notes)
         for found in jsonl.read(notes, Probed):
             stat = stats.get(found.id)
-            if stat and (stat.st_size, stat.st_mtime_ns) == (found.bytes, found.changed_ns):
+            unchanged = stat and (stat.st_size, stat.st_mtime_ns) == (found.bytes, found.changed_ns)
+            if unchanged and found.verified >= verify:
                 known[found.id] = found
     wanted = [path for path in stats if path not in known]
     if wanted:
         jsonl.make_folder(notes.parent)
-        with notes.open("a", encoding="utf-8") as file, ProcessPoolExecutor(os.cpu_count(), initializer=start) as pool:
-            # A few at a time: a pool that is given everything at once holds all of it in memory.
-            results = in_order(pool, root, wanted, verify)
-            for found in progress(results, "probing clips", len(wanted)):
+        with notes.open("a", encoding="utf-8") as file:
+            for found in progress(probe_all(root, wanted, verify), "probing clips", len(wanted)):
                 file.write(jsonl.dumps(found) + "\n")
                 file.flush()
                 known[found.id] = found
     return known
 
 
-def in_order(pool: ProcessPoolExecutor, root: Path, paths: Sequence[str], verify: bool) -> Iterator[Probed]:
-    rest = iter(paths)
-    running = [pool.submit(probe_one, root, path, verify) for path in islice(rest, 4 * (os.cpu_count() or 1))]
-    while running:
-        yield running.pop(0).result()
-        running += [pool.submit(probe_one, root, path, verify) for path in islice(rest, 1)]
+def probe_all(root: Path, paths: Sequence[str], verify: bool) -> Iterator[Probed]:
+    """The clips in their order, a process for each processor at work on them.
+
+    Threads only wait: every file is opened in a guard's process, which ends by itself when this one is killed.
+    """
+    count = os.cpu_count() or 1
+    with ExitStack() as stack, ThreadPoolExecutor(count) as pool:
+        guards: SimpleQueue[Guard] = SimpleQueue()
+        for _ in range(min(count, len(paths))):
+            guards.put(stack.enter_context(Guard(timeout_s=TIMEOUT_S)))
+        # A few at a time, so that a large data set does not stand in memory as a queue.
+        rest = iter(paths)
+        running = deque(pool.submit(probe_one, guards, root, path, verify) for path in islice(rest, 4 * count))
+        try:
+            while running:
+                yield running.popleft().result()
+                running.extend(pool.submit(probe_one, guards, root, path, verify) for path in islice(rest, 1))
+        finally:
+            for future in running:
+                future.cancel()
 
 
-GUARD: Guard | None = None
-
-
-def start() -> None:
-    """In each process of the pool: one guard for all its clips."""
-    global GUARD
-    GUARD = Guard(timeout_s=60.0)
-
-
-def probe_one(root: Path, path: str, verify: bool) -> Probed:
+def probe_one(guards: "SimpleQueue[Guard]", root: Path, path: str, verify: bool) -> Probed:
     """One clip; what cannot be read is a finding, not an error."""
-    stat = (root / path).stat()
-    state: dict[str, Any] = {"id": path, "bytes": stat.st_size, "changed_ns": stat.st_mtime_ns}
-    state["sha256"] = file_hash(root / path)
-    assert GUARD is not None
+    guard = guards.get()
     try:
-        found = GUARD(probe, root / path, verify=verify)
-    except AffectError as error:
-        return Probed(**state, error=str(error))
+        stat = (root / path).stat()
+        state: dict[str, Any] = {"id": path, "bytes": stat.st_size, "changed_ns": stat.st_mtime_ns, "verified": verify}
+        state["sha256"] = file_hash(root / path)
+        try:
+            found = guard(probe, root / path, verify=verify)
+        except AffectError as error:
+            return Probed(**state, error=str(error))
+    finally:
+        guards.put(guard)
     return Probed(
         **state,
         duration_s=found.duration_s,

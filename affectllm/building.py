@@ -3,6 +3,7 @@
 DIR/conversations.jsonl   what training and evaluation read
 DIR/rejected.jsonl        rows that could not be used, with the reason
 DIR/manifest.json         counts, defects, sources and options: what made the other two
+DIR/media_probe.jsonl     with --media: what was found of each clip, so that no build or check opens it again
 """
 
 import csv
@@ -35,7 +36,9 @@ class Build:
     out: Path
     """Folder for conversations.jsonl, rejected.jsonl and manifest.json."""
     media: Path | None = None
-    """Root of the clips; given, rows whose clip is not there are rejected."""
+    """Root of the clips; given, rows whose clip is not there or cannot be read are rejected."""
+    probe: bool = True
+    """Open every clip under --media; without it, only ask whether it is there."""
     seed: int = 7
     """Draws each row's wording of the question; the same seed gives the same file, byte for byte."""
     shard: str = "1/1"
@@ -171,7 +174,10 @@ def write(
 
     `defects` are findings about the data set as a whole (kind -> ids) beside those named in each row's meta.
     `rows_in` is the number of source rows where one row gives several conversations; notes go into the manifest.
+    Where the options name the root of the clips (and `probe`), rows whose clip cannot be read are rejected.
     """
+    if options.get("probe") and options.get("media"):
+        rows = readable(rows, out, Path(options["media"]))
     found: dict[str, list[str]] = defaultdict(list)
     for kind, ids in (defects or {}).items():
         if ids:
@@ -204,6 +210,33 @@ def write(
     }
     jsonl.write_json(out / "manifest.json", {**manifest._asdict(), **details})
     return manifest
+
+
+def readable(rows: Iterable[Conversation | Rejected], out: Path, root: Path) -> Iterator[Conversation | Rejected]:
+    """The rows again, in order, those with a clip that cannot be read as Rejected.
+
+    They wait in a file until all clips are probed; a build that is killed meanwhile does not open a clip twice.
+    """
+    from affectllm.checks import media
+
+    with Spool(out / "unprobed.jsonl") as waiting:
+        paths: dict[str, None] = {}
+        for row in rows:
+            waiting.add(row)
+            if isinstance(row, Conversation):
+                paths |= dict.fromkeys(media.named(row))
+    try:
+        found = media.scan(list(paths), root, out / media.NOTES)
+        for values in jsonl.read_dicts(waiting.partial):
+            if "reason" in values:
+                yield Rejected.model_validate(values)
+                continue
+            row = Conversation.model_validate(values)
+            errors = [media.error_of(path, root, found) for path in media.named(row)]
+            reason = next(filter(None, errors), None)
+            yield Rejected(id=row.id, reason=reason, source=root.name, data=row.media.model_dump()) if reason else row
+    finally:
+        waiting.partial.unlink(missing_ok=True)
 
 
 class Spool:

@@ -121,12 +121,12 @@ class Rejected(Record):
     """A row that could not be used: nothing is lost without a word."""
 
     id: str
-    row: int
-    """1-based data row of the source (the header is row 0)."""
+    row: int | None = None
+    """1-based data row of the source (the header is row 0); None where the clip is at fault, not the row."""
     reason: str
     source: str
     data: dict[str, Any] = {}
-    """The row as it was read."""
+    """The row as it was read, or where its clip was looked for."""
 
 
 class Answer(Record):

@@ -20,7 +20,7 @@ import tyro
 
 from affectllm import jsonl, options
 from affectllm.checks import labels, leaks
-from affectllm.data_builders import exchange
+from affectllm.data_builders import ask, exchange
 from affectllm.errors import AffectError
 from affectllm.records import Conversation
 
@@ -50,8 +50,10 @@ class Check:
 def run(words: list[str]) -> int:
     """`affectllm data check ...`; exit code 0 when nothing is wrong, 1 when something is."""
     if not words or words[0] in ("-h", "--help"):
-        print(__doc__, exchange.__doc__, sep="\n")
+        print(__doc__, ask.__doc__, exchange.__doc__, sep="\n")
         return 0
+    if words[0] == "ask":
+        return ask.run(words[1:])
     if words[0] in ("export", "import"):
         return exchange.run(words)
     if words[0] != "check":
@@ -108,7 +110,8 @@ def check(
         from affectllm.checks import media as clips
 
         paths = list(dict.fromkeys(path for row in every for path in clips.named(row)))
-        found = clips.scan(paths, media, notes or folders[0] / "media_probe.jsonl", verify)
+        told = [folder / clips.NOTES for folder in folders]
+        found = clips.scan(paths, media, notes or told[0], verify, also=told)
         report["media"] = clips.describe(found)
         problems |= clips.problems(every, found)
     if scores is not None:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from affectllm import building
+from affectllm import building, jsonl, options
+from affectllm.checks import media
 from affectllm.errors import AffectError
-from affectllm.records import Conversation
-from tests.clips import conversation
+from affectllm.records import Conversation, Rejected
+from data_builders import mer_caption
+from tests.clips import conversation, write_clip
 
 
 def write(out: Path, rows: Iterator[Conversation] | list[Conversation]) -> building.Manifest:
@@ -78,3 +80,55 @@ def test_a_killed_build_leaves_the_earlier_folder_and_runs_again_identically(tmp
     assert left in (before, whole)
     assert whole.count(b"\n") == 6000
     assert sorted(path.name for path in out.iterdir()) == ["conversations.jsonl", "manifest.json", "rejected.jsonl"]
+
+
+def build_with_clips(tmp_path: Path, *more: str) -> Path:
+    """A build of four rows, of which one clip is sound, one silent, one cut off and one not there."""
+    media = tmp_path / "media"
+    if not media.is_dir():
+        media.mkdir()
+        write_clip(media / "a.mp4")
+        write_clip(media / "b.mp4", audio=False)
+        (media / "cut.mp4").write_bytes((media / "a.mp4").read_bytes()[:500])
+        rows = "".join(f"{name},joy\n" for name in ("cut", "a", "gone", "b"))
+        (tmp_path / "labels.csv").write_text("name,openset\n" + rows)
+    words = ["--source", str(tmp_path / "labels.csv"), "--out", str(tmp_path / "out"), "--media", str(media)]
+    mer_caption.main(options.parse(mer_caption.MerCaption, [*words, *more]))
+    return tmp_path / "out"
+
+
+def test_rows_whose_clip_cannot_be_read_are_rejected(tmp_path: Path) -> None:
+    out = build_with_clips(tmp_path)
+    assert [row["id"] for row in jsonl.read_dicts(out / "conversations.jsonl")] == ["a", "b"]
+    cut, gone = jsonl.read(out / "rejected.jsonl", Rejected)
+    assert cut.id == "cut"
+    assert cut.row is None
+    assert cut.reason.startswith(f"Cannot read {tmp_path}/media/cut.mp4: its index")
+    assert (gone.id, gone.row) == ("gone", 3)
+    manifest = building.read_json(out / "manifest.json")
+    assert (manifest["rows_in"], manifest["rows_out"], manifest["rejected"]) == (4, 2, 2)
+    before = (out / "conversations.jsonl").read_bytes()
+    build_with_clips(tmp_path)
+    assert (out / "conversations.jsonl").read_bytes() == before
+    build_with_clips(tmp_path, "--no-probe")
+    assert [row["id"] for row in jsonl.read_dicts(out / "conversations.jsonl")] == ["cut", "a", "b"]
+
+
+def test_a_build_killed_among_its_clips_goes_on_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    stock, opened = media.probe_all, list[str]()
+
+    def dying(root: Path, paths: list[str], verify: bool) -> Iterator[media.Probed]:
+        for found in stock(root, paths, verify):
+            opened.append(found.id)
+            yield found
+            if len(opened) == 2:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(media, "probe_all", dying)
+    with pytest.raises(KeyboardInterrupt):
+        build_with_clips(tmp_path)
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["media_probe.jsonl"]
+    out = build_with_clips(tmp_path)
+    # The sound clip is not opened again, the broken one is.
+    assert opened == ["cut.mp4", "a.mp4", "cut.mp4", "b.mp4"]
+    assert [row["id"] for row in jsonl.read_dicts(out / "conversations.jsonl")] == ["a", "b"]

@@ -1,7 +1,7 @@
 """The clips of data folders: which are missing, broken or twice there, and how long they are.
 
 Clips are probed in parallel processes, and what was found is appended to a file: a check that was killed goes on where
-it was, and an unchanged clip is never opened twice.
+it was, and a sound clip is not opened twice unless it changes.
 """
 
 import os
@@ -22,6 +22,7 @@ from affectllm.media import Guard, probe
 from affectllm.progress import progress
 from affectllm.records import Conversation, Record
 
+NOTES = "media_probe.jsonl"
 # Decoding all of a long clip takes longer than a look at its packets.
 TIMEOUT_S = 60.0
 BUCKETS_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
@@ -49,16 +50,22 @@ def named(row: Conversation) -> list[str]:
     return [path for path in (row.media.video, row.media.audio, row.media.image) if path]
 
 
-def scan(paths: Sequence[str], root: Path, notes: Path, verify: bool = False) -> dict[str, Probed]:
-    """Each file under the root that is there, probed; `notes` remembers them. `verify` also decodes every frame."""
+def scan(
+    paths: Sequence[str], root: Path, notes: Path, verify: bool = False, also: Sequence[Path] = ()
+) -> dict[str, Probed]:
+    """Each file under the root that is there, probed; `notes` remembers them. `verify` also decodes every frame.
+
+    `also` are the notes of other folders, which are read too. Clips that could not be read are tried again: a time-out
+    may have been the machine's.
+    """
     stats = {path: (root / path).stat() for path in paths if (root / path).is_file()}
     known = {}
-    if notes.is_file():
-        jsonl.cut_half_line(notes)
-        for found in jsonl.read(notes, Probed):
+    for told in filter(Path.is_file, dict.fromkeys((notes, *also))):
+        jsonl.cut_half_line(told)
+        for found in jsonl.read(told, Probed):
             stat = stats.get(found.id)
             unchanged = stat and (stat.st_size, stat.st_mtime_ns) == (found.bytes, found.changed_ns)
-            if unchanged and found.verified >= verify:
+            if unchanged and found.error is None and found.verified >= verify:
                 known[found.id] = found
     wanted = [path for path in stats if path not in known]
     if wanted:
@@ -113,6 +120,11 @@ def probe_one(guards: "SimpleQueue[Guard]", root: Path, path: str, verify: bool)
         audio=found.audio is not None,
         defects=found.defects,
     )
+
+
+def error_of(path: str, root: Path, found: dict[str, Probed]) -> str | None:
+    """Why a clip cannot be used, if so."""
+    return found[path].error if path in found else f"no clip {path} under {root}"
 
 
 def describe(found: dict[str, Probed]) -> dict[str, Any]:

@@ -169,7 +169,7 @@ def test_splits_and_media(tmp_path: Path) -> None:
     )
     (tmp_path / "media" / "v").mkdir(parents=True)
     (tmp_path / "media" / "v" / "2.mp4").touch()
-    main(CardBuild(name="sims", source=tmp_path, out=tmp_path / "out", media=tmp_path / "media"))
+    main(CardBuild(name="sims", source=tmp_path, out=tmp_path / "out", media=tmp_path / "media", probe=False))
     (row,) = jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation)
     (lost,) = jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected)
     assert (row.id, row.split, row.media.video) == ("v_2", "val", "v/2.mp4")

@@ -59,7 +59,7 @@ def test_a_missing_clip_is_rejected_with_its_reason(tmp_path: Path) -> None:
     media = tmp_path / "media"
     media.mkdir()
     (media / "dia0_utt0.mp4").touch()
-    rows = build(write_csv(tmp_path / "dev_sent_emo.csv"), tmp_path / "out", media=media)
+    rows = build(write_csv(tmp_path / "dev_sent_emo.csv"), tmp_path / "out", media=media, probe=False)
     rejected = list(jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected))
     assert [row.id for row in rows] == ["val_dia0_utt0"]
     assert [row.row for row in rejected] == [2, 3, 4]

@@ -79,6 +79,8 @@ class Target(Record):
     """Emotion-cause pairs of a dialogue: number of the emotional utterance, its emotion, number of the cause."""
     raters: list[list[str]] | None = None
     """The labels of each rater, where they are published."""
+    distribution: dict[str, float] | None = None
+    """Share of the raters' votes that each label got."""
 
 
 class Meta(Record):
@@ -89,7 +91,10 @@ class Meta(Record):
     """Of the source row, so that a changed source shows."""
 
 
-Task = Literal["describe", "labels", "basic", "choice", "sentiment", "valence", "preference", "cause"]
+Task = Literal[
+    "describe", "labels", "basic", "choice", "sentiment", "valence", "vad", "preference", "cause", "clues",
+    "listener", "person", "next", "induced", "distribution", "progressive",
+]  # fmt: skip
 
 
 class Annotation(Record):

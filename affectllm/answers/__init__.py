@@ -13,7 +13,9 @@ from affectllm.answers.fields import (
     Rating,
     read_choice,
     read_confidence,
+    read_distribution,
     read_number,
+    read_numbers,
     read_pairs,
     read_preference,
     read_rating,
@@ -24,7 +26,9 @@ from affectllm.answers.structure import JsonAnswer, plain_frame, read_json, read
 if TYPE_CHECKING:  # pydantic, which no score needs, takes as long to import as all the rest
     from affectllm.records import Clues
 
-__all__ = ["Parsed", "Rating", "parse", "read_number", "read_pairs", "read_rating"]
+__all__ = [
+    "Parsed", "Rating", "parse", "read_distribution", "read_number", "read_numbers", "read_pairs", "read_rating",
+]  # fmt: skip
 
 
 class Parsed(NamedTuple):

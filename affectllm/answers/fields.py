@@ -13,6 +13,8 @@ CONFIDENCE = re.compile(
     re.IGNORECASE,
 )
 SIGNED = re.compile(r"[-+]?(?:\d{1,9}(?:\.\d{1,12})?|\.\d{1,12})")
+LABEL_SHARE = re.compile(rf"([^\W\d_][^\d:=,;]{{0,60}}?)\s{{0,2}}[:=]?\s{{0,2}}{NUMBER}\s?(%?)")
+SHARES = re.compile(r"[,;，；、\n]")
 # "5 surprise 2", "(5, surprise, 2)", "U5 - surprise - U2".
 PAIR = re.compile(r"\b[Uu]?(\d{1,4})[\s,:_-]{1,5}([A-Za-z]{3,20})[\s,:_-]{1,5}[Uu]?(\d{1,4})\b")
 NO_PAIRS = re.compile(r"\s*(?:none|no(?: emotion-cause)? pairs?|没有|无)\b", re.IGNORECASE)
@@ -180,6 +182,28 @@ def read_number(text: str) -> float | None:
     """
     found = SIGNED.findall(text.rpartition("<answer>")[2])
     return float(found[0]) if len(found) == 1 else None
+
+
+def read_numbers(text: str) -> list[float]:
+    """All numbers of an answer in order, with their signs; those of a think part before it do not count.
+
+    >>> read_numbers("<think>3 smiles</think><answer>0.4, -0.2, .1</answer>")
+    [0.4, -0.2, 0.1]
+    """
+    return [float(number) for number in SIGNED.findall(text.rpartition("<answer>")[2])]
+
+
+def read_distribution(text: str) -> dict[str, float] | None:
+    """Labels with their shares, as 'happy 0.6, sad 40%'; None where anything else is said. They need not add up to 1.
+
+    >>> read_distribution("Happy: 0.6, very sad 40%")
+    {'happy': 0.6, 'very sad': 0.4}
+    """
+    answer = text.rpartition("<answer>")[2].partition("</answer>")[0]
+    found = [LABEL_SHARE.fullmatch(piece.strip().rstrip(".")) for piece in SHARES.split(answer)]
+    if not all(found):
+        return None
+    return {it[1].strip().lower(): float(it[2]) / (100 if it[3] else 1) for it in found if it}
 
 
 def read_pairs(text: str) -> list[tuple[int, str, int]] | None:

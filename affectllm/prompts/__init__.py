@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Literal
@@ -12,6 +12,10 @@ from affectllm.records import Annotation, Clues, Conversation, Part, Target, Tas
 
 Mode = Literal["labels", "describe", "think", "json"]
 LANGUAGES = ("en", "zh")
+LISTS = ("labels", "describe", "listener", "person", "next", "induced")
+"""Tasks whose answer is a list of labels."""
+NAMED = ("person", "next")
+"""Tasks whose question names the person."""
 
 
 def compose(
@@ -24,14 +28,15 @@ def compose(
     choices: Sequence[str] = (),
     turns: Sequence[Turn] = (),
     asked: str = "",
+    before: Sequence[str] = (),
 ) -> Conversation:
     """The question about an annotated clip and, where the annotation has one, the answer wanted.
 
     `parts` are the media shown, in order; `candidates` the closed label set of task `basic`; `choices` the two
     descriptions of task `preference`; `turns` the numbered dialogue of task `cause`; `asked` a data set's own question,
-    put before `candidates` in place of a wording, or before the target's options in task `choice`. The wording depends
-    on `seed` and the annotation's id alone, so adding or dropping rows changes no other row's question. A language
-    without wordings is asked in English.
+    put before `candidates` in place of a wording, or before the target's options in task `choice`; `before` lines that
+    precede all else (`meanings`, `examples`). The wording depends on `seed` and the annotation's id alone, so adding or
+    dropping rows changes no other row's question. A language without wordings is asked in English.
     """
     language = annotation.language if annotation.language in LANGUAGES else "en"
     if asked and task != "choice":
@@ -40,9 +45,9 @@ def compose(
         words = wording(task, language, seed, annotation.id)
     question = words
     if "{" in words:
-        question = fill(words, annotation.target.options or {}, candidates, choices, turns, asked)
+        question = fill(words, annotation, candidates, choices, turns, asked)
     ending = form(task, mode, language)
-    lines = [*setting(annotation, language), f"{question} {ending}" if ending else question]
+    lines = [*before, *setting(annotation, language, task), f"{question} {ending}" if ending else question]
     content = [*map(media_part, parts), {"type": "text", "text": "\n".join(lines)}]
     messages = [{"role": "user", "content": content}]
     answer = answer_text(annotation.target, task, mode)
@@ -54,7 +59,7 @@ def compose(
 
 def fill(
     words: str,
-    options: Mapping[str, str],
+    annotation: Annotation,
     candidates: Sequence[str],
     choices: Sequence[str],
     turns: Sequence[Turn],
@@ -62,8 +67,10 @@ def fill(
 ) -> str:
     """A wording with what it leaves open."""
     a1, a2 = choices or ("", "")
+    options = annotation.target.options or {}
     return words.format(
         asked=asked,
+        who=annotation.person,
         candidates=", ".join(candidates),
         options="\n".join(f"{letter}. {text}" for letter, text in options.items()),
         a1=a1,
@@ -83,8 +90,49 @@ def media_part(kind: str) -> Part:
     return Part.model_validate({"type": kind})
 
 
-def setting(annotation: Annotation, language: str) -> list[str]:
-    """What precedes the question: subtitle, earlier turns, and whom it is about."""
+def progress_through(
+    annotation: Annotation, seed: int, parts: Sequence[str] = ("video", "audio")
+) -> Conversation | None:
+    """One conversation of several questions about a clip, from what is seen over what is heard and said to the emotion.
+
+    Each question stands there where the annotation answers it; None where fewer than two would.
+    """
+    language = annotation.language if annotation.language in LANGUAGES else "en"
+    clues = annotation.target.clues or Clues()
+    said = ["; ".join(clues.visual), "; ".join(clues.audio), "; ".join(clues.text), ", ".join(annotation.target.labels)]
+    steps = [(q, a) for q, a in zip(families()["tasks"]["progressive"][language], said, strict=True) if a]
+    if len(steps) < 2 or not said[-1]:
+        return None
+    messages: list[dict[str, Any]] = []
+    for number, (question, answer) in enumerate(steps):
+        lines = question if number else "\n".join([*setting(annotation, language, "progressive"), question])
+        shown = [] if number else [*map(media_part, parts)]
+        messages.append({"role": "user", "content": [*shown, {"type": "text", "text": lines}]})
+        messages.append({"role": "assistant", "content": answer})
+    return Conversation.model_validate({**vars(annotation), "messages": messages, "task": "progressive"})
+
+
+def meanings(labels: Sequence[str], language: str) -> list[str]:
+    """A line for each label that has a definition; labels in any form of the word ('anger', 'angry')."""
+    from affectllm.vocabulary import lexicon
+
+    def concept(word: str) -> tuple[tuple[str, str], ...]:
+        return tuple(lexicon.groups(word).values())
+
+    known = {concept(word): text[language] for word, text in families()["definitions"].items()}
+    told = [(label, known.get(concept(label))) for label in labels]
+    form = families()["meaning"][language]
+    return [form.format(label=label, text=text) for label, text in told if text]
+
+
+def examples(rows: Sequence[tuple[str, str]], language: str) -> list[str]:
+    """Demonstrations of text and answer, a line each."""
+    form = families()["example"][language]
+    return [form.format(text=text, answer=answer) for text, answer in rows]
+
+
+def setting(annotation: Annotation, language: str, task: Task) -> list[str]:
+    """What precedes the question: subtitle, earlier turns, and whom it is about where the question does not say it."""
     family = families()
     lines = []
     if annotation.context:
@@ -92,7 +140,7 @@ def setting(annotation: Annotation, language: str) -> list[str]:
         lines.append(family["context"][language].format(turns=turns))
     if annotation.subtitle:
         lines.append(family["subtitle"][language].format(text=annotation.subtitle))
-    if annotation.person:
+    if annotation.person and task not in NAMED:
         lines.append(family["person"][language].format(person=annotation.person))
     return lines
 
@@ -106,7 +154,7 @@ def wording(task: Task, language: str, seed: int, name: str) -> str:
 
 def form(task: Task, mode: Mode, language: str) -> str:
     """The sentence about the answer's form; tasks with a single short answer need none unless they reason first."""
-    if mode == "labels" and task not in ("labels", "describe"):
+    if mode == "labels" and task not in LISTS:
         return ""
     return families()["modes"][mode][language]
 
@@ -128,10 +176,17 @@ def answer_text(target: Target, task: Task, mode: Mode) -> str:
 
 
 def short_answer(target: Target, task: Task) -> str:
-    if task in ("labels", "describe"):
+    if task in LISTS:
         return ", ".join(target.labels)
     if task == "valence":
         return "" if target.valence is None else f"{target.valence:.2f}"
+    if task == "vad":
+        return ", ".join(f"{value:.2f}" for value in target.vad or ())
+    if task == "clues":
+        return json.dumps(target.clues.model_dump(), ensure_ascii=False) if target.clues else ""
+    if task == "distribution":
+        shares = sorted((target.distribution or {}).items(), key=lambda item: -item[1])
+        return ", ".join(f"{label} {share:.2f}" for label, share in shares)
     if task == "cause":
         pairs = "; ".join(f"{emotional} {emotion} {cause}" for emotional, emotion, cause in target.pairs or [])
         return pairs or ("none" if target.pairs == [] else "")

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from affectllm.answers import read_number
+from affectllm.answers import read_distribution, read_number, read_numbers
 from affectllm.errors import AffectError
 from affectllm.scores import confusion, dimensional, sentiment, soft_labels
 from affectllm.scores.baselines import Constant
@@ -72,11 +72,16 @@ def dimension(name: str, score: Score, lower_is_better: bool = False) -> Metric:
             return float(cells["vad"][place])
         return None if cells.get(name) in (None, "") else float(cells[name])
 
+    def third(text: str | None) -> float | None:
+        """This one of three numbers in an answer; no other count of numbers is a triple."""
+        said = read_numbers(text or "")
+        return said[place] if len(said) == len(DIMENSIONS) else None
+
     def metric(case: Case) -> Measured:
         gold = [pick(row.cells) for row in case.gold_rows]
         if None in gold:
             raise AffectError(f"Gold clip '{case.ids[gold.index(None)]}' has neither vad nor {name}.")
-        said = [pick(row.cells) for row in case.said_rows]
+        said = [told if (told := pick(row.cells)) is not None else third(row.text) for row in case.said_rows]
         return numbers(case, said, [it for it in gold if it is not None], score, lower_is_better)
 
     return metric
@@ -143,7 +148,7 @@ def within(steps: int) -> Score:
 def soft(name: str) -> Metric:
     """A score against the raters' distribution: gold `raters` (labels of each) or `distribution` {label: share}.
 
-    Predictions hold a `distribution`, or labels, which then share it evenly.
+    Predictions hold a `distribution`, say one ('happy 0.6, sad 0.4'), or hold labels, which then share it evenly.
     """
     statistic = soft_labels.STATISTICS[name]
 
@@ -156,7 +161,8 @@ def soft(name: str) -> Metric:
         classes = list(case.classes) or sorted({label for it in (*votes, *(it or {} for it in spread)) for label in it})
         gold = np.stack([shares(it or vote, classes) for it, vote in zip(spread, votes, strict=True)])
         rows = zip(case.said_rows, case.said, strict=True)
-        said = np.stack([shares(row.cells.get("distribution") or labels, classes) for row, labels in rows])
+        told = [row.cells.get("distribution") or read_distribution(row.text or "") or labels for row, labels in rows]
+        said = np.stack([shares(it, classes) for it in told])
         mean = np.broadcast_to(gold.mean(0), gold.shape)
         several = [its for its in raters if its and len(its) > 1]
         ceiling = soft_labels.rater_ceiling(several, classes)._asdict()[name] if several else None

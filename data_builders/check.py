@@ -18,8 +18,8 @@ from typing import Any
 
 import tyro
 
-from affectllm import jsonl, options
-from affectllm.checks import labels, leaks
+from affectllm import building, jsonl, options
+from affectllm.checks import labels, leaks, scripts
 from affectllm.data_builders import ask, exchange
 from affectllm.errors import AffectError
 from affectllm.records import Conversation
@@ -61,7 +61,7 @@ def run(words: list[str]) -> int:
     asked = options.parse(Check, words[1:])
     if not asked.folders:
         raise AffectError("Name at least one folder that affectllm build wrote: affectllm data check DIR...")
-    scores = {row["id"]: row["scores"] for row in jsonl.read_dicts(asked.scores)} if asked.scores else None
+    scores = labels.read_scores(asked.scores) if asked.scores else None
     report = check(asked.folders, asked.media, scores, asked.notes, asked.verify)
     if asked.html:
         from affectllm.reports.render import page
@@ -116,7 +116,11 @@ def check(
         problems |= clips.problems(every, found)
     if scores is not None:
         doubtful = labels.doubts(every, scores)
-        report["doubts"] = {"rows": len(doubtful), "ranked": [doubt._asdict() for doubt in doubtful]}
+        report["doubts"] = {
+            "rows": len(doubtful),
+            "pairs": count(f"{doubt.given} -> {doubt.suggested}" for doubt in doubtful),
+            "ranked": [doubt._asdict() for doubt in doubtful],
+        }
     return report | {"problems": {kind: places for kind, places in problems.items() if places}}
 
 
@@ -132,7 +136,8 @@ def describe(rows: Sequence[Conversation]) -> dict[str, Any]:
         "splits": count(row.split for row in rows),
         "tasks": count(row.task for row in rows),
         "languages": count(row.language or "unknown" for row in rows),
-        "other_script": sum(other_script(row) for row in rows),
+        "scripts": count(script_line(row) for row in rows if row.subtitle),
+        "other_script": [row.id for row in rows if scripts.is_foreign(row.subtitle, row.language)],
         "without_answer": sum(row.messages[-1].role != "assistant" for row in rows),
         "without_subtitle": sum(not row.subtitle for row in rows),
         "defects": count(defect for defect, _ in defects),
@@ -140,11 +145,9 @@ def describe(rows: Sequence[Conversation]) -> dict[str, Any]:
     }
 
 
-def other_script(row: Conversation) -> bool:
-    """Whether the subtitle is not written as its language is: Chinese characters elsewhere, or none in Chinese."""
-    chinese = bool(leaks.CHINESE.search(row.subtitle or ""))
-    letters = any(letter.isalpha() for letter in row.subtitle or "")
-    return letters and row.language is not None and row.language != "ja" and chinese != (row.language == "zh")
+def script_line(row: Conversation) -> str:
+    """A declared language and the script seen, e.g. 'en: latin'."""
+    return f"{row.language or 'unknown'}: {scripts.script_of(row.subtitle or '').lower()}"
 
 
 def count(names: Iterable[str]) -> dict[str, int]:
@@ -156,14 +159,17 @@ def size_differences(folder: Path) -> Iterator[str]:
     path = folder / "manifest.json"
     if not path.is_file():
         return
-    manifest = json.loads(path.read_text(encoding="utf-8"))
+    manifest = building.read_json(path)
     published, there = manifest.get("published_rows"), manifest.get("table_rows")
-    if isinstance(published, int) and isinstance(there, int) and published != there:
-        yield f"{folder}: {there} rows, published {published}"
-    elif isinstance(published, dict) and isinstance(there, dict):
-        for name in published.keys() & there.keys():
-            if published[name] is not None and published[name] != there[name]:
+    if isinstance(published, dict) and isinstance(there, dict):
+        for name in there:
+            if published.get(name) not in (None, there[name]):
                 yield f"{folder}, {name}: {there[name]} rows, published {published[name]}"
+    elif published is not None and there is not None:
+        # Some sets came out in several sizes, of which a table is one.
+        sizes = list(published.values()) if isinstance(published, dict) else [published]
+        if there not in sizes:
+            yield f"{folder}: {there} rows, published {' or '.join(map(str, sizes))}"
 
 
 def repeated(names: Iterable[str]) -> list[str]:
@@ -174,11 +180,12 @@ def as_text(report: dict[str, Any]) -> Iterator[str]:
     """The report for a terminal."""
     for name, found in report["folders"].items():
         yield f"{name}: {found['rows']} rows"
-        for key in ("splits", "tasks", "languages", "defects"):
+        for key in ("splits", "tasks", "languages", "scripts", "defects"):
             yield f"  {key:<10}" + (", ".join(f"{item} {n}" for item, n in found[key].items()) or "none")
         yield f"  without answer {found['without_answer']}, without subtitle {found['without_subtitle']}"
         if found["other_script"]:
-            yield f"  not written in the script of their language: {found['other_script']}"
+            foreign = found["other_script"]
+            yield f"  not written in the script of their language: {len(foreign)} ({listed(foreign)})"
         if found["known_at_source"]:
             yield f"  known to be bad at the source: {listed(found['known_at_source'])}"
     words = report["labels"]
@@ -188,6 +195,11 @@ def as_text(report: dict[str, Any]) -> Iterator[str]:
     )
     yield f"  most frequent  {', '.join(f'{word} {n}' for word, n in words['most_frequent'].items())}"
     yield f"  unmapped {words['unmapped_share']:.1%}  {', '.join(words['unmapped'])}"
+    for split, found in report["labels_by_split"].items():
+        yield (
+            f"  {split:<10} {found['rows']} rows, {found['empty_sets']} without labels; in the tail "
+            f"{found['tail_share']:.1%}, not in train {found['new']:.1%}"
+        )
     for kind, found in report["groups"].items():
         largest = found["largest"]
         unlike = ", ".join(f"{name} {bits}" for name, bits in found["most_unlike"].items()) or "-"

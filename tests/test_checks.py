@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectllm.checks import labels, leaks
+from affectllm.checks import labels, leaks, scripts
 from affectllm.checks import media as clips
 from affectllm.errors import AffectError
 from affectllm.records import Conversation
-from data_builders.check import check, run
+from data_builders.check import check, run, size_differences
 from tests.clips import write_clip
 from tests.data_builders.test_check import row, write
 
@@ -44,7 +44,8 @@ def test_near_texts_are_found_across_splits_and_short_or_equal_ones_are_not() ->
 def test_a_text_with_one_word_changed_is_a_candidate(words: list[str], place: int) -> None:
     names = [f"{word}{i}" for i, word in enumerate(words)]
     other = [*names[:place], "another", *names[place + 1 :]]
-    assert leaks.candidates([leaks.shingles(" ".join(it)) for it in (names, other)]) == {(0, 1)}
+    pieces = [leaks.shingles(" ".join(it)) for it in (names, other)]
+    assert leaks.candidates(pieces, [True, False]) == {(0, 1)}
 
 
 def test_chinese_is_compared_by_characters() -> None:
@@ -72,7 +73,7 @@ def test_doubts_are_those_of_the_paper() -> None:
         "d": {"sad": 0.4, "happy": 0.6},
     }
     # Thresholds: sad (0.9 + 0.2 + 0.4) / 3 = 0.5, happy 0.7. Row d reaches neither: nothing is sure, so no doubt.
-    assert labels.doubts(rows, scores) == [labels.Doubt("b", "sad", "happy", -0.6)]
+    assert labels.doubts(rows, scores) == [labels.Doubt("b", "sad", "happy", 0.2, -0.6)]
     with pytest.raises(AffectError, match="leave out its label 'sad'"):
         labels.doubts(rows, {"a": {"happy": 1.0}})
     with pytest.raises(AffectError, match="exactly one label"):
@@ -166,3 +167,81 @@ def test_the_page_holds_what_the_json_says_and_escapes_it(tmp_path: Path, capsys
     assert "&lt;b&gt;1 = b1" in page
     assert "<i>sad" not in page
     assert "http" not in page
+
+
+def test_a_leak_shows_though_its_text_repeats_within_a_split() -> None:
+    near = LONG + " again"
+    rows = [row("a", "test", LONG, []), row("b", "train", LONG, []), row("c", "test", near, [])]
+    assert [(pair.first.id, pair.second.id) for pair in leaks.near_duplicates(rows)] == [("a", "c"), ("b", "c")]
+
+
+def test_an_acted_sentence_is_said_once_for_each_held_out_row() -> None:
+    rows = [row(f"a{i}", "train", LONG, []) for i in range(2000)] + [
+        row(f"b{i}", "test", LONG, []) for i in range(2000)
+    ]
+    found = leaks.shared_between_splits((leaks.text_key(it.subtitle), it) for it in rows)
+    assert len(found) == 2000
+    assert found[-1] == "a0 = b1999"
+
+
+def test_repeats_without_words_need_a_clip() -> None:
+    rows = [row("a", "train", "", ["sad"], "1.mp4"), row("b", "train", "", ["sad"], "1.mp4")]
+    rows += [row("c", "train", "", ["sad"]), row("d", "train", "", ["sad"])]
+    assert list(leaks.repeats(rows)) == [["a", "b"]]
+
+
+def test_labels_of_each_split() -> None:
+    rows = [row(f"a{i}", "train", "", ["sad"]) for i in range(10)]
+    rows += [row("b", "test", "", ["sad", "wistful"]), row("c", "test", "", [])]
+    told = labels.by_split(rows)["test"]
+    # Of two labels one is rare over all rows, and train never says it.
+    assert told == {
+        "rows": 2,
+        "empty_sets": 1,
+        "tail_share": 0.5,
+        "new": 0.5,
+        "most_frequent": {"sad": 1, "wistful": 1},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "language", "foreign"),
+    [
+        ("Oh my god!", "en", False), ("2:17.", "en", False), ("你怎么来了", "en", True), ("你怎么 OK", "zh", False),
+        ("Hello there", "zh", True), ("ありがとう", "ja", False), ("Да", "ru", False), ("Da", "ru", True),
+        ("anything", "sr", False), ("anything", None, False), (None, "en", False),
+    ],
+)  # fmt: skip
+def test_scripts(text: str | None, language: str | None, foreign: bool) -> None:
+    assert scripts.is_foreign(text, language) is foreign
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ({"id": "a"}, "record 1 must hold 'id' and 'scores', it holds id"),
+        ({"id": "a", "scores": {"sad": 3}}, "'a' scores 'sad' 3. Give probabilities"),
+        ({"id": "a", "scores": {"sad": "high"}}, "'a' scores 'sad' 'high'"),
+    ],
+)
+def test_scores_that_are_none_are_explained(tmp_path: Path, line: dict[str, object], message: str) -> None:
+    path = tmp_path / "scores.jsonl"
+    path.write_text(json.dumps(line) + "\n")
+    with pytest.raises(AffectError, match=message):
+        labels.read_scores(path)
+
+
+@pytest.mark.parametrize(
+    ("published", "there", "said"),
+    [
+        (1109, 1109, []),
+        ({"train": 5, "test": 2}, {"train": 5}, []),
+        ({"train": 5, "test": 2}, {"train": 5, "test": 3}, [", test: 3 rows, published 2"]),
+        ({"fine": 4487, "coarse": 28618}, 4487, []),
+        ({"fine": 4487, "coarse": 28618}, 4486, [": 4486 rows, published 4487 or 28618"]),
+        ({"train.csv": None}, {"train.csv": 3}, []),
+    ],
+)
+def test_published_sizes(tmp_path: Path, published: object, there: object, said: list[str]) -> None:
+    (tmp_path / "manifest.json").write_text(json.dumps({"published_rows": published, "table_rows": there}))
+    assert list(size_differences(tmp_path)) == [f"{tmp_path}{line}" for line in said]

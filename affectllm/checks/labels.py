@@ -2,10 +2,12 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.records import Conversation
 from affectllm.vocabulary import lexicon
@@ -26,29 +28,50 @@ def describe(rows: Sequence[Conversation]) -> dict[str, Any]:
     """How often each label occurs, the long tail, and what our vocabulary does not map."""
     found = Counter(label for row in rows for label in row.target.labels)
     unmapped = Counter({label: n for label, n in found.items() if lexicon.resolve(label) is None})
-    rare = {label: n for label, n in found.items() if n < TAIL}
     return {
         "distinct": len(found),
         "per_row": round(found.total() / len(rows), 2) if rows else 0.0,
         "empty_sets": sum(not row.target.labels for row in rows),
         "once": sum(n == 1 for n in found.values()),
-        "tail": {"labels": len(rare), "share": share(sum(rare.values()), found.total())},
+        "tail": {"labels": len(rare(found)), "share": share(sum(rare(found).values()), found.total())},
         "most_frequent": dict(found.most_common(20)),
         "unmapped_share": share(unmapped.total(), found.total()),
         "unmapped": dict(unmapped.most_common(20)),
     }
 
 
+def rare(found: Mapping[str, int]) -> dict[str, int]:
+    """The long tail of a count of labels."""
+    return {label: n for label, n in found.items() if n < TAIL}
+
+
 def share(part: float, whole: float) -> float:
     return round(part / whole, 4) if whole else 0.0
 
 
-def by_split(rows: Iterable[Conversation]) -> dict[str, dict[str, int]]:
-    """The most frequent labels of each split, so that a shift between them shows."""
+def by_split(rows: Iterable[Conversation]) -> dict[str, dict[str, Any]]:
+    """The labels of each split, so that a shift between them shows.
+
+    `tail_share` is the part of a split's labels that are rare in all rows together, `new` that which train never says.
+    """
     found: dict[str, Counter[str]] = defaultdict(Counter)
+    sizes, empty = Counter[str](), Counter[str]()
     for row in rows:
-        found[row.split].update(labels_of(row))
-    return {split: dict(counts.most_common(12)) for split, counts in found.items()}
+        said = labels_of(row)
+        sizes[row.split] += 1
+        empty[row.split] += not said
+        found[row.split].update(said)
+    tail, trained = rare(sum(found.values(), Counter())), found.get("train", Counter[str]())
+    return {
+        split: {
+            "rows": n,
+            "empty_sets": empty[split],
+            "tail_share": share(sum(found[split][label] for label in tail), found[split].total()),
+            "new": share(sum(m for label, m in found[split].items() if label not in trained), found[split].total()),
+            "most_frequent": dict(found[split].most_common(12)),
+        }
+        for split, n in sizes.items()
+    }
 
 
 def groups(rows: Sequence[Conversation]) -> dict[str, dict[str, Any]]:
@@ -98,8 +121,26 @@ class Doubt(NamedTuple):
     id: str
     given: str
     suggested: str
+    confidence: float
+    """Score of the given label, in 0..1."""
     margin: float
     """Score of the given label less the best other one, in -1..1; the lowest come first."""
+
+
+def read_scores(path: Path) -> dict[str, dict[str, float]]:
+    """A model's probabilities by id and label, from lines {id, scores: {label: p}}; raises AffectError for others."""
+    found: dict[str, dict[str, float]] = {}
+    for number, row in enumerate(jsonl.read_dicts(path), 1):
+        name, told = row.get("id"), row.get("scores")
+        if not isinstance(name, str) or not isinstance(told, dict):
+            raise AffectError(f"{path}: record {number} must hold 'id' and 'scores', it holds {', '.join(row)}.")
+        for label, value in told.items():
+            if not isinstance(value, int | float) or not 0 <= value <= 1:
+                raise AffectError(f"{path}: '{name}' scores '{label}' {value!r}. Give probabilities of 0 to 1.")
+        if name in found:
+            raise AffectError(f"{path} holds scores of '{name}' twice. Keep one of them.")
+        found[name] = told
+    return found
 
 
 def doubts(rows: Sequence[Conversation], scores: Mapping[str, Mapping[str, float]]) -> list[Doubt]:
@@ -125,8 +166,8 @@ def doubts(rows: Sequence[Conversation], scores: Mapping[str, Mapping[str, float
     for row, given in known:
         mine = scores[row.id]
         sure = [label for label in thresholds if mine.get(label, 0.0) >= thresholds[label]]
-        best = max(sure, key=lambda label: mine[label], default=given)
+        best = max(sure, key=lambda label: mine.get(label, 0.0), default=given)
         if best != given:
-            rival = max(value for label, value in mine.items() if label != given)
-            found.append(Doubt(row.id, given, best, round(mine[given] - rival, 4)))
+            rival = max((value for label, value in mine.items() if label != given), default=0.0)
+            found.append(Doubt(row.id, given, best, round(mine[given], 4), round(mine[given] - rival, 4)))
     return sorted(found, key=lambda doubt: doubt.margin)

@@ -52,18 +52,18 @@ def name_key(name: str) -> str:
 
 
 def shared_between_splits(keyed: Iterable[tuple[str, Conversation]]) -> list[str]:
-    """`train id = test id` for every key that a training and another split have in common; empty keys are no keys."""
-    places: dict[str, list[Conversation]] = defaultdict(list)
+    """`train id = test id` for every held-out row whose key a training row has too; empty keys are no keys.
+
+    The first such training row stands for all: acted sentences stand in thousands of rows.
+    """
+    trained: dict[str, str] = {}
+    held_out: list[tuple[str, str]] = []
     for key, row in keyed:
-        if key:
-            places[key].append(row)
-    return [
-        f"{trained.id} = {held_out.id}"
-        for rows in places.values()
-        for trained in rows
-        for held_out in rows
-        if trained.split == "train" and held_out.split != "train"
-    ]
+        if key and row.split == "train":
+            trained.setdefault(key, row.id)
+        elif key:
+            held_out.append((key, row.id))
+    return [f"{trained[key]} = {name}" for key, name in held_out if key in trained]
 
 
 class Near(NamedTuple):
@@ -77,18 +77,19 @@ class Near(NamedTuple):
 def near_duplicates(rows: Sequence[Conversation]) -> list[Near]:
     """Pairs of rows whose texts share most word pairs without being equal, the likest first.
 
-    One row stands for all of one text. Time and memory grow with the number of rows, not with that of pairs.
+    One training and one held-out row stand for all of one text. Time and memory grow with the number of rows, not with
+    that of pairs.
     """
-    first: dict[str, Conversation] = {}
+    first: dict[tuple[str, bool], Conversation] = {}
     for row in rows:
         if key := text_key(row.subtitle):
-            first.setdefault(key, row)
-    distinct = list(first.values())
+            first.setdefault((key, row.split == "train"), row)
+    keys, distinct = list(first), list(first.values())
     pieces = [shingles(row.subtitle or "") for row in distinct]
     found = []
-    for i, j in sorted(candidates(pieces)):
+    for i, j in sorted(candidates(pieces, [trained for _, trained in keys])):
         similarity = len(pieces[i] & pieces[j]) / len(pieces[i] | pieces[j])
-        if similarity >= NEAR:
+        if similarity >= NEAR and keys[i][0] != keys[j][0]:
             found.append(Near(distinct[i], distinct[j], similarity))
     return sorted(found, key=lambda pair: -pair.similarity)
 
@@ -99,28 +100,33 @@ def shingles(text: str) -> frozenset[str]:
     return frozenset(f"{a} {b}" for a, b in pairwise(words)) or frozenset(words)
 
 
-def candidates(pieces: Sequence[frozenset[str]]) -> set[tuple[int, int]]:
-    """Pairs of texts (numbers, the lower first) whose signatures agree in a band."""
+def candidates(pieces: Sequence[frozenset[str]], trained: Sequence[bool]) -> set[tuple[int, int]]:
+    """Pairs of texts (numbers, the lower first) whose signatures agree in a band.
+
+    Of each band every text meets the first training text and the first held-out one: families of repeats give two
+    stars, not all pairs, and no leak hides behind a repeat within its own split.
+    """
     random = np.random.default_rng(0)
     # Multiplication modulo 2^64 by odd numbers: each is an order of all hashes, and the first in it the signature.
     factors = random.integers(0, 1 << 63, BANDS * ROWS, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-    found = set()
-    bands: list[dict[bytes, int]] = [{} for _ in range(BANDS)]
-    for i, parts in enumerate(pieces):
+    found: set[tuple[int, int]] = set()
+    bands: list[tuple[dict[bytes, int], dict[bytes, int]]] = [({}, {}) for _ in range(BANDS)]
+    for i, (parts, side) in enumerate(zip(pieces, trained, strict=True)):
         hashes = np.fromiter((zlib.crc32(part.encode()) for part in parts), np.uint64, len(parts))
         signature = (hashes[:, None] * factors).min(0)
         for band, known in enumerate(bands):
-            # Every text is compared with the first of its band: families of repeats give a star, not all pairs.
-            first = known.setdefault(signature[band * ROWS : (band + 1) * ROWS].tobytes(), i)
-            if first != i:
-                found.add((first, i))
+            key = signature[band * ROWS : (band + 1) * ROWS].tobytes()
+            found.update((first[key], i) for first in known if key in first)
+            known[side].setdefault(key, i)
     return found
 
 
 def repeats(rows: Iterable[Conversation]) -> Iterator[list[str]]:
-    """Ids of rows of one split with the same text, media and labels."""
+    """Ids of rows of one split with the same clip, words, person and answer; of text alone, when it is long enough."""
     places: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for row in rows:
-        if key := text_key(row.subtitle):
-            places[key, row.split, row.task, row.media.model_dump_json(), tuple(row.target.labels)].append(row.id)
+        clip, text = row.media.model_dump_json(exclude_none=True), text_key(row.subtitle)
+        if text or clip != "{}":
+            answer = row.target.model_dump_json(exclude_none=True)
+            places[row.split, row.task, clip, text or row.subtitle, row.person, answer].append(row.id)
     return (ids for ids in places.values() if len(ids) > 1)

@@ -48,6 +48,10 @@ class Predict:
     """0 takes the likeliest token each time: the same answers on every run."""
     seed: int = 7
     """Of sampling, when temperature is above 0."""
+    frames: int | None = None
+    """Frames of a clip; without it, those that the model was trained with."""
+    max_pixels: int | None = None
+    """Most pixels of a frame; without it, what the model was trained with."""
     dtype: str = "auto"
     """Weights in float32, bfloat16 or float16; auto takes what the hardware multiplies natively."""
     shard: str = "1/1"
@@ -78,7 +82,7 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
     from affectllm.training.run import media_root
     from affectllm.training.store import MediaStore
 
-    backbone = load(run.model, dtype=run.dtype)
+    backbone = load(run.model, run.dtype, frames=run.frames, max_pixels=run.max_pixels)
     backbone.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
     store = MediaStore(
         backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities
@@ -144,11 +148,13 @@ def header_once(run: Predict) -> None:
         "modalities": list(run.modalities),
     }
     asked |= {"max_new_tokens": run.max_new_tokens, "temperature": run.temperature, "seed": run.seed}
+    view = {"frames": run.frames, "max_pixels": run.max_pixels}
+    asked |= {key: value for key, value in view.items() if value is not None}
     known = run.out / "predict.json"
     if known.is_file() and (before := json.loads(known.read_text())) != asked:
-        key = next(key for key in asked if before.get(key) != asked[key])
+        key = next(key for key in {**before, **asked} if before.get(key) != asked.get(key))
         raise AffectError(
-            f"{run.out} holds answers with another {key} ({before.get(key)!r}, now {asked[key]!r}). "
+            f"{run.out} holds answers with another {key} ({before.get(key)!r}, now {asked.get(key)!r}). "
             "Choose another --out."
         )
     jsonl.write_json(known, asked)

@@ -32,6 +32,10 @@ class Prefer:
     """Which split of the data to answer."""
     modalities: tuple[str, ...] = ("video", "audio")
     """What of the clips the model gets beside the subtitle."""
+    frames: int | None = None
+    """Frames of a clip; without it, those that the model was trained with."""
+    max_pixels: int | None = None
+    """Most pixels of a frame; without it, what the model was trained with."""
     dtype: str = "auto"
     """Weights in float32, bfloat16 or float16; auto takes what the hardware multiplies natively."""
 
@@ -54,7 +58,7 @@ def main(run: Prefer) -> None:
     with jsonl.Appender(run.out / "answers.jsonl") as answers:
         left = [pair for pair in pairs if pair.id not in answers.done]
         if left:
-            backbone = load(run.model, dtype=run.dtype)
+            backbone = load(run.model, run.dtype, frames=run.frames, max_pixels=run.max_pixels)
             backbone.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
             cache = FeatureCache(cache_folder() / "features")
             store = MediaStore(backbone, media_root(run.data, run.media), cache, run.modalities)

@@ -50,7 +50,7 @@ def main(run: DPO) -> None:
     if runs.is_finished(run):
         return
     pairs = decided_pairs(runs.read_split(run.data, run.split))
-    backbone = load(run.model, dtype=run.dtype, trainable=True)
+    backbone = load(run.model, run.dtype, True, run.quantise, run.frames, run.max_pixels)
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
     runs.show_plan(backbone, pairs, run, work_of(run))

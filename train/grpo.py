@@ -98,7 +98,7 @@ def main(run: GRPO) -> None:
     held_out = runs.read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
     # Before the model is loaded: a wrong option costs a second.
     make_config(run, rewards.load(run.rewards))
-    backbone = load(run.model, dtype=run.dtype, trainable=True, quantise=run.quantise)
+    backbone = load(run.model, run.dtype, True, run.quantise, run.frames, run.max_pixels)
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
     runs.show_plan(backbone, conversations, run, work_of(run))

@@ -43,7 +43,7 @@ class Merge:
 
 
 def main(run: Merge) -> None:
-    from affectllm.models import adapters, quiet
+    from affectllm.models import VIEW, adapters, quiet
 
     if run.out.exists():
         raise AffectError(f"{run.out} exists. Choose another --out, or delete it.")
@@ -60,6 +60,8 @@ def main(run: Merge) -> None:
     if run.full:
         write_back(thinker, run.full, partial)
         shutil.rmtree(thinker)
+    if (run.adapter / VIEW).is_file():
+        shutil.copy2(run.adapter / VIEW, partial / VIEW)
     (partial / "README.md").write_text(model_card(backbone, run, results), encoding="utf-8")
     partial.rename(run.out)
     print(f"Merged model written to {run.out}")

@@ -93,14 +93,16 @@ def main(run: SFT) -> None:
     from affectllm.training.spread import is_spread
 
     if run.dry_run:
-        return runs.dry_run(run, run.rank, work_of(run), "SFTConfig", tuning_of(run))
+        return runs.dry_run(
+            run, run.rank, work_of(run), "SFTConfig", tuning_of(run), [row for rows in read_data(run) for row in rows]
+        )
     if runs.is_finished(run):
         return
     data = read_data(run)
     conversations = [row for rows in data for row in rows]
     held_out = runs.read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
     runs.trackers(run)
-    backbone = load(run.model, dtype=run.dtype, trainable=True, quantise=run.quantise)
+    backbone = load(run.model, run.dtype, True, run.quantise, run.frames, run.max_pixels)
     store = runs.media_store(backbone, run)
     resume = runs.last_checkpoint(run.out)
     if run.align_steps and not resume:

@@ -14,14 +14,24 @@ if TYPE_CHECKING:
     from affectllm.models.backbone import Backbone
 
 ADAPTER_CONFIG = "adapter_config.json"
+VIEW = "view.json"
+"""Frames and pixels that a model was trained with, where they are not the family's own."""
 
 
-def load(name: str, dtype: str = "auto", trainable: bool = False, quantise: bool = False) -> "Backbone":
+def load(
+    name: str,
+    dtype: str = "auto",
+    trainable: bool = False,
+    quantise: bool = False,
+    frames: int | None = None,
+    max_pixels: int | None = None,
+) -> "Backbone":
     """A backbone ready to answer or to be trained.
 
     `name` is "nano", a model folder, a hub name, or an adapter folder (its base model is found in it).
     `dtype` "auto" takes bfloat16 where the hardware multiplies it natively, float32 elsewhere.
-    `quantise` puts the language model's layers into 4 bits, for training an adapter on them.
+    `quantise` puts the language model's layers into 4 bits, for training an adapter on them. `frames` of a clip and
+    `max_pixels` of a frame are those that an adapter was trained with, unless others are given.
     Raises AffectError when the name leads nowhere or the family is not supported.
     """
     try:
@@ -41,10 +51,19 @@ def load(name: str, dtype: str = "auto", trainable: bool = False, quantise: bool
         if not trainable:
             # Merged into the weights, the adapter costs no products of its own for every token answered.
             backbone.model = backbone.model.merge_and_unload()
+    look_at(backbone, name, frames, max_pixels)
     return backbone
 
 
-def load_shape(name: str, dtype: str = "auto") -> "Backbone":
+def look_at(backbone: "Backbone", name: str, frames: int | None, max_pixels: int | None) -> None:
+    """Frames and pixels as they are given, else as they stand beside the model or adapter."""
+    path = Path(name) / VIEW
+    kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    given = {"frames": frames, "max_pixels": max_pixels}
+    backbone.look_at(**{**kept, **{key: value for key, value in given.items() if value is not None}})
+
+
+def load_shape(name: str, dtype: str = "auto", frames: int | None = None, max_pixels: int | None = None) -> "Backbone":
     """A backbone without weights, on the meta device, from a config and the processor's files alone.
 
     Everything that `load` takes; what it gives can be counted and asked for prompts, not run.
@@ -65,6 +84,7 @@ def load_shape(name: str, dtype: str = "auto") -> "Backbone":
             config = peft.PeftConfig.from_pretrained(str(adapter))
             config.inference_mode = False
             backbone.model = peft.get_peft_model(model, config)
+    look_at(backbone, name, frames, max_pixels)
     return backbone
 
 

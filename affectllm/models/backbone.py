@@ -92,6 +92,28 @@ class Backbone(ABC):
         self.processor = processor
         self.name = name
         self.guard = Guard()
+        self.view: dict[str, int] = {}
+        """What `look_at` has changed: kept beside adapters, so that a model answers about clips as it saw them."""
+
+    def look_at(self, frames: int | None = None, max_pixels: int | None = None) -> None:
+        """Show the model so many frames of each clip, of at most so many pixels each; None leaves what is set.
+
+        Raises AffectError where the family fixes them.
+        """
+        if frames is not None:
+            self.set_frames(frames)
+            self.view["frames"] = frames
+        if max_pixels is not None:
+            self.set_pixels(max_pixels)
+            self.view["max_pixels"] = max_pixels
+
+    def set_frames(self, frames: int) -> None:
+        if frames < 1:
+            raise AffectError(f"--frames {frames}: a clip needs at least 1.")
+        self.num_frames = frames
+
+    def set_pixels(self, max_pixels: int) -> None:
+        raise AffectError(f"{self.name} scales all frames to a size of its own: leave out --max-pixels.")
 
     @property
     def core(self) -> Any:

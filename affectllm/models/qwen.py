@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from affectllm.errors import AffectError
 from affectllm.models.backbone import Backbone, Look, Media
 
 
@@ -53,6 +54,17 @@ class QwenBackbone(Backbone):
     def frame_size(self) -> dict[str, int]:
         """Least and most pixels of a clip; what a processor sets beside its video processor's own size wins."""
         return self.processor.videos_kwargs.get("size") or dict(self.processor.video_processor.size)
+
+    def set_pixels(self, max_pixels: int) -> None:
+        least = (self.processor.video_processor.patch_size * self.processor.video_processor.merge_size) ** 2
+        if max_pixels < least:
+            raise AffectError(f"--max-pixels {max_pixels}: {self.name} makes a token of {least} pixels.")
+        # A mapping of its own: processors of one class share theirs.
+        self.processor.videos_kwargs = {**self.processor.videos_kwargs, "size": self.size_of(max_pixels)}
+
+    def size_of(self, max_pixels: int) -> dict[str, int]:
+        """The processor's limits for frames of at most so many pixels each."""
+        return {"shortest_edge": min(self.frame_size["shortest_edge"], max_pixels), "longest_edge": max_pixels}
 
     def video_tokens(self, media: dict[str, Tensor]) -> int:
         return int(media["video_grid_thw"].prod()) // self.processor.video_processor.merge_size**2

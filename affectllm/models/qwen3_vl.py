@@ -43,6 +43,11 @@ class Qwen3VLBackbone(QwenVLBackbone):
         pixels = min(max(self.num_frames * clip.width * clip.height, size["shortest_edge"]), size["longest_edge"])
         return pixels / self.num_frames
 
+    def size_of(self, max_pixels: int) -> dict[str, int]:
+        """This processor's limits hold for all frames together."""
+        whole = self.num_frames * max_pixels
+        return {"shortest_edge": min(self.frame_size["shortest_edge"], whole), "longest_edge": whole}
+
     def expand(self, prompt: str, media: dict[str, Tensor]) -> list[int]:
         if "video_grid_thw" in media:
             prompt = prompt.replace(self.processor.video_token, self.timed_placeholders(media))

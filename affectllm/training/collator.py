@@ -127,8 +127,8 @@ class ConversationCollator:
         clip = conversation.media.video or conversation.media.audio
         return (
             f"Conversation '{conversation.id}' (clip {clip}) takes {len(ids)} tokens ({media}), more than --max-tokens "
-            f"{self.max_tokens}. Raise --max-tokens to {len(ids)}, or show less of the clip: cut it with start_s and "
-            "end_s."
+            f"{self.max_tokens}. Raise --max-tokens to {len(ids)}, or show less of the clip: fewer --frames or "
+            "--max-pixels, or cut it with start_s and end_s."
         )
 
 

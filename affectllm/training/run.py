@@ -47,6 +47,10 @@ class Run:
     """Which split of the data to learn from."""
     modalities: tuple[str, ...] = ("video", "audio")
     """What of the clips the model gets beside the subtitle; none of them makes a text-only baseline."""
+    frames: int | None = None
+    """Frames of a clip; without it, those that the model was trained with, 8 where nothing is known."""
+    max_pixels: int | None = None
+    """Most pixels of a frame, which sets how many tokens a clip takes; without it, the processor's own limit."""
     dtype: str = "auto"
     """Weights in float32, bfloat16 or float16; auto takes what the hardware multiplies natively."""
     quantise: bool = False
@@ -139,11 +143,18 @@ def show_plan(backbone: "Backbone", conversations: Sequence[Conversation], run: 
     plan.show(len(conversations))
 
 
-def dry_run(run: Run, rank: int, work: "Work", config: str, tuning: "Tuning | None" = None) -> None:
+def dry_run(
+    run: Run,
+    rank: int,
+    work: "Work",
+    config: str,
+    tuning: "Tuning | None" = None,
+    conversations: Sequence[Conversation] = (),
+) -> None:
     """Print the plan of a run as one JSON object, from the model's config and processor alone; nothing is written.
 
     `config` names TRL's options class of this stage, against which the keys of `trainer` are checked. An adapter of
-    this rank learns, or what `tuning` says.
+    this rank learns, or what `tuning` says, from `conversations`, without them from the split of the data.
     """
     # Libraries below greet on stdout when they are imported, and would spoil the one object printed there.
     with contextlib.redirect_stdout(sys.stderr):
@@ -154,10 +165,10 @@ def dry_run(run: Run, rank: int, work: "Work", config: str, tuning: "Tuning | No
         from affectllm.training.tuning import Tuning, prepare
 
         check_trainer_keys(getattr(trl, config), run)
-        conversations = read_split(run.data, run.split)
-        backbone = load_shape(run.model, dtype=run.dtype)
+        rows = conversations or read_split(run.data, run.split)
+        backbone = load_shape(run.model, run.dtype, run.frames, run.max_pixels)
         prepare(backbone, tuning or Tuning(rank=rank), run.seed)
-        plan = make_plan(backbone, conversations, media_root(run.data, run.media), run.modalities, complete(run, work))
+        plan = make_plan(backbone, rows, media_root(run.data, run.media), run.modalities, complete(run, work))
     print(json.dumps(plan.to_json()))
 
 
@@ -260,6 +271,7 @@ def last_checkpoint(out: Path) -> str | None:
 def save(trainer: "Trainer", backbone: "Backbone", run: Run) -> None:
     """Adapter, processor and, last, the record that marks the run as finished."""
     trainer.accelerator.wait_for_everyone()
+    from affectllm.models import VIEW
     from affectllm.training.spread import weights_of
 
     # Every process takes part in gathering.
@@ -275,6 +287,8 @@ def save(trainer: "Trainer", backbone: "Backbone", run: Run) -> None:
         model.save_pretrained(run.out, state_dict=weights)
     # A whole model wants its processor beside it.
     backbone.processor.save_pretrained(run.out / "processor" if adapted else run.out)
+    if backbone.view:
+        jsonl.write_json(run.out / VIEW, backbone.view)
     jsonl.write_json(run.out / FINISHED, record_of(trainer, run))
     print(f"{'Adapter' if adapted else 'Model'} written to {run.out}")
 

@@ -103,8 +103,7 @@ class ClipSFTTrainer(SFTTrainer):
             f"Out of memory at step {self.state.global_step + 1}: a batch of {rows} conversations of up to {tokens} "
             f"tokens, {clips}. In this order:{checkpointing} --batch {max(1, rows // 2)} with "
             f"--trainer.gradient_accumulation_steps {2 * self.args.gradient_accumulation_steps}, --quantise, fewer "
-            "pixels (longest_edge in the model folder's video_preprocessor_config.json). The run goes on from its "
-            "last checkpoint."
+            "--frames or --max-pixels (which begin another run). The run goes on from its last checkpoint."
         )
 
 

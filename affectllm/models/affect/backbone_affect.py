@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from affectllm.errors import AffectError
 from affectllm.models.backbone import Backbone, Look, Media
 
 
@@ -41,6 +42,13 @@ class AffectBackbone(Backbone):
     @property
     def num_frames(self) -> int:
         return self.processor.feature_extractor.num_frames
+
+    def set_frames(self, frames: int) -> None:
+        if frames != self.num_frames:
+            raise AffectError(
+                f"{self.name} is made for {self.num_frames} frames: leave out --frames {frames}, or compose a model of "
+                "as many with `affectllm models compose --num-frames`."
+            )
 
     def preprocess(self, media: Media) -> dict[str, Tensor]:
         raw = self.processor.feature_extractor(

@@ -196,10 +196,9 @@ def as_text(report: dict[str, Any]) -> Iterator[str]:
     yield f"  most frequent  {', '.join(f'{word} {n}' for word, n in words['most_frequent'].items())}"
     yield f"  unmapped {words['unmapped_share']:.1%}  {', '.join(words['unmapped'])}"
     for split, found in report["labels_by_split"].items():
-        yield (
-            f"  {split:<10} {found['rows']} rows, {found['empty_sets']} without labels; in the tail "
-            f"{found['tail_share']:.1%}, not in train {found['new']:.1%}"
-        )
+        new = "" if found["new"] is None else f", not in train {found['new']:.1%}"
+        told = f"{found['rows']} rows, {found['empty_sets']} without labels; in the tail {found['tail_share']:.1%}{new}"
+        yield f"  {split:<10} {told}"
     for kind, found in report["groups"].items():
         largest = found["largest"]
         unlike = ", ".join(f"{name} {bits}" for name, bits in found["most_unlike"].items()) or "-"

@@ -194,6 +194,7 @@ def test_labels_of_each_split() -> None:
     rows = [row(f"a{i}", "train", "", ["sad"]) for i in range(10)]
     rows += [row("b", "test", "", ["sad", "wistful"]), row("c", "test", "", [])]
     told = labels.by_split(rows)["test"]
+    assert labels.by_split(rows[10:])["test"]["new"] is None
     # Of two labels one is rare over all rows, and train never says it.
     assert told == {
         "rows": 2,

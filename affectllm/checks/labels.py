@@ -52,7 +52,8 @@ def share(part: float, whole: float) -> float:
 def by_split(rows: Iterable[Conversation]) -> dict[str, dict[str, Any]]:
     """The labels of each split, so that a shift between them shows.
 
-    `tail_share` is the part of a split's labels that are rare in all rows together, `new` that which train never says.
+    `tail_share` is the part of a split's labels that are rare in all rows together, `new` that which train never says;
+    it is None where there is no train.
     """
     found: dict[str, Counter[str]] = defaultdict(Counter)
     sizes, empty = Counter[str](), Counter[str]()
@@ -67,7 +68,9 @@ def by_split(rows: Iterable[Conversation]) -> dict[str, dict[str, Any]]:
             "rows": n,
             "empty_sets": empty[split],
             "tail_share": share(sum(found[split][label] for label in tail), found[split].total()),
-            "new": share(sum(m for label, m in found[split].items() if label not in trained), found[split].total()),
+            "new": share(sum(m for label, m in found[split].items() if label not in trained), found[split].total())
+            if trained
+            else None,
             "most_frequent": dict(found[split].most_common(12)),
         }
         for split, n in sizes.items()

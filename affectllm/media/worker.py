@@ -21,7 +21,8 @@ def main(descriptor: int, memory_bytes: int) -> None:
     while True:
         try:
             question = pipe.recv_bytes()
-        except EOFError:
+        except (EOFError, ConnectionError):
+            # Whoever asked has ended, or was killed.
             return
         for piece in answer(question):
             pipe.send_bytes(piece)

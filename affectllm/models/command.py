@@ -2,11 +2,14 @@
 
 affectllm models list                                                     families, and what of them is tested
 affectllm models compose --llm NAME --vision NAME --audio NAME --out DIR  a model of your own parts
+affectllm models affectgpt CHECKPOINT.pth --llm NAME ... --out DIR        published AffectGPT weights in such a model
 """
 
 import json
 from dataclasses import dataclass
 from pathlib import Path
+
+import tyro
 
 from affectllm.errors import AffectError
 from affectllm.models.families import FAMILIES
@@ -30,7 +33,7 @@ class Compose:
     out: Path
     """Folder for the composed model."""
     fusion: str = "queries"
-    """How modalities meet: queries, attention, attention_softmax, qformer or none; see docs/training.md."""
+    """How modalities meet: queries, attention, attention_softmax, qformer, affectgpt or none; see docs/training.md."""
     num_frames: int = 8
     """Frames of a clip, evenly over its time."""
     face_tokens: int = 0
@@ -47,8 +50,26 @@ class Compose:
     """Weights in float32, bfloat16 or float16."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class AffectGPT:
+    checkpoint: tyro.conf.Positional[Path]
+    """AffectGPT's .pth file, attention fusion; it is read as plain tensors and never run."""
+    out: Path
+    """Folder for the model."""
+    llm: str = "Qwen/Qwen2.5-7B-Instruct"
+    """The language model it was trained on."""
+    vision: str = "openai/clip-vit-large-patch14"
+    """The image tower it was trained on."""
+    audio: str = "TencentGameMate/chinese-hubert-large"
+    """The speech encoder it was trained on."""
+    alpha: float = 32.0
+    """Of its adapter; the rank is read from the weights."""
+    dtype: str = "auto"
+    """Weights in float32, bfloat16 or float16."""
+
+
 def run(words: list[str]) -> int:
-    verbs = {"list": (List, show_list), "compose": (Compose, make)}
+    verbs = {"list": (List, show_list), "compose": (Compose, make), "affectgpt": (AffectGPT, bring_in)}
     if not words or words[0] in ("-h", "--help"):
         print(__doc__)
         return 0
@@ -67,6 +88,18 @@ def make(run: Compose) -> int:
     options = {name: getattr(run, name) for name in names}
     compose(run.llm, run.vision, run.audio, run.out, choose_dtype(run.dtype), **options)
     print(f"Composed model written to {run.out}. Its fusion is untrained: begin with affectllm train sft.")
+    return 0
+
+
+def bring_in(run: AffectGPT) -> int:
+    from affectllm.models import choose_dtype, quiet
+    from affectllm.models.affect import affectgpt
+
+    if run.out.exists():
+        raise AffectError(f"{run.out} exists. Choose another --out, or delete it.")
+    quiet()
+    affectgpt.bring_in(run.checkpoint, run.llm, run.vision, run.audio, run.out, choose_dtype(run.dtype), run.alpha)
+    print(f"Model written to {run.out}: AffectGPT's fusion, its adapter merged.")
     return 0
 
 

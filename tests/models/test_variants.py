@@ -40,6 +40,10 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "DINOv2 + Whisper, qformer": {
         "vision": "dinov2", "audio": "whisper", "fusion": "qformer", "face_tokens": 2, "voice_tokens": 5,
     },
+    "CLIP + HuBERT, affectgpt": {
+        "vision": "clip_vision_model", "audio": "hubert", "fusion": "affectgpt", "face_tokens": 1, "voice_tokens": 1,
+        "fusion_tokens": 1,
+    },
     "CLIP + WavLM, none": {"vision": "clip_vision_model", "audio": "wavlm", "fusion": "none", "fusion_tokens": 0},
     "SigLIP + HuBERT, queries": {"vision": "siglip_vision_model", "audio": "hubert", "fusion": "queries"},
 }  # fmt: skip

@@ -32,7 +32,8 @@ class AffectConfig(PreTrainedConfig):
     """Of Whisper the first layers, which alone are run: vocal emotion reads best from an early one, later ones turn
     into text. Of HuBERT and WavLM the last layers, whose mean is taken."""
     fusion: str = "queries"
-    """How modalities meet: queries (see `Fusion`), attention, attention_softmax, qformer, none (see prefusion.py)."""
+    """How modalities meet: queries (see `Fusion`), attention, attention_softmax, qformer, none, affectgpt (see
+    prefusion.py)."""
     num_frames: int = 8
     face_size: int = 2048
     """Values of one face: mini-XCEPTION's 4 x 4 x 128 map; an image tower sets it."""
@@ -68,6 +69,9 @@ class AffectConfig(PreTrainedConfig):
             self.vision_config = AutoConfig.for_model(**self.vision_config)
         if self.vision_config is not None:
             self.face_size = image_width(self.vision_config)
+        if self.fusion == "affectgpt":
+            self.face_tokens = self.voice_tokens = self.fusion_tokens = 1
+            self.fusion_size = max(self.face_size, self.voice_size // 2)
         self.check_parts()
         queries = self.fusion == "queries"
         self.face_tokens = self.face_tokens or self.num_frames

@@ -20,7 +20,7 @@ from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutpu
 from affectllm.models.affect.configuration_affect import AffectConfig
 from affectllm.models.affect.encoders import ImageEncoder, SpeechEncoder
 from affectllm.models.affect.face import FaceExpressionEncoder
-from affectllm.models.affect.prefusion import PreFusion, QFormer
+from affectllm.models.affect.prefusion import AffectGPTFusion, PreFusion, QFormer
 from affectllm.models.affect.voice import VoiceEncoder, chunk_statistics
 
 # What the encoders read, and what they give: a forward takes either.
@@ -110,7 +110,7 @@ class AffectPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     input_modalities = ["video", "audio", "text"]
     supports_gradient_checkpointing = True
-    _no_split_modules = ["Fusion", "PreFusion"]
+    _no_split_modules = ["Fusion", "PreFusion", "AffectGPTFusion"]
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
     _supports_flash_attn = True
@@ -139,7 +139,8 @@ class AffectModel(AffectPreTrainedModel):
         self.face_encoder = FaceExpressionEncoder() if tower is None else ImageEncoder(tower)
         encoder = VoiceEncoder if audio.model_type == "whisper" else SpeechEncoder
         self.voice_encoder = encoder(audio, layers=config.audio_layers)
-        self.fusion = Fusion(config) if config.fusion == "queries" else PreFusion(config)
+        kinds: dict[str, type[nn.Module]] = {"queries": Fusion, "affectgpt": AffectGPTFusion}
+        self.fusion = kinds.get(config.fusion, PreFusion)(config)
         self.language_model = AutoModel.from_config(config.text_config)
         self.post_init()
 

@@ -6,9 +6,10 @@ Each modality is pooled to its own tokens, and the modalities meet in multimodal
   attention_softmax  the same with softmax over what is summed
   qformer            learned queries behind two layers of self- and cross-attention
   none               features as they are, a token each, and no multimodal tokens
+  affectgpt          AffectGPT's own modules, one token of each kind: what its published weights fit into (affectgpt.py)
 
-Different from AffectGPT: any number of tokens rather than one, rows that lack a modality, and tokens brought to the
-scale of word embeddings by a norm.
+Different from AffectGPT, but for the last: any number of tokens rather than one, and tokens brought to the scale of
+word embeddings by a norm. Rows that lack a modality are legal in all.
 
 Shapes: N clips, B rows, T features of a modality, H the fusion width, D the language model's.
 """
@@ -18,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-KINDS = ("attention", "attention_softmax", "qformer", "none")
+KINDS = ("attention", "attention_softmax", "qformer", "none", "affectgpt")
 
 
 class WeightedSum(nn.Module):
@@ -120,6 +121,42 @@ class PreFusion(nn.Module):
 
     def emit(self, tokens: Tensor | None) -> Tensor | None:
         return None if tokens is None else self.out_norm(self.out(tokens)) * self.scale
+
+
+class AffectGPTFusion(nn.Module):
+    """AffectGPT's attention fusion as published: one token of the face, one of the voice, one in which both have met.
+
+    A token is a sum of features weighted by a linear map of them, without softmax. Of the voice's slices it takes the
+    means alone, as AffectGPT has no deviations.
+    """
+
+    def __init__(self, config: Any) -> None:
+        super().__init__()
+        F, V, H, D = config.face_size, config.voice_size // 2, config.fusion_size, config.text_config.hidden_size
+        self.weigh_face, self.weigh_voice = nn.Linear(F, 1), nn.Linear(V, 1)
+        self.face_out, self.voice_out = nn.Linear(F, D), nn.Linear(V, D)
+        self.meet_face, self.meet_voice = nn.Linear(F, H), nn.Linear(V, H)
+        self.mix, self.share = nn.Linear(2 * H, H), nn.Linear(H, 2)
+        self.both_out = nn.Linear(H, D)
+
+    def forward(
+        self, face: Tensor | None, voice: Tensor | None, prosody: Tensor | None, has_face: Tensor, has_voice: Tensor
+    ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        """One token a row: of faces (N_face, 1, D), of voices (N_voice, 1, D), of both (N_media, 1, D)."""
+        voice = None if voice is None else voice[..., : self.weigh_voice.in_features]
+        parts = [(face, has_face, self.meet_face), (voice, has_voice, self.meet_voice)]
+        means = [
+            self.mix.weight.new_zeros(len(rows), self.share.in_features) if x is None else spread(meet(x.mean(1)), rows)
+            for x, rows, meet in parts
+        ]
+        any_media = has_face | has_voice
+        met = torch.stack(means, 1)[any_media]
+        weights = self.share(self.mix(met.flatten(1))) * torch.stack([has_face, has_voice], 1)[any_media]
+        return (
+            None if face is None else self.face_out(torch.einsum("nth,nto->noh", face, self.weigh_face(face))),
+            None if voice is None else self.voice_out(torch.einsum("nth,nto->noh", voice, self.weigh_voice(voice))),
+            self.both_out(torch.einsum("nmh,nm->nh", met, weights))[:, None],
+        )
 
 
 def spread(features: Tensor, rows: Tensor) -> Tensor:

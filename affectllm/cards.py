@@ -43,6 +43,8 @@ class Labels(Record):
     at_least: float = 1
     none: str | None = None
     """What no label at all means; without it such a row is rejected."""
+    votes: bool = False
+    """Whether levels are numbers of raters, whose shares and majority can then be asked for."""
 
     @model_validator(mode="after")
     def has_its_columns(self) -> "Labels":
@@ -87,6 +89,8 @@ class Example(Record):
 class Card(Record):
     title: str
     task: Task
+    perspective: Literal["expressed", "induced"] | None = None
+    """Whether the labels say what is shown, or what readers and viewers feel; not stated, what is shown."""
     language: str
     """ISO 639-1 code, or `mul` for several: then give --language."""
     licence: str

@@ -93,7 +93,7 @@ class Meta(Record):
 
 Task = Literal[
     "describe", "labels", "basic", "choice", "sentiment", "valence", "vad", "preference", "cause", "clues",
-    "listener", "person", "next", "induced", "distribution", "progressive",
+    "listener", "person", "next", "distribution", "progressive",
 ]  # fmt: skip
 
 
@@ -111,6 +111,9 @@ class Annotation(Record):
     """Earlier turns of the dialogue only, oldest first; never a later one."""
     person: str | None = None
     """Whose emotion is asked for, where the clip shows several people or the dialogue names the speaker."""
+    perspective: Literal["expressed", "induced"] | None = None
+    """Whether the labels say what the people of the clip show, or what it makes its viewers and readers feel; not
+    stated, what is shown."""
     target: Target
     meta: Meta
 

@@ -6,35 +6,23 @@
     affectllm data ask data/emotionlines --tasks distribution --target distribution --out data/emotionlines-votes
     affectllm data ask data/meld-test --tasks basic --demonstrations 4 --pool data/meld --out data/meld-icl
 
-Nothing is invented: a row whose annotation does not answer a question is rejected with the reason. Demonstrations are
-the texts of the training split most like the row's own (TF-IDF), with their answers, never of the same dialogue or of
-the same words; InstructERC (arXiv 2309.11911) puts retrieved ones before its questions.
+Nothing is invented: a row whose annotation does not answer a question is rejected with the reason; rows without any
+label, as of a test set, keep theirs open.
 """
 
-import re
-from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal
 
 import tyro
 
 from affectllm import building, jsonl, options
 from affectllm.building import Row
-from affectllm.checks.leaks import text_key
 from affectllm.errors import AffectError
-from affectllm.prompts import LANGUAGES, Mode, compose, examples, meanings, progress_through
-from affectllm.records import Annotation, Clip, Conversation, Rejected, Target
-
-Asked = Literal[
-    "labels", "describe", "basic", "sentiment", "valence", "vad", "clues", "listener", "person", "next", "induced",
-    "distribution", "progressive",
-]  # fmt: skip
-WORD = re.compile(r"[\u4e00-\u9fff]|\w+")
-UTTERANCE = re.compile(r"[_-](?:utt|u|turn|line)?_?\d+$")
-BLOCK = 512
-"""Rows compared with the pool at once."""
+from affectllm.prompts import LANGUAGES, Mode, examples, meanings, short_answer
+from affectllm.prompts.asking import Asked, question, retarget
+from affectllm.records import Annotation, Conversation, Rejected, Target
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,12 +37,16 @@ class Ask:
     """Form of the answer, where the task has several."""
     target: Literal["given", "majority", "all", "distribution"] = "given"
     """Of the raters' labels: the one named most often, every one named, or each one's share; given keeps the target."""
+    classes: tuple[str, ...] = ()
+    """The labels to choose from; without it those of the folder's closed set, in alphabetical order."""
     definitions: bool = False
     """Say in the prompt what the labels to choose from mean."""
     demonstrations: int = 0
-    """So many training rows with their answers stand before the question."""
+    """So many training rows with their answers stand before the question, those most like its text."""
     pool: Path | None = None
     """Folder whose training split gives the demonstrations; without it, the folder itself."""
+    dialogue: str | None = None
+    """Expression on the id whose group names the dialogue, e.g. '^(.+)_utt'; without it, as our builders name them."""
     seed: int = 7
     """Draws each row's wording of the question."""
     shard: str = "1/1"
@@ -66,155 +58,83 @@ def run(words: list[str]) -> int:
     asked = options.parse(Ask, words)
     if asked.demonstrations < 0:
         raise AffectError(f"--demonstrations {asked.demonstrations} must be 0 or more.")
+    if asked.demonstrations and "next" in asked.tasks:
+        raise AffectError("Demonstrations are found by the text that task next must not show: ask for it without them.")
     source = asked.folder / "conversations.jsonl"
     rows = list(jsonl.read(source, Conversation))
     if not rows:
         raise AffectError(f"{source} holds no conversations.")
+    targets = [row.target if asked.target == "given" else retarget(row.target, asked.target) for row in rows]
+    closed = asked.classes or candidates_of(targets)
+    shown = demonstrations(asked, rows)
     licences = ", ".join(dict.fromkeys(row.meta.licence for row in rows))
     manifest = building.write(
-        asked.out, ask_all(asked, source, rows), sources=[source], options=asdict(asked), licence=licences,
-        rows_in=len(rows),
+        asked.out, ask_all(asked, source, rows, targets, closed, shown), sources=[source], options=asdict(asked),
+        licence=licences, rows_in=sum(building.in_shard(number, asked.shard) for number in range(1, len(rows) + 1)),
     )  # fmt: skip
     print("\n".join(building.summary(manifest, asked.out)))
+    if asked.definitions:
+        print(*about_definitions(closed), sep="\n", end="")
+    if few := sum(len(its) < asked.demonstrations for its in shown):
+        print(f"  note: {few} rows have fewer than {asked.demonstrations} demonstrations: no more texts share a word")
     return 0
 
 
-def ask_all(asked: Ask, source: Path, rows: Sequence[Conversation]) -> Iterator[Conversation | Rejected]:
-    targets = [retarget(row.target, asked.target) for row in rows]
-    closed = candidates_of(targets)
-    shown = demonstrations(asked, rows) if asked.demonstrations else [[]] * len(rows)
-    for number, (row, target, before) in enumerate(zip(rows, targets, shown, strict=True), 1):
+def ask_all(
+    asked: Ask,
+    source: Path,
+    rows: Sequence[Conversation],
+    targets: Sequence[Target | str],
+    closed: Sequence[str],
+    shown: Sequence[list[Conversation]],
+) -> Iterator[Conversation | Rejected]:
+    told = {language: meanings(closed, language) if asked.definitions else [] for language in LANGUAGES}
+    for number, (row, target, alike) in enumerate(zip(rows, targets, shown, strict=True), 1):
         if not building.in_shard(number, asked.shard):
             continue
+        language = row.language if row.language in LANGUAGES else "en"
+        parts = [part.type for part in row.messages[0].content if not isinstance(part, str) and part.type != "text"]
         for task in asked.tasks:
             name = row.id if len(asked.tasks) == 1 else f"{row.id}_{task}"
-            found = target if isinstance(target, str) else ask(asked, row, target, task, closed, before)
-            if isinstance(found, str):
-                yield building.reject(Row(number, {}), source, name, found)
-            else:
-                yield found.model_copy(update={"id": name})
-
-
-def ask(
-    asked: Ask, row: Conversation, target: Target, task: Asked, closed: Sequence[str], shown: Sequence[tuple[str, str]]
-) -> Conversation | str:
-    """The question, or why it cannot be put."""
-    fields = {name: getattr(row, name) for name in Annotation.model_fields}
-    annotation = Annotation.model_construct(**{**fields, "target": target})
-    parts = [part.type for part in row.messages[0].content if not isinstance(part, str) and part.type != "text"]
-    if task in ("person", "next") and not row.person:
-        return "nobody is named"
-    if task == "next":
-        if not row.context:
-            return "no earlier turn"
-        # What is to be foreseen is neither shown nor heard nor read.
-        annotation, parts = annotation.model_copy(update={"subtitle": None, "media": Clip()}), []
-    if task == "progressive":
-        return progress_through(annotation, asked.seed, parts) or "fewer than two of its questions are answered"
-    language = row.language if row.language in LANGUAGES else "en"
-    before = [*examples(shown, language), *(meanings(closed, language) if asked.definitions else [])]
-    found = compose(annotation, task, asked.mode, asked.seed, parts=parts, candidates=closed, before=before)
-    return found if found.messages[-1].role == "assistant" else f"the annotation does not answer '{task}'"
-
-
-def retarget(target: Target, kind: str) -> Target | str:
-    """The target by the raters' labels, or why there is none.
-
-    >>> retarget(Target(raters=[["happy"], ["sad"], ["happy"]]), "majority").basic
-    'happy'
-    """
-    if kind == "given":
-        return target
-    votes = Counter(label for labels in target.raters or [] for label in labels)
-    if not votes:
-        return "no labels of single raters"
-    ranked = votes.most_common()
-    if kind == "majority":
-        if len(ranked) > 1 and ranked[0][1] == ranked[1][1]:
-            return f"the raters tie: {', '.join(label for label, n in ranked if n == ranked[0][1])}"
-        return target.model_copy(update={"labels": [ranked[0][0]], "basic": ranked[0][0]})
-    if kind == "all":
-        return target.model_copy(update={"labels": [label for label, _ in ranked]})
-    total = votes.total()
-    return target.model_copy(update={"distribution": {label: n / total for label, n in ranked}})
+            answers = [(it.subtitle or "", short_answer(it.target, task)) for it in alike]
+            before = [*examples([it for it in answers if it[1]], language), *told[language]]
+            fields = {field: getattr(row, field) for field in Annotation.model_fields} | {"id": name, "target": target}
+            found: Conversation | str = target if isinstance(target, str) else question(
+                Annotation.model_construct(**fields), task, asked.mode, asked.seed, parts, closed, before
+            )  # fmt: skip
+            yield building.reject(Row(number, {}), source, name, found) if isinstance(found, str) else found
 
 
 def candidates_of(targets: Iterable[Target | str]) -> list[str]:
-    """The labels of the closed set, the most frequent first."""
-    counts: Counter[str] = Counter()
+    """The labels of the closed set, in alphabetical order; none where the labels are open."""
+    labels: set[str] = set()
     for target in targets:
         if not isinstance(target, str):
-            counts.update(target.distribution or ([target.basic] if target.basic else []))
-    return [label for label, _ in counts.most_common()]
+            labels.update(target.distribution or ([target.basic] if target.basic else []))
+    return sorted(labels)
 
 
-class Pool(NamedTuple):
-    """Training rows that have a text and an answer."""
+def about_definitions(closed: Sequence[str]) -> Iterator[str]:
+    """What is said where labels have no definition."""
+    lost = [label for label in closed if not meanings([label], "en")]
+    if lost:
+        yield f"  note: no definition of {', '.join(lost)}\n"
+    if not closed:
+        yield "  note: there is no closed set of labels to define: name it with --classes\n"
 
-    rows: list[Conversation]
-    answers: list[str]
 
+def demonstrations(asked: Ask, rows: Sequence[Conversation]) -> list[list[Conversation]]:
+    """The training rows shown before each row's question, where they are asked for."""
+    if not asked.demonstrations:
+        return [[] for _ in rows]
+    from affectllm.prompts.demonstrations import DIALOGUE, Pool, check_dialogue
 
-def demonstrations(asked: Ask, rows: Sequence[Conversation]) -> list[list[tuple[str, str]]]:
-    """Texts and answers most like each row's text, the likest last, next to the question."""
     folder = asked.pool or asked.folder
     given = rows if folder == asked.folder else list(jsonl.read(folder / "conversations.jsonl", Conversation))
-    kept = [row for row in given if row.split == "train" and row.subtitle and labels_of(row)]
-    if len(kept) < asked.demonstrations:
-        raise AffectError(f"{folder} has {len(kept)} training rows with text and labels, too few to demonstrate with.")
-    weights = TextWeights([row.subtitle or "" for row in kept])
-    found: list[list[tuple[str, str]]] = []
-    for start in range(0, len(rows), BLOCK):
-        block = rows[start : start + BLOCK]
-        likeness = weights.compare([row.subtitle or "" for row in block])
-        for row, values in zip(block, likeness, strict=True):
-            order = (-values).argsort(kind="stable")
-            found.append(pick(row, [kept[i] for i in order[: asked.demonstrations + 50]], asked.demonstrations))
-    return found
-
-
-def pick(row: Conversation, ranked: Sequence[Conversation], count: int) -> list[tuple[str, str]]:
-    """The likest rows of other dialogues and other words."""
-    key, home = text_key(row.subtitle) or (row.subtitle or "").casefold(), UTTERANCE.sub("", row.id)
-    others = (
-        it
-        for it in ranked
-        if UTTERANCE.sub("", it.id) != home and (text_key(it.subtitle) or (it.subtitle or "").casefold()) != key
-    )
-    return [(it.subtitle or "", ", ".join(labels_of(it))) for it, _ in zip(others, range(count), strict=False)][::-1]
-
-
-def labels_of(row: Conversation) -> list[str]:
-    return [row.target.basic] if row.target.basic else row.target.labels
-
-
-class TextWeights:
-    """TF-IDF vectors of texts, compared by cosine; Chinese characters stand for words."""
-
-    def __init__(self, texts: Sequence[str]) -> None:
-        import numpy as np
-
-        words = [Counter(WORD.findall(text.casefold())) for text in texts]
-        seen = Counter(word for counts in words for word in counts)
-        self.places = {word: i for i, word in enumerate(seen)}
-        self.rarity = np.log((1 + len(texts)) / (1 + np.array(list(seen.values()), float))) + 1
-        self.table = self.vectors(words)
-
-    def vectors(self, words: Sequence[Counter[str]]) -> Any:
-        """Rows of length 1, one a text; words that no text of the pool holds count nothing."""
-        import numpy as np
-        from scipy.sparse import csr_array
-
-        cells = [
-            (i, self.places[word], n) for i, its in enumerate(words) for word, n in its.items() if word in self.places
-        ]
-        rows, columns, counts = (
-            (np.array(values) for values in zip(*cells, strict=True)) if cells else [np.zeros(0, int)] * 3
+    pool = Pool(given, check_dialogue(asked.dialogue or DIALOGUE))
+    if len(pool.rows) < asked.demonstrations:
+        raise AffectError(
+            f"{folder} has {len(pool.rows)} training rows with text and labels, too few to demonstrate with. Give "
+            "another folder with --pool."
         )
-        values = counts * self.rarity[columns]
-        length = np.sqrt(np.bincount(rows, values**2, minlength=len(words)))
-        return csr_array((values / length[rows], (rows, columns)), shape=(len(words), len(self.places)))
-
-    def compare(self, texts: Sequence[str]) -> Any:
-        """Cosine of each text with each of the pool, shape (texts, pool)."""
-        return (self.vectors([Counter(WORD.findall(text.casefold())) for text in texts]) @ self.table.T).toarray()
+    return list(pool.like(rows, asked.demonstrations))

@@ -10,7 +10,7 @@ from affectllm.cards import Card, all_cards
 
 COLUMNS = ("name", "title", "task", "language", "rows", "status", "licence", "command")
 STATUS = {"verified": "verified on real files", "documented": "from documentation"}
-WIDTH = 240
+WIDTH = 280
 """Of the table in a file or a pipe, where no row may be broken."""
 
 

@@ -36,7 +36,7 @@ class Parsed(NamedTuple):
 
     `ok`: the text follows a declared mode cleanly (a list of labels, "The character's emotional state is X, Y.",
     think and answer tags once each and in order, valid JSON). `recovered`: something was found by reading around damage
-    or in prose. `failed`: neither a label nor a choice nor a preference was found; a failure is never 'neutral'.
+    or in prose. `failed`: neither a label nor a choice, a preference or clues were found; a failure is never 'neutral'.
     """
 
     labels: list[str]
@@ -53,6 +53,13 @@ class Parsed(NamedTuple):
     status: Literal["ok", "recovered", "failed"] = "failed"
     stripped: list[str] = []
     """What was taken away to get at the labels: intensifiers, negated words, markup, special tokens."""
+
+    @property
+    def evidence(self) -> str:
+        """What the answer gives as reasons: its reasoning, else its clues in a row."""
+        if self.reasoning or not self.clues:
+            return self.reasoning or ""
+        return ". ".join([*self.clues.visual, *self.clues.audio, *self.clues.text])
 
 
 def parse(text: str) -> Parsed:
@@ -103,7 +110,10 @@ def from_json(
         fields.choice,
         fields.preference,
         fields.clues,
-        status_of(bool(fields.labels or fields.choice or fields.preference), clean and fields.clean and not stripped),
+        status_of(
+            bool(fields.labels or fields.choice or fields.preference or fields.clues),
+            clean and fields.clean and not stripped,
+        ),
         stripped + fields.stripped,
     )
 

@@ -152,8 +152,10 @@ def load_object(text: str) -> dict[str, Any] | None:
 
 
 def from_fields(fields: dict[str, Any], clean: bool) -> JsonAnswer | None:
+    # Evidence asked for alone stands at the top; 'text' by itself may be anything.
+    evidence = any(key in fields for key in (*CLUE_KEYS["visual"], *CLUE_KEYS["audio"]))
     known = [*LABEL_KEYS, *REASON_KEYS, *CHOICE_KEYS, "preference", "confidence", "clues"]
-    if not any(key in fields for key in known):
+    if not evidence and not any(key in fields for key in known):
         return None
     texts = as_texts(first(fields, LABEL_KEYS))
     plain = plain_list(",".join(texts))
@@ -166,7 +168,7 @@ def from_fields(fields: dict[str, Any], clean: bool) -> JsonAnswer | None:
         as_confidence(str(fields.get("confidence", ""))),
         choice,
         as_preference(str(fields.get("preference", ""))),
-        as_clues(fields.get("clues")),
+        as_clues(fields.get("clues", fields if evidence else None)),
         clean,
         said.stripped if said else [],
     )

@@ -12,10 +12,10 @@ from affectllm.records import Annotation, Clues, Conversation, Part, Target, Tas
 
 Mode = Literal["labels", "describe", "think", "json"]
 LANGUAGES = ("en", "zh")
-LISTS = ("labels", "describe", "listener", "person", "next", "induced")
+LISTS = ("labels", "describe", "listener", "person", "next", "progressive")
 """Tasks whose answer is a list of labels."""
-NAMED = ("person", "next")
-"""Tasks whose question names the person."""
+ABOUT = ("listener", "person", "next")
+"""Tasks whose question says whom it is about; where there is a closed set, its labels stand behind it."""
 
 
 def compose(
@@ -42,11 +42,13 @@ def compose(
     if asked and task != "choice":
         words = families()["asked"][language] if candidates else "{asked}"
     else:
-        words = wording(task, language, seed, annotation.id)
+        words = wording(task, language, seed, annotation.id, annotation.perspective)
+        if candidates and task in ABOUT:
+            words = f"{words} {families()['among'][language]}"
     question = words
     if "{" in words:
         question = fill(words, annotation, candidates, choices, turns, asked)
-    ending = form(task, mode, language)
+    ending = "" if candidates and task in ABOUT and mode == "labels" else form(task, mode, language)
     lines = [*before, *setting(annotation, language, task), f"{question} {ending}" if ending else question]
     content = [*map(media_part, parts), {"type": "text", "text": "\n".join(lines)}]
     messages = [{"role": "user", "content": content}]
@@ -91,38 +93,57 @@ def media_part(kind: str) -> Part:
 
 
 def progress_through(
-    annotation: Annotation, seed: int, parts: Sequence[str] = ("video", "audio")
+    annotation: Annotation,
+    mode: Mode,
+    seed: int,
+    parts: Sequence[str] = ("video", "audio"),
+    before: Sequence[str] = (),
 ) -> Conversation | None:
-    """One conversation of several questions about a clip, from what is seen over what is heard and said to the emotion.
+    """One conversation of several questions about a clip: what is seen, heard and said, and then the emotion.
 
-    Each question stands there where the annotation answers it; None where fewer than two would.
+    Each question stands there where the annotation answers it; a description that is not split into clues answers one
+    question of its own. None where nothing leads to the labels, or where there are none.
     """
     language = annotation.language if annotation.language in LANGUAGES else "en"
-    clues = annotation.target.clues or Clues()
-    said = ["; ".join(clues.visual), "; ".join(clues.audio), "; ".join(clues.text), ", ".join(annotation.target.labels)]
-    steps = [(q, a) for q, a in zip(families()["tasks"]["progressive"][language], said, strict=True) if a]
-    if len(steps) < 2 or not said[-1]:
+    target = annotation.target
+    clues = target.clues or Clues()
+    answers = {"visual": clues.visual, "audio": clues.audio, "text": clues.text}
+    told = {step: " ".join(map(closed, statements)) for step, statements in answers.items() if statements}
+    if not told and target.description:
+        told = {"evidence": target.description}
+    last = answer_text(target, "progressive", mode)
+    if not (told and last and target.labels):
         return None
     messages: list[dict[str, Any]] = []
-    for number, (question, answer) in enumerate(steps):
-        lines = question if number else "\n".join([*setting(annotation, language, "progressive"), question])
-        shown = [] if number else [*map(media_part, parts)]
-        messages.append({"role": "user", "content": [*shown, {"type": "text", "text": lines}]})
+    for step, answer in [*told.items(), ("emotion", last)]:
+        question = draw(families()["steps"][step][language], f"{seed}:{step}:{annotation.id}")
+        if step == "emotion":
+            question = f"{question} {form('progressive', mode, language)}".rstrip()
+        lines = [question] if messages else [*before, *setting(annotation, language, "progressive"), question]
+        shown = [] if messages else [*map(media_part, parts)]
+        messages.append({"role": "user", "content": [*shown, {"type": "text", "text": "\n".join(lines)}]})
         messages.append({"role": "assistant", "content": answer})
     return Conversation.model_validate({**vars(annotation), "messages": messages, "task": "progressive"})
 
 
+def closed(statement: str) -> str:
+    """A statement with a full stop, so that several in a row can be told apart."""
+    return statement if statement.endswith(tuple(".!?。！？；")) else f"{statement}."
+
+
 def meanings(labels: Sequence[str], language: str) -> list[str]:
-    """A line for each label that has a definition; labels in any form of the word ('anger', 'angry')."""
+    """A line for each label that has a definition, under its own word or one of the same meaning ('anger', 'angry')."""
     from affectllm.vocabulary import lexicon
 
     def concept(word: str) -> tuple[tuple[str, str], ...]:
         return tuple(lexicon.groups(word).values())
 
-    known = {concept(word): text[language] for word, text in families()["definitions"].items()}
-    told = [(label, known.get(concept(label))) for label in labels]
+    # Several words may name one concept: the first of the file stands for those that are not in it.
+    known = {concept(word): texts for word, texts in reversed(definitions().items())}
+    known.pop((), None)
+    told = [(label, definitions().get(label) or known.get(concept(label))) for label in labels]
     form = families()["meaning"][language]
-    return [form.format(label=label, text=text) for label, text in told if text]
+    return [form.format(label=label, text=texts[language]) for label, texts in told if texts]
 
 
 def examples(rows: Sequence[tuple[str, str]], language: str) -> list[str]:
@@ -140,16 +161,26 @@ def setting(annotation: Annotation, language: str, task: Task) -> list[str]:
         lines.append(family["context"][language].format(turns=turns))
     if annotation.subtitle:
         lines.append(family["subtitle"][language].format(text=annotation.subtitle))
-    if annotation.person and task not in NAMED:
+    if annotation.person and task not in ABOUT:
         lines.append(family["person"][language].format(person=annotation.person))
     return lines
 
 
-def wording(task: Task, language: str, seed: int, name: str) -> str:
-    """One wording of a family, drawn by seed and id."""
+def wording(task: Task, language: str, seed: int, name: str, perspective: str | None = None) -> str:
+    """One wording of a family, drawn by seed and id; what a clip makes people feel is asked in words of its own."""
     wordings = families()["tasks"][task][language]
-    draw = hashlib.sha256(f"{seed}:{task}:{name}".encode()).digest()
-    return wordings[int.from_bytes(draw[:4], "big") % len(wordings)]
+    if perspective == "induced":
+        if task not in families()["induced"]:
+            raise AffectError(
+                f"No wording of task '{task}' asks what a clip or text makes people feel. Choose another."
+            )
+        wordings = families()["induced"][task][language]
+    return draw(wordings, f"{seed}:{task}:{name}")
+
+
+def draw(wordings: Sequence[str], key: str) -> str:
+    place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:4], "big")
+    return wordings[place % len(wordings)]
 
 
 def form(task: Task, mode: Mode, language: str) -> str:
@@ -206,9 +237,21 @@ def reasoning(target: Target) -> str:
 
 @cache
 def families() -> dict[str, Any]:
+    return read_data("families.yaml")
+
+
+@cache
+def definitions() -> dict[str, dict[str, str]]:
+    """What labels mean, by label and language; a file of its own, so that only those read it who ask for it."""
+    return read_data("definitions.yaml")
+
+
+def read_data(name: str) -> dict[str, Any]:
     import yaml
 
-    found = yaml.safe_load(files("affectllm.prompts").joinpath("families.yaml").read_text(encoding="utf-8"))
+    text = files("affectllm.prompts").joinpath(name).read_text(encoding="utf-8")
+    # Every build reads the wordings: libyaml, where PyYAML was built with it, takes a tenth of the time.
+    found = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader))
     if not isinstance(found, dict):
-        raise AffectError("affectllm/prompts/families.yaml is damaged. Install the package again.")
+        raise AffectError(f"affectllm/prompts/{name} is damaged. Install the package again.")
     return found

@@ -86,7 +86,7 @@ def score_clip(answer: Answer, clip: Conversation, wheels: Wheels, level: str) -
         hits=[label for label in said if ov.shares_group(label, gold, wheels, level)],
         misses=[label for label in gold if not ov.shares_group(label, said, wheels, level)],
         extras=[label for label in said if not ov.shares_group(label, gold, wheels, level)],
-        values=values | clue_values("" if answer.error is not None else parsed.reasoning or "", clip),
+        values=values | clue_values("" if answer.error is not None else parsed.evidence, clip),
         skipped=None if counted else NO_WHEEL if gold else NO_GOLD,
     )
 
@@ -105,7 +105,7 @@ def clue_floor(said: Sequence[Answer], gold: Sequence[Conversation]) -> float | 
     pairs = [(answer.text, clip.target.clues) for answer, clip in zip(said, gold, strict=True) if clip.target.clues]
     if len(pairs) < 2:
         return None
-    return shuffled_floor([answers.parse(text).reasoning or "" for text, _ in pairs], [clues for _, clues in pairs])
+    return shuffled_floor([answers.parse(text).evidence for text, _ in pairs], [clues for _, clues in pairs])
 
 
 def set_scores(values: ov.Values, wheels: Wheels, level: str) -> dict[str, dict[str, float]]:

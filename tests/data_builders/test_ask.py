@@ -1,17 +1,21 @@
 """The same annotations asked in another way: wordings, answers, what is hidden, and what the raters' labels become."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from affectllm import building, jsonl
-from affectllm.answers import read_distribution, read_numbers
+from affectllm.answers import parse, read_distribution, read_numbers
 from affectllm.data_builders import ask
 from affectllm.errors import AffectError
 from affectllm.models import load
-from affectllm.prompts import compose, families
+from affectllm.prompts import compose, demonstrations, families
 from affectllm.records import Annotation, Clip, Clues, Conversation, Meta, Rejected, Target, Turn
 from affectllm.training.collator import IGNORED, ConversationCollator
 from tests.clips import write_clip
@@ -66,14 +70,40 @@ def test_the_next_emotion_is_asked_without_the_utterance(tmp_path: Path) -> None
     assert [it.reason for it in lost] == ["no earlier turn", "nobody is named"]
 
 
-def test_persons_listeners_and_viewers(tmp_path: Path) -> None:
-    found, _ = asked(tmp_path, [row("a", person="the man on the left")], "--tasks", "person", "listener", "induced")
-    assert [it.id for it in found] == ["a_person", "a_listener", "a_induced"]
-    person, listener, induced = map(text_of, found)
-    assert person.count("the man on the left") == 1
-    assert "listen" in listener
-    assert "feel" in induced or "evoke" in induced
-    assert parts_of(found[0]) == ["video", "audio"]
+def test_persons_and_the_labels_to_choose_from(tmp_path: Path) -> None:
+    rows = [row("a", person="the man on the left"), row("b", person="Ann", target=Target(labels=["calm", "sad"]))]
+    (one, several), _ = asked(tmp_path, rows, "--tasks", "person", "--classes", "joy", "sad", "calm")
+    assert text_of(one).count("the man on the left") == 1
+    assert text_of(one).endswith("Choose from: joy, sad, calm.")
+    assert parts_of(one) == ["video", "audio"]
+    assert several.messages[1].content == "calm, sad"
+
+
+def test_a_speaker_s_labels_are_not_given_to_the_listener(tmp_path: Path) -> None:
+    rows = [row("a", person="the speaker"), row("b", person="the listener"), row("c", target=Target())]
+    (known, open_), (lost,) = asked(tmp_path, rows, "--tasks", "listener")
+    assert (lost.id, lost.reason) == ("a", "its labels are not those of the listener")
+    assert [message.role for message in known.messages] == ["user", "assistant"]
+    assert "listen" in text_of(known)
+    # MER2026's test clips: the question stands, the answer is for the model to find.
+    assert [message.role for message in open_.messages] == ["user"]
+
+
+@pytest.mark.parametrize("task", ["labels", "basic", "sentiment", "valence", "vad", "describe"])
+@pytest.mark.parametrize("language", ["en", "zh"])
+def test_what_is_felt_by_viewers_is_asked_in_other_words(task: Any, language: str) -> None:
+    target = Target(
+        labels=["joy"], basic="joy", sentiment="positive", valence=0.1, vad=(0.1, 0, 0), description="Warm."
+    )
+    shown = Annotation(id="a", dataset="toy", split="train", language=language, target=target, meta=Meta(licence="CC0"))
+    felt = shown.model_copy(update={"perspective": "induced"})
+    mode: Any = "describe" if task == "describe" else "labels"
+    expressed, induced = (compose(it, task, mode, 7, parts=(), candidates=["joy"]) for it in (shown, felt))
+    assert text_of(expressed) != text_of(induced)
+    assert expressed.messages[1] == induced.messages[1]
+    assert induced.perspective == "induced"
+    with pytest.raises(AffectError, match="No wording of task 'listener'"):
+        compose(felt, "listener", "labels", 7)
 
 
 def test_numbers_and_evidence(tmp_path: Path) -> None:
@@ -82,7 +112,10 @@ def test_numbers_and_evidence(tmp_path: Path) -> None:
     (numbers, clues), lost = asked(tmp_path, rows, "--tasks", "vad", "clues")
     assert numbers.messages[1].content == "0.50, -0.25, 0.00"
     assert read_numbers("0.50, -0.25, 0.00") == [0.5, -0.25, 0.0]
-    assert json.loads(str(clues.messages[1].content)) == CLUES.model_dump()
+    answer = str(clues.messages[1].content)
+    assert json.loads(answer) == CLUES.model_dump()
+    assert (parse(answer).clues, parse(answer).status) == (CLUES, "ok")
+    assert parse(answer).evidence == "a wide smile. bright eyes. warm. thank him"
     assert [(it.id, it.reason) for it in lost] == [
         ("b_vad", "the annotation does not answer 'vad'"), ("b_clues", "the annotation does not answer 'clues'"),
     ]  # fmt: skip
@@ -93,15 +126,20 @@ def test_progressive_questions_lead_from_evidence_to_emotion(tmp_path: Path) -> 
     rows = [row("a", target=Target(labels=["joy"], clues=CLUES)), row("b", target=half), row("c")]
     (whole, part), (lost,) = asked(tmp_path, rows, "--tasks", "progressive")
     assert [message.content for message in whole.messages[1::2]] == [
-        "a wide smile; bright eyes",
-        "warm",
-        "thank him",
+        "a wide smile. bright eyes.",
+        "warm.",
+        "thank him.",
         "joy",
     ]
     assert [parts_of(whole, turn) for turn in (0, 2)] == [["video", "audio"], []]
     assert "Hello there." in text_of(whole)
-    assert [message.content for message in part.messages[1::2]] == ["warm", "joy"]
-    assert lost.id == "c"
+    assert [message.content for message in part.messages[1::2]] == ["warm.", "joy"]
+    assert (lost.id, lost.reason) == ("c", "no evidence or no labels")
+    described = row("d", target=Target(labels=["joy"], description="He beams and thanks them."))
+    (found,), _ = asked(tmp_path, [described], "--tasks", "progressive", "--mode", "think")
+    assert [message.content for message in found.messages[1::2]] == [
+        "He beams and thanks them.", "<think>He beams and thanks them.</think>\n<answer>joy</answer>",
+    ]  # fmt: skip
 
 
 def test_every_answer_of_a_progressive_conversation_is_learnt(tmp_path: Path) -> None:
@@ -116,7 +154,7 @@ def test_every_answer_of_a_progressive_conversation_is_learnt(tmp_path: Path) ->
     batch = ConversationCollator(store)([{"conversation": whole.model_dump_json()}])
     learnt = backbone.tokenizer.decode(batch["labels"][0][batch["labels"][0] != IGNORED])
     end = backbone.tokenizer.eos_token
-    assert learnt == f"a wide smile; bright eyes{end}warm{end}thank him{end}joy{end}"
+    assert learnt == f"a wide smile. bright eyes.{end}warm.{end}thank him.{end}joy{end}"
 
 
 VOTES = Target(labels=["joy"], raters=[["joy"], ["sad"], ["joy", "calm"]])
@@ -135,41 +173,84 @@ def test_raters_become_a_majority_all_or_shares(tmp_path: Path) -> None:
     answer = str(found[0].messages[1].content)
     assert answer == "joy 0.50, sad 0.25, calm 0.25"
     assert read_distribution(answer) == found[0].target.distribution
-    assert "joy, sad, calm" in text_of(found[0])
+    assert "calm, joy, sad" in text_of(found[0])
 
 
-def test_definitions_name_what_is_to_be_chosen(tmp_path: Path) -> None:
+def test_definitions_name_what_is_to_be_chosen(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     rows = [row("a"), row("b", target=Target(basic="anger")), row("c", target=Target(basic="qwertz"))]
     found, _ = asked(tmp_path, rows, "--tasks", "basic", "--definitions")
     lines = text_of(found[0]).splitlines()
-    assert [line.partition(":")[0] for line in lines[:3]] == ["joy", "anger", "Subtitle"]
+    assert [line.partition(":")[0] for line in lines[:3]] == ["anger", "joy", "Subtitle"]
+    assert "no definition of qwertz" in capsys.readouterr().out
+
+
+TALK = [Turn(speaker="Ann", text="Hm.")]
 
 
 def test_demonstrations_are_alike_and_of_other_dialogues_and_words(tmp_path: Path) -> None:
     rows = [
         row("d1_utt0", "I really love this old song"),
-        row("d1_utt1", "I love this old song too"),
+        row("d1_utt1", "I love this old song too", context=TALK),
         row("d2_utt0", "I really love this old song!"),
         row("d3_utt0", "We love this song", target=Target(labels=["sad"], basic="sad")),
-        row("d4_utt0", "The train leaves at nine"),
+        row("d4_utt0", "This train leaves at nine"),
+        row("d6_utt0", "Goodbye"),
         row("d5_utt0", "I love that old song", split="test"),
     ]
-    found, _ = asked(tmp_path, rows, "--tasks", "basic", "--demonstrations", "2")
-    first, *_, held_out = map(text_of, found)
-    # Its own dialogue and its own words are out: the song of d3 is likest, and stands last.
+    found, _ = asked(tmp_path, rows, "--tasks", "basic", "--demonstrations", "3")
+    first, *_, apart, held_out = map(text_of, found)
+    # Its own dialogue and its own words are out: the song of d3 is likest, and stands last; d6 shares no word.
     assert [line for line in first.splitlines() if line.startswith("Example")] == [
-        "Example: The train leaves at nine -> joy", "Example: We love this song -> sad",
+        "Example: This train leaves at nine -> joy", "Example: We love this song -> sad",
     ]  # fmt: skip
-    assert held_out.splitlines()[1].startswith("Example: I")
+    assert "Example" not in apart
+    assert [line for line in held_out.splitlines() if line.startswith("Example")] == [
+        "Example: We love this song -> sad", "Example: I love this old song too -> joy",
+        "Example: I really love this old song -> joy",
+    ]  # fmt: skip
     assert not any("I love that old song ->" in text_of(it) for it in found)
     with pytest.raises(AffectError, match="too few to demonstrate"):
         asked(tmp_path, rows[4:], "--tasks", "basic", "--demonstrations", "3")
+    with pytest.raises(AffectError, match="must not show"):
+        asked(tmp_path, rows, "--tasks", "next", "--demonstrations", "3")
+    with pytest.raises(AffectError, match="must have one group"):
+        asked(tmp_path, rows, "--tasks", "basic", "--demonstrations", "1", "--dialogue", "_utt")
+
+
+def test_numbers_in_ids_name_a_dialogue_only_where_there_are_dialogues(tmp_path: Path) -> None:
+    rows = [row("train_1", "I love this song"), row("train_2", "We love this song")]
+    found, _ = asked(tmp_path, rows, "--tasks", "basic", "--demonstrations", "1")
+    assert text_of(found[0]).startswith("Example: We love")
+    found, _ = asked(tmp_path, [*rows, row("train_3", context=TALK)], "--tasks", "basic", "--demonstrations", "1")
+    assert "Example" not in text_of(found[0])
+
+
+@pytest.mark.parametrize(
+    ("name", "dialogue"),
+    [
+        ("val_dia0_utt3", "val_dia0"),
+        ("train_sea1_ep2_sc3_utt4", "train_sea1_ep2_sc3"),
+        ("Ses01F_script02_1_M003", "Ses01F_script02_1"),
+        ("film_4_A_17", "film_4"),
+        ("MUL0003_12", "MUL0003"),
+    ],
+)
+def test_our_ids_name_their_dialogues(name: str, dialogue: str) -> None:
+    found = re.match(demonstrations.DIALOGUE, name)
+    assert found
+    assert found[1] == dialogue
+
+
+@given(values=st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.3]), min_size=1, max_size=9), count=st.integers(1, 10))
+def test_the_highest_are_those_of_a_full_sort(values: list[float], count: int) -> None:
+    wanted = [i for i in sorted(range(len(values)), key=lambda i: -values[i]) if values[i] > 0]
+    assert demonstrations.highest(np.array(values), count) == wanted[:count]
 
 
 def test_the_same_seed_asks_the_same(tmp_path: Path) -> None:
     rows = [row(f"r{i}") for i in range(20)]
-    asked(tmp_path, rows, "--tasks", "listener", "induced")
+    asked(tmp_path, rows, "--tasks", "labels", "describe", "--mode", "think")
     first = (tmp_path / "out" / "conversations.jsonl").read_bytes()
-    asked(tmp_path, rows, "--tasks", "listener", "induced")
+    asked(tmp_path, rows, "--tasks", "labels", "describe", "--mode", "think")
     assert (tmp_path / "out" / "conversations.jsonl").read_bytes() == first
-    assert len({text_of(it) for it in jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation)}) == 4
+    assert len({text_of(it) for it in jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation)}) == 6

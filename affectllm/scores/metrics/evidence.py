@@ -24,9 +24,9 @@ NAN = float("nan")
 
 
 def reasonings(case: Case) -> list[str]:
-    """What each answer says beside its labels: a field of the row, the think text, or the prose."""
+    """What each answer says beside its labels: a field of the row, the think text, the prose, or its clues."""
     rows = zip(case.said_rows, case.parsed, strict=True)
-    return [str(row.cells.get("reasoning") or parsed.reasoning or "") for row, parsed in rows]
+    return [str(row.cells.get("reasoning") or parsed.evidence) for row, parsed in rows]
 
 
 def gold_clues(case: Case) -> "list[Clues | None]":

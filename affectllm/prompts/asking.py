@@ -1,0 +1,101 @@
+"""Which questions an annotation answers: every task behind one door, for builders and for data that are built already.
+
+question(...)   one question, or why it cannot be put
+questions(...)  several about one annotation, those that cannot be put as rejected rows
+retarget(...)   what the labels of single raters become
+"""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Literal
+
+from affectllm import building
+from affectllm.building import Row
+from affectllm.prompts import Mode, compose, progress_through
+from affectllm.records import Annotation, Clip, Conversation, Rejected, Target
+
+Asked = Literal[
+    "labels", "describe", "basic", "sentiment", "valence", "vad", "clues", "listener", "person", "next",
+    "distribution", "progressive",
+]  # fmt: skip
+Raters = Literal["majority", "all", "distribution"]
+LISTENERS = ("the listener", "听话的人")
+"""Names that builders give to the one who is spoken to."""
+WITHOUT_MODES = ("sentiment", "valence", "vad", "clues", "distribution")
+"""Tasks whose answer has one form, which their wording states."""
+
+
+def question(
+    annotation: Annotation,
+    task: Asked,
+    mode: Mode,
+    seed: int,
+    parts: Sequence[str] = ("video", "audio"),
+    candidates: Sequence[str] = (),
+    before: Sequence[str] = (),
+) -> Conversation | str:
+    """The question about an annotated clip, or why it cannot be put. Only rows without any label stay unanswered."""
+    if task in ("person", "next") and not annotation.person:
+        return "nobody is named"
+    labelled = annotation.target != Target()
+    if task == "listener" and labelled and annotation.person not in LISTENERS:
+        return "its labels are not those of the listener"
+    if task == "distribution" and labelled and not annotation.target.distribution:
+        return "no shares of raters: choose --target distribution"
+    if task == "next":
+        if not annotation.context:
+            return "no earlier turn"
+        # What is to be foreseen is neither shown nor heard nor read.
+        annotation, parts = annotation.model_copy(update={"subtitle": None, "media": Clip()}), []
+    if task == "progressive":
+        return progress_through(annotation, mode, seed, parts, before) or "no evidence or no labels"
+    mode = "labels" if task in WITHOUT_MODES else mode
+    found = compose(annotation, task, mode, seed, parts=parts, candidates=candidates, before=before)
+    answered = found.messages[-1].role == "assistant"
+    return found if answered or not labelled else f"the annotation does not answer '{task}'"
+
+
+def questions(
+    annotation: Annotation,
+    tasks: Sequence[Asked],
+    mode: Mode,
+    seed: int,
+    parts: Sequence[str] = ("video", "audio"),
+    candidates: Sequence[str] = (),
+    *,
+    row: Row,
+    source: Path,
+) -> Iterator[Conversation | Rejected]:
+    """Every question about an annotation; with several, ids end in the task."""
+    for task in tasks:
+        name = annotation.id if len(tasks) == 1 else f"{annotation.id}_{task}"
+        about = annotation.model_copy(update={"id": name})
+        found = question(about, task, mode, seed, parts, candidates)
+        yield building.reject(row, source, name, found) if isinstance(found, str) else found
+
+
+def retarget(target: Target, kind: Raters) -> Target | str:
+    """The target by the raters' labels, or why there is none.
+
+    majority: the one label that most raters gave. all: every label that somebody gave, most raters first.
+    distribution: also each label's share of all the labels given.
+
+    >>> retarget(Target(raters=[["happy"], ["sad"], ["happy"]]), "majority").basic
+    'happy'
+    """
+    raters = [dict.fromkeys(labels) for labels in target.raters or []]
+    ranked = Counter(label for labels in raters for label in labels).most_common()
+    if not ranked:
+        return "no labels of single raters"
+    labels = [label for label, _ in ranked]
+    if kind == "majority":
+        best = [label for label, count in ranked if count == ranked[0][1]]
+        if len(best) > 1:
+            return f"the raters tie: {', '.join(best)}"
+        return target.model_copy(update={"labels": best, "basic": best[0]})
+    if kind == "all":
+        return target.model_copy(update={"labels": labels, "basic": None})
+    total = sum(count for _, count in ranked)
+    shares = {label: count / total for label, count in ranked}
+    return target.model_copy(update={"labels": labels, "basic": None, "distribution": shares})

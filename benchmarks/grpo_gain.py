@@ -2,13 +2,12 @@
 
     python benchmarks/grpo_gain.py --data runs/quickstart/data --out runs/grpo_gain
 
-The start is a supervised adapter stopped early, so that there is room above it; it answers with labels alone and, asked
-to, with reasoning. From it go, for every seed, GRPO runs on label answers (`no-think`: there a completion is a few
-tokens, and a step on a CPU sees 64 of them) and supervised runs of about as many seconds of training, each at a
-constant setting. Labels are scored on answers without reasoning, clues on answers with it. A line is one measure as
-JSON: `ours` is the mean over seeds behind the stage, `peer` the start (or the supervised runs), `ratio` null, and `low`
-and `high` bound the paired difference at 95 % (clips resampled, the same ones for all seeds and both sides). Killed at
-any moment, the same command goes on.
+The start is a supervised adapter stopped early, so that there is room above it; it answers with reasoning and, asked
+to, with labels alone. From it go, for every seed, GRPO runs on one of these forms and supervised runs of about as many
+seconds of training, each at a constant setting. Clues are scored on answers with reasoning, labels on the form that was
+trained. A line is one measure as JSON: `ours` is the mean over seeds behind the stage, `peer` the start (or the
+supervised runs), `ratio` null, and `low` and `high` bound the paired difference at 95 % (clips resampled, the same ones
+for all seeds and both sides). Killed at any moment, the same command goes on.
 """
 
 import json
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from statistics import fmean
+from typing import Literal
 
 import numpy as np
 
@@ -39,20 +39,22 @@ class Gain:
     """Folder with conversations.jsonl of drawn clips: affectllm build synthetic."""
     out: Path = Path("runs/grpo_gain")
     """Folder for all runs."""
+    form: Literal["think", "labels"] = "think"
+    """What GRPO trains: answers with reasoning (rewards `strict`), or labels alone (`no-think`), which are shorter."""
     start_steps: int = 30
     """Supervised steps of the start."""
-    steps: int = 30
+    steps: int = 20
     """GRPO steps."""
-    prompts: int = 8
+    prompts: int = 4
     """Clips a GRPO step."""
     group: int = 8
     """Completions a clip."""
     rate: float = 2e-4
-    """Learning rate of GRPO."""
+    """Learning rate of GRPO and of the further supervised runs."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """Of GRPO and of the further supervised runs."""
+    """Of the GRPO runs."""
     sft_seeds: tuple[int, ...] = (1,)
-    """Seeds whose supervised run is made too."""
+    """Of the further supervised runs."""
 
 
 def main(run: Gain) -> None:
@@ -61,19 +63,21 @@ def main(run: Gain) -> None:
     sft = ("train", "sft", "--config", config("nano_sft.yaml"), "--data", think, "--also", labels, "--media", run.data)
     stage(*sft, "--out", run.out / "start", "--steps", run.start_steps, "--seed", 7)
     answer(run, "start")
+    asked = ("--data", think, "--rewards", "strict", "--max-new-tokens", 64)
+    if run.form == "labels":
+        asked = ("--data", labels, "--rewards", "no-think", "--max-new-tokens", 16)
     for seed in run.seeds:
         stage(
-            *("train", "grpo", "--config", config("nano_grpo.yaml"), "--model", run.out / "start", "--data", labels),
-            *("--media", run.data, "--rewards", "no-think", "--out", run.out / f"grpo{seed}", "--steps", run.steps),
-            *("--prompts", run.prompts, "--group", run.group, "--rate", run.rate, "--max-new-tokens", 16),
-            *("--seed", seed),
+            *("train", "grpo", "--config", config("nano_grpo.yaml"), "--model", run.out / "start", *asked),
+            *("--media", run.data, "--out", run.out / f"grpo{seed}", "--steps", run.steps),
+            *("--prompts", run.prompts, "--group", run.group, "--rate", run.rate, "--seed", seed),
         )
         answer(run, f"grpo{seed}")
     for seed in run.sft_seeds:
         steps = round(grpo_seconds(run.out / f"grpo{seed}") / sft_seconds(run.out / "start") * run.start_steps)
         stage(
             *(*sft, "--model", run.out / "start", "--out", run.out / f"sft{seed}", "--steps", steps, "--seed", seed),
-            *("--align-steps", 0, "--rate", 2e-4),
+            *("--align-steps", 0, "--rate", run.rate),
         )
         answer(run, f"sft{seed}")
     report(run)
@@ -86,8 +90,9 @@ def ask_for_labels(row: Conversation) -> Conversation:
 
 
 def answer(run: Gain, name: str) -> None:
-    """Answers to the test clips in both forms, and their scores."""
-    for form, data in (("think", run.data / "conversations.jsonl"), ("labels", run.out / "labels.jsonl")):
+    """Answers to the test clips, and their scores: with reasoning, and in the form that is trained."""
+    for form in dict.fromkeys(("think", run.form)):
+        data = run.out / "labels.jsonl" if form == "labels" else run.data / "conversations.jsonl"
         folder = run.out / "eval" / f"{name}_{form}"
         asked = ("--model", run.out / name, "--data", data, "--media", run.data, "--out", folder)
         stage("eval", "predict", *asked, "--max-new-tokens", 64 if form == "think" else 16)
@@ -114,10 +119,11 @@ def report(run: Gain) -> None:
         ("more SFT over its start", sft, start),
         ("GRPO over as much more SFT", grpo, sft),
     ):
-        emit(f"grpo_gain/set F1, {name}", read(ours, "labels"), read(peer, "labels"), set_f1)
-        emit(f"grpo_gain/set F1 with reasoning, {name}", read(ours, "think"), read(peer, "think"), set_f1)
+        emit(f"grpo_gain/{run.form}/set F1, {name}", read(ours, run.form), read(peer, run.form), set_f1)
         for clue in CLUES:
-            emit(f"grpo_gain/{clue}, {name}", read(ours, "think"), read(peer, "think"), partial(mean_of, clue))
+            emit(
+                f"grpo_gain/{run.form}/{clue}, {name}", read(ours, "think"), read(peer, "think"), partial(mean_of, clue)
+            )
 
 
 def set_f1(one: scored.Run) -> Drawn:

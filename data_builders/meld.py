@@ -19,7 +19,8 @@ from affectllm.building import Build, Row
 from affectllm.dialogues import Place
 from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
+from affectllm.prompts import Mode
+from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Rejected, Turn
 
 LICENCE = "GPL-3.0 (annotations); the clips are from a television series"
@@ -41,7 +42,7 @@ KNOWN_BAD = {
     "train_dia309_utt0": "clip-wrongly-cut-at-source",
 }
 SEVERAL = re.compile(r" and |/|,")
-Asked = Literal["basic", "sentiment", "labels"]
+Asked = Literal["basic", "sentiment", "labels", "person", "next"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,9 +120,7 @@ def converse(
         if annotation is None:
             yield Rejected(id=name, row=row.number, reason=reason, source=run.source.name, data=row.values)
             continue
-        for task in run.tasks:
-            asked = annotation if len(run.tasks) == 1 else annotation.model_copy(update={"id": f"{name}_{task}"})
-            yield compose(asked, task=task, mode=run.mode, seed=run.seed, candidates=EMOTIONS)
+        yield from questions(annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=run.source)
 
 
 def prefix_of(rows: Sequence[Row], split: str) -> str:
@@ -181,14 +180,15 @@ def annotate(
 
 def row_defects(values: dict[str, str], name: str) -> list[str]:
     """What is odd about one utterance, by name."""
-    checks = {
-        "double-spaces": "  " in values["Utterance"],
-        "no-letters": not any(letter.isalpha() for letter in values["Utterance"]),
-        "several-speakers": SEVERAL.search(values["Speaker"]) is not None,
-    }
-    known = [KNOWN_BAD[name]] if name in KNOWN_BAD else []
-    times = dialogues.time_defects(values["StartTime"], values["EndTime"])
-    return known + times + [defect for defect, there in checks.items() if there]
+    found = [KNOWN_BAD[name]] if name in KNOWN_BAD else []
+    found += dialogues.time_defects(values["StartTime"], values["EndTime"])
+    if "  " in values["Utterance"]:
+        found.append("double-spaces")
+    if not any(map(str.isalpha, values["Utterance"])):
+        found.append("no-letters")
+    if SEVERAL.search(values["Speaker"]):
+        found.append("several-speakers")
+    return found
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """Data folders are written whole or not at all."""
 
+import hashlib
 import subprocess
 import sys
 import time
@@ -7,6 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from affectllm import building, jsonl, options
 from affectllm.checks import media
@@ -132,3 +135,9 @@ def test_a_build_killed_among_its_clips_goes_on_there(tmp_path: Path, monkeypatc
     # The sound clip is not opened again, the broken one is.
     assert opened == ["cut.mp4", "a.mp4", "cut.mp4", "b.mp4"]
     assert [row["id"] for row in jsonl.read_dicts(out / "conversations.jsonl")] == ["a", "b"]
+
+
+@given(st.dictionaries(st.text(max_size=4), st.none() | st.text(max_size=6) | st.lists(st.integers(), max_size=2)))
+def test_a_row_is_named_by_its_sorted_content(values: dict[str, object]) -> None:
+    named = hashlib.sha256(repr(sorted(values.items())).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    assert building.row_hash(values) == named

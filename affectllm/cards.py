@@ -176,6 +176,8 @@ def read_labels(spec: Labels, values: Mapping[str, str]) -> Found:
         return Found([], "no label")
     lists = [cells(spec, values[column]) for column in spec.columns] if spec.form == "raters" else None
     raw = by_votes(spec, lists) if lists else by_level(spec, values) if spec.columns else one_cell(spec, values)
+    if spec.votes:
+        lists = [[column] for column in spec.columns for _ in range(round(number(values[column], column)))]
     names = spec.labels_by_name
     unknown = [name for name in (chain(*lists) if lists else raw) if names and name.casefold() not in names]
     if unknown:

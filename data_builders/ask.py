@@ -33,8 +33,8 @@ class Ask:
     """Questions to put; several give a row each."""
     out: Path
     """Folder for conversations.jsonl, rejected.jsonl and manifest.json."""
-    mode: Mode = "labels"
-    """Form of the answer, where the task has several."""
+    mode: Mode | None = None
+    """Form of the answer, where the task has several; without it, the description for describe, labels elsewhere."""
     target: Literal["given", "majority", "all", "distribution"] = "given"
     """Of the raters' labels: the one named most often, every one named, or each one's share; given keeps the target."""
     classes: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from affectllm import building, cards
 from affectllm.building import Build, Row
@@ -21,6 +22,7 @@ from affectllm.cards import Card
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
+from affectllm.prompts.asking import Asked, Raters, questions, retarget
 from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, Turn
 
 SPLITS = {
@@ -34,6 +36,10 @@ SPLITS = {
     "privatetest": "test",
 }
 KINDS = {".jpg": "image", ".jpeg": "image", ".png": "image", ".wav": "audio", ".mp3": "audio", ".flac": "audio"}
+TASKS: dict[Raters | None, tuple[Asked, ...]] = {
+    None: (), "majority": ("basic",), "all": ("labels",), "distribution": ("distribution",),
+}  # fmt: skip
+"""The question for the raters' labels."""
 VIDEOS = (".mp4", ".avi", ".mkv", ".mov", ".flv", ".webm")
 
 
@@ -45,6 +51,14 @@ class CardBuild(Build):
     """Language of the file, for a card of several."""
     split: str | None = None
     """Split of the file, where neither its name nor a column tells it."""
+    tasks: tuple[Asked, ...] = ()
+    """Questions asked about each row; without it, the one for --target, or that of the card. With several, ids end in
+    the task, and a row is counted once for each."""
+    target: Raters | None = None
+    """Of single raters' labels: the one named most often, every one named, or each one's share; without it, what the
+    card takes for the labels."""
+    perspective: Literal["expressed", "induced"] | None = None
+    """Whether labels say what is shown, or what viewers and readers feel; without it, as the card says."""
     mode: Mode = "labels"
     """Form of the answer."""
     window: int = 6
@@ -163,7 +177,7 @@ def converse(
             dialogue, earlier = now, []
         turn = turn_of(card, values, len(earlier)) if card.dialogue else None
         if building.in_shard(row.number, run.shard):
-            yield ask(run, card, path, row, values, turn, earlier[-run.window :] if run.window else [])
+            yield from ask(run, card, path, row, values, turn, earlier[-run.window :] if run.window else [])
         if turn:
             earlier.append(turn)
 
@@ -179,17 +193,19 @@ def turn_of(card: Card, values: dict[str, str], place: int) -> Turn:
 
 def ask(
     run: CardBuild, card: Card, path: Path, row: Row, values: dict[str, str], turn: Turn | None, context: list[Turn]
-) -> Conversation | Rejected:
-    """The conversation of a row, or why there is none."""
+) -> Iterator[Conversation | Rejected]:
+    """The questions about a row, or why there are none."""
     absent = [name for name in card.needs if name not in values]
     name = values.get("path", "") if absent else card.id.format(**values)
     if absent:
         reason = "the file's name does not fit the card" if card.paths else f"no '{absent[0]}'"
-        return building.reject(row, path, name, reason)
+        yield building.reject(row, path, name, reason)
+        return
     try:
-        target, media, text = target_of(card, values), clip_of(run, card, values), text_of(card, values)
+        target, media, text = target_of(run, card, values), clip_of(run, card, values), text_of(card, values)
     except AffectError as problem:
-        return building.reject(row, path, name, str(problem))
+        yield building.reject(row, path, name, str(problem))
+        return
     language = run.language or card.languages.get(values["stem"], card.language)
     annotation = Annotation(
         id=name,
@@ -200,35 +216,44 @@ def ask(
         language=None if language == "mul" else language,
         context=context,
         person=(turn.speaker or None) if turn else None,
+        perspective=run.perspective or card.perspective,
         target=target,
         meta=Meta(licence=card.licence, hash=building.row_hash(row.values)),
     )
     given = cards.candidates(card.labels) if card.labels else ()
-    return compose(annotation, card.task, run.mode, run.seed, parts_of(media), candidates=given)
+    if tasks := run.tasks or TASKS[run.target]:
+        yield from questions(annotation, tasks, run.mode, run.seed, parts_of(media), given, row=row, source=path)
+    else:
+        yield compose(annotation, card.task, run.mode, run.seed, parts_of(media), candidates=given)
 
 
-def target_of(card: Card, values: dict[str, str]) -> Target:
+def target_of(run: CardBuild, card: Card, values: dict[str, str]) -> Target:
     """What the annotators said; an AffectError says what cannot be read."""
     if card.lists and not values["split"]:
         raise AffectError(f"{values[card.lists.column]!r} stands in no list of a split")
     found = cards.read_labels(card.labels, values) if card.labels else cards.Found([])
-    if found.problem:
+    if found.problem and not (run.target and found.raters):
         raise AffectError(found.problem)
-    if card.task == "basic" and len(found.labels) > 1:
+    if card.task == "basic" and not run.target and len(found.labels) > 1:
         raise AffectError(f"{len(found.labels)} labels where one is wanted: {', '.join(found.labels)}")
     sentiment = values[card.sentiment].strip().lower() if card.sentiment else None
     if sentiment not in (None, "positive", "negative", "neutral"):
         raise AffectError(f"sentiment is {sentiment!r}, not positive, negative or neutral")
-    return Target.model_validate(
+    one = card.task == "basic" or ("basic" in run.tasks and len(found.labels) == 1)
+    target = Target.model_validate(
         {
             "labels": found.labels,
-            "basic": found.labels[0] if card.task == "basic" else None,
+            "basic": found.labels[0] if one and found.labels else None,
             "sentiment": sentiment,
             "valence": cards.scaled(card.valence, values) if card.valence else None,
             "vad": [cards.scaled(scale, values) for scale in card.vad] if card.vad else None,
-            "raters": found.raters,
+            "raters": found.raters if run.target or not (card.labels and card.labels.votes) else None,
         }
     )
+    chosen = retarget(target, run.target) if run.target else target
+    if isinstance(chosen, str):
+        raise AffectError(chosen)
+    return chosen
 
 
 def split_of(card: Card, values: dict[str, str], lists: dict[str, str]) -> str:

@@ -15,7 +15,8 @@ from affectllm import building
 from affectllm.building import Build, Row
 from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
+from affectllm.prompts import Mode
+from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
 
 LICENCE = "CC BY-NC-SA 4.0"
@@ -29,6 +30,8 @@ PUBLISHED = {"train": 11118, "val": 1000, "test": 1000}
 class DailyDialog(Build):
     split: Literal["train", "validation", "test"] | None = None
     """Split to build; without it, every split that the folder holds."""
+    tasks: tuple[Literal["basic", "labels", "next"], ...] = ("basic",)
+    """Questions asked about each utterance; with several, ids end in the task."""
     mode: Mode = "labels"
     """Form of the answer."""
     window: int = 6
@@ -101,12 +104,12 @@ def converse(run: DailyDialog, dialogues: dict[str, list[Row]]) -> Iterator[Conv
                 continue
             defects = ["dialogue-in-two-splits"] if len(splits_of[row.values["text"]]) > 1 else []
             turns = [Turn(speaker="AB"[i % 2], text=text) for i, text in enumerate(said)]
-            yield from ask(run, turns, [EMOTIONS[int(number)] for number in numbers], split, name, defects)
+            yield from ask(run, row, turns, [EMOTIONS[int(number)] for number in numbers], split, name, defects)
 
 
 def ask(
-    run: DailyDialog, turns: list[Turn], emotions: list[str], split: str, name: str, defects: list[str]
-) -> Iterator[Conversation]:
+    run: DailyDialog, row: Row, turns: list[Turn], emotions: list[str], split: str, name: str, defects: list[str]
+) -> Iterator[Conversation | Rejected]:
     """A question about every utterance, with those before it."""
     for i, (turn, emotion) in enumerate(zip(turns, emotions, strict=True)):
         annotation = Annotation(
@@ -122,7 +125,7 @@ def ask(
                 licence=LICENCE, defects=defects, hash=building.row_hash({"text": turn.text, "emotion": emotion})
             ),
         )
-        yield compose(annotation, "basic", run.mode, run.seed, parts=(), candidates=EMOTIONS)
+        yield from questions(annotation, run.tasks, run.mode, run.seed, (), EMOTIONS, row=row, source=run.source)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ English cells still begin with the prompt they were translated with; it is cut o
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,6 +18,7 @@ from affectllm.answers.lists import split_labels
 from affectllm.building import Build, Row
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
+from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Clues, Conversation, Meta, Rejected, Target
 
 LICENCE = "CC BY-NC 4.0"
@@ -39,6 +41,9 @@ class Emer(Build):
     """Which description of v2 to take; v1 files hold one language each."""
     labels: Path | None = None
     """OV-MERD's csv with columns name, openset: the label sets of v2's clips."""
+    tasks: tuple[Literal["labels", "describe", "clues", "progressive"], ...] = ()
+    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
+    the one for the mode. With several, ids end in the task."""
     mode: Mode | None = None
     """Form of the answer; without it, think where labels are known and describe elsewhere."""
     split: str = "train"
@@ -49,9 +54,10 @@ def main(run: Emer) -> None:
     path = building.find_source(run.source, FILES)
     rows = building.read_table(path, V1 if "reasons" in building.columns_of(path) else V2)
     labels = read_labels(run.labels) if run.labels else {}
+    kept = [row for row in rows if building.in_shard(row.number, run.shard)]
     manifest = building.write(
         run.out,
-        (converse(run, row, labels) for row in rows if building.in_shard(row.number, run.shard)),
+        (found for row in kept for found in converse(run, row, labels)),
         sources=[path, *([run.labels] if run.labels else [])],
         options=asdict(run),
         licence=LICENCE,
@@ -68,7 +74,7 @@ def read_labels(path: Path) -> dict[str, list[str]]:
     }
 
 
-def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Conversation | Rejected:
+def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Iterator[Conversation | Rejected]:
     values = row.values
     name = values.get("name") or values.get("names") or ""
     raw = values.get("reasons") or values.get("english" if run.language == "en" else "chinese") or ""
@@ -78,13 +84,11 @@ def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Conversation 
             id=name or f"row {row.number}", row=row.number, reason=reason, source=run.source.name, data=values
         )
 
-    if not name:
-        return reject("no name")
-    if not raw.strip():
-        return reject(f"no {run.language} description")
-    clip = building.find_clip(run.media, name)
-    if clip is None:
-        return reject(f"no clip {name} under {run.media}")
+    clip = building.find_clip(run.media, name) if name else None
+    if not name or not raw.strip() or clip is None:
+        no_text = f"no {run.language} description"
+        yield reject("no name" if not name else no_text if not raw.strip() else f"no clip {name} under {run.media}")
+        return
     description, defects = clean(raw, run.language)
     clues = split_clues(description)
     if clues is None:
@@ -103,9 +107,12 @@ def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Conversation 
         meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(values)),
     )
     mode = run.mode or ("think" if known else "describe")
-    if mode != "describe" and not known:
-        return reject("no labels: give OV-MERD's csv with --labels, or build with --mode describe")
-    return compose(annotation, task="describe", mode=mode, seed=run.seed)
+    if run.tasks:
+        yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
+    elif mode != "describe" and not known:
+        yield reject("no labels: give OV-MERD's csv with --labels, or build with --mode describe")
+    else:
+        yield compose(annotation, task="describe", mode=mode, seed=run.seed)
 
 
 def clean(text: str, language: str) -> tuple[str, list[str]]:

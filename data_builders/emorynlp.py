@@ -16,7 +16,8 @@ from affectllm.building import Build, Row
 from affectllm.dialogues import Place
 from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
+from affectllm.prompts import Mode
+from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
 
 LICENCE = "Apache-2.0 (annotations); the clips are from a television series"
@@ -32,6 +33,8 @@ PUBLISHED = {"train": 7551, "val": 954, "test": 984}
 class EmoryNlp(Build):
     split: Literal["train", "dev", "test"] | None = None
     """Split of the file; without it, read from the file's name."""
+    tasks: tuple[Literal["basic", "labels", "person", "next"], ...] = ("basic",)
+    """Questions asked about each utterance; with several, ids end in the task."""
     mode: Mode = "labels"
     """Form of the answer."""
     window: int = 6
@@ -50,6 +53,7 @@ def main(run: EmoryNlp) -> None:
         options=asdict(run),
         licence=LICENCE,
         defects={"utterance-absent": [f"{split}_{clip_of(place)}" for place in dialogues.absent(turns, first=1)]},
+        rows_in=sum(building.in_shard(row.number, run.shard) for row in rows),
         notes={"published_rows": PUBLISHED[split], "table_rows": len(rows), "split": split},
     )
     print("\n".join(building.summary(manifest, run.out)))
@@ -119,7 +123,7 @@ def converse(
                 hash=building.row_hash(values),
             ),
         )
-        yield compose(annotation, task="basic", mode=run.mode, seed=run.seed, candidates=EMOTIONS)
+        yield from questions(annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=run.source)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,17 @@ from affectllm import building
 from affectllm.building import Build, Row
 from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
+from affectllm.prompts import Mode
+from affectllm.prompts.asking import Asked, questions, retarget
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
 
 LICENCE = "not stated in the files; the dialogues are from a television series, or private chats"
 EMOTIONS = ("neutral", "joy", "sadness", "fear", "anger", "surprise", "disgust")
 """In the order of the digits of `annotation`."""
 UNDECIDED = "non-neutral"
+TASKS: dict[str, tuple[Asked, ...]] = {
+    "majority": ("basic",), "voted": ("labels",), "all": ("labels",), "distribution": ("distribution",),
+}  # fmt: skip
 SPLITS = {"train": "train", "dev": "val", "test": "test"}
 # Windows' curly quotes and dashes, kept as control characters by whoever wrote the file.
 CONTROL = re.compile(r"[\x80-\x9f]")
@@ -35,8 +39,10 @@ CONTROL = re.compile(r"[\x80-\x9f]")
 class EmotionLines(Build):
     split: Literal["train", "dev", "test"] | None = None
     """Split of a file whose name does not tell it; of a folder, the split to build."""
-    target: Literal["majority", "voted"] = "majority"
-    """majority: one emotion; voted: all that somebody chose, most votes first."""
+    tasks: tuple[Literal["basic", "labels", "person", "next", "distribution"], ...] = ()
+    """Questions asked about each utterance; without it, the one for --target. With several, ids end in the task."""
+    target: Literal["majority", "voted", "all", "distribution"] = "majority"
+    """majority: one emotion; voted or all: what somebody chose, most votes first; distribution: the share of each."""
     mode: Mode = "labels"
     """Form of the answer."""
     window: int = 6
@@ -105,6 +111,15 @@ def converse(run: EmotionLines, path: Path, split: str, items: list[Any]) -> Ite
                 continue
             decided = run.target == "majority"
             labels = [line.emotion] if decided else sorted(votes, key=lambda emotion: -votes[emotion])
+            target = Target(
+                labels=labels,
+                basic=line.emotion if decided else None,
+                raters=[[emotion] for emotion, count in votes.items() for _ in range(count)],
+            )
+            chosen = retarget(target, "distribution") if run.target == "distribution" else target
+            if isinstance(chosen, str):
+                yield building.reject(row, path, utterance, chosen)
+                continue
             annotation = Annotation(
                 id=utterance,
                 dataset="emotionlines",
@@ -113,15 +128,11 @@ def converse(run: EmotionLines, path: Path, split: str, items: list[Any]) -> Ite
                 language="en",
                 context=turns[max(0, i - run.window) : i],
                 person=line.speaker,
-                target=Target(
-                    labels=labels,
-                    basic=line.emotion if decided else None,
-                    raters=[[emotion] for emotion, count in votes.items() for _ in range(count)],
-                ),
+                target=chosen,
                 meta=Meta(licence=LICENCE, defects=defects_of(line, votes), hash=building.row_hash(row.values)),
             )
-            task: Literal["basic", "labels"] = "basic" if decided else "labels"
-            yield compose(annotation, task, run.mode, run.seed, parts=(), candidates=EMOTIONS)
+            tasks = run.tasks or TASKS[run.target]
+            yield from questions(annotation, tasks, run.mode, run.seed, (), EMOTIONS, row=row, source=path)
 
 
 def votes_of(line: Line) -> dict[str, int]:

@@ -16,7 +16,8 @@ from affectllm import building
 from affectllm.building import Build, Row
 from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
+from affectllm.prompts import Mode
+from affectllm.prompts.asking import Raters, questions, retarget
 from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, Turn
 
 LICENCE = "IEMOCAP's release agreement (University of Southern California), research only"
@@ -51,6 +52,11 @@ class Iemocap(Build):
     """Label set: happy (with excited), sad, neutral, angry; or with excited and frustrated apart; or all."""
     clips: Literal["video", "audio"] = "video"
     """video: the dialogue's video and the seconds of the utterance; audio: the sentence's own wav."""
+    tasks: tuple[Literal["basic", "labels", "valence", "vad", "person", "next", "distribution"], ...] = ("basic",)
+    """Questions asked about each utterance; with several, ids end in the task."""
+    target: Raters | None = None
+    """Of the raters' labels: the one named most often, every one named, or each one's share; without it, the release's
+    own label. Utterances on which the raters did not agree (xxx) are then kept as far as it allows."""
     mode: Mode = "labels"
     """Form of the answer."""
     window: int = 6
@@ -102,6 +108,10 @@ def converse(run: Iemocap, number: int, evaluation: Path) -> Iterator[Conversati
         if problem := problem_with(run, it, clip, it.name in turns):
             yield building.reject(row, evaluation, it.name, problem)
             continue
+        chosen = target_of(run, it, emotion)
+        if isinstance(chosen, str):
+            yield building.reject(row, evaluation, it.name, chosen)
+            continue
         valence, arousal, dominance = (round((value - 3) / 2, 4) for value in it.vad)
         before = [turns[name][1] for name in order[: order.index(it.name)]]
         annotation = Annotation(
@@ -113,13 +123,7 @@ def converse(run: Iemocap, number: int, evaluation: Path) -> Iterator[Conversati
             language="en",
             context=before[-run.window :] if run.window else [],
             person=turns[it.name][1].speaker,
-            target=Target(
-                labels=[emotion] if emotion else [],
-                basic=emotion,
-                valence=valence,
-                vad=(valence, arousal, dominance),
-                raters=it.raters or None,
-            ),
+            target=chosen.model_copy(update={"valence": valence, "vad": (valence, arousal, dominance)}),
             meta=Meta(
                 licence=LICENCE,
                 defects=["rating-beyond-scale"] if not all(1 <= value <= 5 for value in it.vad) else [],
@@ -128,14 +132,23 @@ def converse(run: Iemocap, number: int, evaluation: Path) -> Iterator[Conversati
         )
         candidates = list(dict.fromkeys(CLASSES[run.classes].values()))
         parts = ("audio",) if run.clips == "audio" else ("video", "audio")
-        yield compose(annotation, "basic", run.mode, run.seed, parts=parts, candidates=candidates)
+        yield from questions(annotation, run.tasks, run.mode, run.seed, parts, candidates, row=row, source=evaluation)
+
+
+def target_of(run: Iemocap, it: Utterance, emotion: str | None) -> Target | str:
+    """The labels of an utterance, or why there are none; with --target those that single raters gave it."""
+    if run.target is None:
+        return Target(labels=[emotion] if emotion else [], basic=emotion, raters=it.raters or None)
+    classes = {CODES[code]: label for code, label in CLASSES[run.classes].items()}
+    raters = [[classes[label] for label in labels if label in classes] for labels in it.raters]
+    return retarget(Target(raters=[labels for labels in raters if labels]), run.target)
 
 
 def problem_with(run: Iemocap, it: Utterance, clip: Clip | None, said: bool) -> str:
     """Why an utterance cannot be used, or nothing."""
-    if it.code == UNDECIDED:
+    if it.code == UNDECIDED and run.target is None:
         return "the raters did not agree (xxx)"
-    if it.code not in CLASSES[run.classes]:
+    if it.code not in CLASSES[run.classes] and run.target is None:
         return f"{CODES.get(it.code, it.code)} is not one of the {run.classes} classes"
     if not said:
         return "no line in the transcription"

@@ -11,12 +11,14 @@ hundred of them are in MER-Caption+ too.
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Literal
 
 from affectllm import building
 from affectllm.answers.lists import split_labels
 from affectllm.building import Build, Row
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
+from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Rejected
 from affectllm.subtitles import NONE, Subtitle, read_subtitles
 
@@ -32,6 +34,9 @@ class MerCaption(Build):
     """Csv with name and one of english, sentence, subtitles, chinese."""
     exclude: tuple[Path, ...] = ()
     """Csvs with a column name whose clips are left out, so that nothing tested on is trained on."""
+    tasks: tuple[Literal["labels", "describe", "progressive"], ...] = ()
+    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
+    the one for the mode. With several, ids end in the task."""
     mode: Mode | None = None
     """Form of the answer; without it, think where descriptions are given and labels elsewhere."""
     split: str = "train"
@@ -99,6 +104,9 @@ def converse(
                 "meta": {"licence": LICENCE, "defects": defects, "hash": building.row_hash(values)},
             }
         )
+        if run.tasks:
+            yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
+            continue
         mode: Mode = run.mode or ("describe" if not labels else "think" if description else "labels")
         yield compose(annotation, task="labels" if labels else "describe", mode=mode, seed=run.seed)
 

@@ -22,6 +22,7 @@ from affectllm.building import Build, Row
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
+from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Task
 from affectllm.subtitles import NONE, Subtitle, read_subtitles
 
@@ -58,6 +59,9 @@ class MerChallenge(Build):
     """train; test, where its labels were released; candidate: the clips to answer, without labels."""
     descriptions: Path | None = None
     """Folder with track3_train_*.csv, where the source holds none (MER2026's: give MER2025's)."""
+    tasks: tuple[Literal["basic", "labels", "describe", "listener", "progressive"], ...] = ()
+    """Questions asked about each clip; without it, that of the track. With several, ids end in the task. The listener's
+    emotion, MER2026's track 1, is asked for in clips without labels: those that have them are about speakers."""
     mode: Mode | None = None
     """Form of the answer; without it, labels in tracks 1 and 2, think in track 3 (describe where no labels are)."""
 
@@ -139,13 +143,21 @@ def converse(
                 yield building.reject(row, path, f"{name} ({path.stem})", f"also in {earlier}")
                 continue
             try:
-                yield ask(run, row, name, joined)
+                annotation = annotate(run, row, name, joined)
             except AffectError as problem:
                 yield building.reject(row, path, name, str(problem))
+                continue
+            if run.tasks:
+                yield from questions(
+                    annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=path
+                )
+                continue
+            task: Task = "basic" if run.track == 1 else "labels" if run.track == 2 else "describe"
+            yield compose(annotation, task, run.mode or mode_of(run, annotation.target), run.seed, candidates=EMOTIONS)
 
 
-def ask(run: MerChallenge, row: Row, name: str, joined: Joined) -> Conversation:
-    """A row as a conversation; an AffectError says why it cannot be one."""
+def annotate(run: MerChallenge, row: Row, name: str, joined: Joined) -> Annotation:
+    """What is known of a clip; an AffectError says why it cannot be used."""
     clip = building.find_clip(run.media, name)
     if not name or clip is None:
         raise AffectError("no name" if not name else f"no clip {name} under {run.media}")
@@ -155,7 +167,7 @@ def ask(run: MerChallenge, row: Row, name: str, joined: Joined) -> Conversation:
     if run.split != "candidate":
         defects += ["no-labels"] if run.track == 3 and not target.labels else []
         defects += ["no-description"] if joined.reasons and not target.description else []
-    annotation = Annotation(
+    return Annotation(
         id=name,
         dataset=f"mer-track{run.track}",
         split=run.split,
@@ -166,8 +178,6 @@ def ask(run: MerChallenge, row: Row, name: str, joined: Joined) -> Conversation:
         target=target,
         meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(row.values)),
     )
-    task: Task = "basic" if run.track == 1 else "labels" if run.track == 2 else "describe"
-    return compose(annotation, task, run.mode or mode_of(run, target), run.seed, candidates=EMOTIONS)
 
 
 def person_of(run: MerChallenge, language: str) -> str | None:

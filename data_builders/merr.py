@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ValidationError
 
@@ -22,6 +22,7 @@ from affectllm.building import Build, Row
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
+from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Clues, Conversation, Meta, Rejected, Target
 
 LICENCE = "MER2023's end user licence: research only"
@@ -37,6 +38,9 @@ class Merr(Build):
     """Csv with name, sentence: what is said, for clips whose item holds no words."""
     labels: Path | None = None
     """Emotion-LLaMA's list, a line `name frames emotion` a clip: the emotion, for clips whose item names none."""
+    tasks: tuple[Literal["labels", "describe", "clues", "progressive"], ...] = ()
+    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
+    the one for the mode. With several, ids end in the task."""
     mode: Mode | None = None
     """Form of the answer; without it, think where the emotion is known and describe elsewhere."""
     split: str = "train"
@@ -118,6 +122,9 @@ def converse(
             target=Target(labels=[emotion] if emotion else [], description=description, clues=clues_of(item)),
             meta=Meta(licence=LICENCE, defects=defects_of(item, said, emotion), hash=building.row_hash(row.values)),
         )
+        if run.tasks:
+            yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
+            continue
         mode = run.mode or ("think" if emotion else "describe")
         yield compose(annotation, task="labels" if emotion else "describe", mode=mode, seed=run.seed)
 

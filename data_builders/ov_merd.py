@@ -16,6 +16,7 @@ from affectllm.building import Build, Row
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
+from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
 
 LICENCE = "CC BY-NC 4.0"
@@ -32,6 +33,9 @@ class OvMerd(Build):
     """Csv of descriptions, joined on the name."""
     subtitles: Path | None = None
     """Csv with name and one of english, sentence, subtitles, chinese."""
+    tasks: tuple[Literal["labels", "describe", "progressive"], ...] = ()
+    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
+    the one for the mode. With several, ids end in the task."""
     mode: Mode | None = None
     """Form of the answer; without it, think where there is a description and labels elsewhere."""
     split: str = "test"
@@ -92,6 +96,9 @@ def converse(
             target=Target(labels=labels, description=description or None),
             meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(row.values)),
         )
+        if run.tasks:
+            yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
+            continue
         yield compose(annotation, task="labels", mode=run.mode or ("think" if description else "labels"), seed=run.seed)
 
 

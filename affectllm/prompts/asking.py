@@ -22,6 +22,7 @@ Asked = Literal[
 Raters = Literal["majority", "all", "distribution"]
 LISTENERS = ("the listener", "听话的人")
 """Names that builders give to the one who is spoken to."""
+UNLABELLED = Target()
 WITHOUT_MODES = ("sentiment", "valence", "vad", "clues", "distribution")
 """Tasks whose answer has one form, which their wording states."""
 
@@ -29,16 +30,21 @@ WITHOUT_MODES = ("sentiment", "valence", "vad", "clues", "distribution")
 def question(
     annotation: Annotation,
     task: Asked,
-    mode: Mode,
+    mode: Mode | None,
     seed: int,
     parts: Sequence[str] = ("video", "audio"),
     candidates: Sequence[str] = (),
     before: Sequence[str] = (),
 ) -> Conversation | str:
-    """The question about an annotated clip, or why it cannot be put. Only rows without any label stay unanswered."""
+    """The question about an annotated clip, or why it cannot be put. Only rows without any label stay unanswered.
+
+    Without a mode, task `describe` wants the description and every other one its labels, number or JSON.
+    """
     if task in ("person", "next") and not annotation.person:
         return "nobody is named"
-    labelled = annotation.target != Target()
+    labelled = annotation.target != UNLABELLED
+    if mode is None or task in WITHOUT_MODES:
+        mode = "describe" if task == "describe" else "labels"
     if task == "listener" and labelled and annotation.person not in LISTENERS:
         return "its labels are not those of the listener"
     if task == "distribution" and labelled and not annotation.target.distribution:
@@ -50,7 +56,6 @@ def question(
         annotation, parts = annotation.model_copy(update={"subtitle": None, "media": Clip()}), []
     if task == "progressive":
         return progress_through(annotation, mode, seed, parts, before) or "no evidence or no labels"
-    mode = "labels" if task in WITHOUT_MODES else mode
     found = compose(annotation, task, mode, seed, parts=parts, candidates=candidates, before=before)
     answered = found.messages[-1].role == "assistant"
     return found if answered or not labelled else f"the annotation does not answer '{task}'"
@@ -59,7 +64,7 @@ def question(
 def questions(
     annotation: Annotation,
     tasks: Sequence[Asked],
-    mode: Mode,
+    mode: Mode | None,
     seed: int,
     parts: Sequence[str] = ("video", "audio"),
     candidates: Sequence[str] = (),
@@ -69,10 +74,11 @@ def questions(
 ) -> Iterator[Conversation | Rejected]:
     """Every question about an annotation; with several, ids end in the task."""
     for task in tasks:
-        name = annotation.id if len(tasks) == 1 else f"{annotation.id}_{task}"
-        about = annotation.model_copy(update={"id": name})
+        about = annotation
+        if len(tasks) > 1:
+            about = annotation.model_copy(update={"id": f"{annotation.id}_{task}"})
         found = question(about, task, mode, seed, parts, candidates)
-        yield building.reject(row, source, name, found) if isinstance(found, str) else found
+        yield building.reject(row, source, about.id, found) if isinstance(found, str) else found
 
 
 def retarget(target: Target, kind: Raters) -> Target | str:

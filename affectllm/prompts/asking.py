@@ -23,7 +23,7 @@ Raters = Literal["majority", "all", "distribution"]
 LISTENERS = ("the listener", "听话的人")
 """Names that builders give to the one who is spoken to."""
 UNLABELLED = Target()
-WITHOUT_MODES = ("sentiment", "valence", "vad", "clues", "distribution")
+WITHOUT_MODES = ("vad", "clues", "distribution")
 """Tasks whose answer has one form, which their wording states."""
 
 
@@ -42,12 +42,11 @@ def question(
     """
     if task in ("person", "next") and not annotation.person:
         return "nobody is named"
-    labelled = annotation.target != UNLABELLED
     if mode is None or task in WITHOUT_MODES:
         mode = "describe" if task == "describe" else "labels"
-    if task == "listener" and labelled and annotation.person not in LISTENERS:
+    if task == "listener" and is_labelled(annotation) and annotation.person not in LISTENERS:
         return "its labels are not those of the listener"
-    if task == "distribution" and labelled and not annotation.target.distribution:
+    if task == "distribution" and is_labelled(annotation) and not annotation.target.distribution:
         return "no shares of raters: choose --target distribution"
     if task == "next":
         if not annotation.context:
@@ -57,8 +56,14 @@ def question(
     if task == "progressive":
         return progress_through(annotation, mode, seed, parts, before) or "no evidence or no labels"
     found = compose(annotation, task, mode, seed, parts=parts, candidates=candidates, before=before)
-    answered = found.messages[-1].role == "assistant"
-    return found if answered or not labelled else f"the annotation does not answer '{task}'"
+    if found.messages[-1].role == "assistant" or not is_labelled(annotation):
+        return found
+    return f"the annotation does not answer '{task}'"
+
+
+def is_labelled(annotation: Annotation) -> bool:
+    """Whether annotators said anything; clips of a test set without labels are still asked about."""
+    return annotation.target != UNLABELLED
 
 
 def questions(

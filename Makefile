@@ -31,5 +31,10 @@ test: setup lint
 test-slow: setup
 	$(BIN)/pytest -m slow
 
+# What needs no training and some minutes on an idle machine; benchmarks/*.py --help names the others.
+bench: setup
+	for name in wheel_score answers_parse rewards build media_read synthetic_clips; do \
+		$(BIN)/python benchmarks/$$name.py || exit 1; done
+
 clean:
 	rm -rf $(VENV) runs build *.egg-info

@@ -120,8 +120,11 @@ def problem_with(row: Conversation) -> str:
         return "no answer to learn from"
     if row.media.start_s is not None or row.media.end_s is not None:
         return "only some seconds of the clip are meant: cut the clip first"
-    texts = (part.text or "" for message in row.messages for part in parts_of(message))
-    return "the text holds a media tag" if any(TAG.search(text) for text in texts) else ""
+    parts = [part for message in row.messages for part in parts_of(message)]
+    if any(TAG.search(part.text or "") for part in parts):
+        return "the text holds a media tag"
+    absent = [part.type for part in parts if part.type != "text" and path_of(row.media, part.type) is None]
+    return f"the question shows {absent[0]}, of which the clip names no file" if absent else ""
 
 
 def parts_of(message: Message) -> list[Part]:
@@ -139,7 +142,7 @@ def shared_row(row: Conversation, root: Path | None) -> dict[str, Any]:
                 text += part.text or ""
             else:
                 text += f"<{part.type}>"
-                media[LISTS[part.type]].append(str((root or Path()) / path_of(row.media, part.type)))
+                media[LISTS[part.type]].append(str((root or Path()) / (path_of(row.media, part.type) or "")))
         messages.append({"role": message.role, "content": text})
     return {
         "id": row.id,
@@ -150,12 +153,9 @@ def shared_row(row: Conversation, root: Path | None) -> dict[str, Any]:
     }
 
 
-def path_of(clip: Clip, kind: str) -> str:
+def path_of(clip: Clip, kind: str) -> str | None:
     """The file of a medium; sound without a file of its own is the video's."""
-    path = {"video": clip.video, "audio": clip.audio or clip.video, "image": clip.image}[kind]
-    if path is None:
-        raise AffectError(f"A conversation asks about {kind}, but its clip names no {kind} file.")
-    return path
+    return {"video": clip.video, "audio": clip.audio or clip.video, "image": clip.image}[kind]
 
 
 def write_lines(rows: Iterable[tuple[str, dict[str, Any]]], out: Path) -> list[Path]:
@@ -283,17 +283,30 @@ def conversation_of(row: Row, asked: Import) -> Conversation | Rejected:
 
 
 def read_foreign(name: str, row: dict[str, Any], asked: Import) -> Conversation:
-    """A row that others wrote. Raises ValueError where tags and paths do not agree."""
+    """A row that others wrote. Raises ValueError where tags and paths do not agree.
+
+    A file that no tag names is shown before the first question, as ms-swift does.
+    """
     turns = row.get("messages") or row.get("conversations") or []
     roles = {"human": "user", "gpt": "assistant"}
     media = {kind: list(row.get(column) or []) for kind, column in LISTS.items()}
     messages: list[Message] = []
     for turn in turns:
+        if not isinstance(turn, dict):
+            raise ValueError(f"a message is {turn!r}, no object")
         role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
-        messages.append(Message.model_validate({"role": roles.get(role, role), "content": parts_in(str(text), role)}))
+        content = text if isinstance(text, list) else parts_in(str(text or ""), role)
+        messages.append(Message.model_validate({"role": roles.get(str(role), role), "content": content}))
+    if any(not isinstance(path, str) for paths in media.values() for path in paths):
+        raise ValueError("a medium is not given by its path")
     if not messages:
         raise ValueError("no messages")
     tags: Counter[str] = Counter(part.type for message in messages for part in parts_of(message))
+    if untagged := [Part.model_validate({"type": kind}) for kind, paths in media.items() if paths and not tags[kind]]:
+        first = next((i for i, message in enumerate(messages) if message.role == "user"), 0)
+        shown = [*untagged, *parts_of(messages[first])]
+        messages[first] = messages[first].model_copy(update={"content": shown})
+        tags.update(part.type for part in untagged)
     for kind, paths in media.items():
         if tags[kind] != len(paths):
             raise ValueError(f"{tags[kind]} <{kind}> tags, {len(paths)} paths in '{LISTS[kind]}'")
@@ -323,5 +336,9 @@ def parts_in(text: str, role: str | None) -> str | list[dict[str, str]]:
     """A message's text with its media tags as parts; an answer stays text."""
     if role in ("assistant", "gpt", "system"):
         return text
-    kinds = TAG.findall(text)
-    return [*({"type": kind} for kind in kinds), {"type": "text", "text": TAG.sub("", text).strip()}]
+    # Texts and kinds of media in turn.
+    pieces = TAG.split(text)
+    parts = [
+        {"type": piece} if place % 2 else {"type": "text", "text": piece.strip()} for place, piece in enumerate(pieces)
+    ]
+    return [part for part in parts if part["type"] != "text" or part["text"]]

@@ -51,10 +51,12 @@ def parts_of(row: Conversation, turn: int = 0) -> list[str]:
 
 
 def test_every_family_has_several_wordings_in_both_languages() -> None:
-    for task, wordings in families()["tasks"].items():
-        for language in ("en", "zh"):
-            few = {"sentiment", "valence", "preference"}
-            assert len(wordings[language]) >= (1 if task in few else 2), (task, language)
+    found = families()
+    for part in ("tasks", "induced", "steps"):
+        for task, wordings in found[part].items():
+            few = part == "tasks" and task in {"sentiment", "valence", "preference"}
+            for language in ("en", "zh"):
+                assert len(set(wordings[language])) >= (1 if few else 2), (task, language)
 
 
 def test_the_next_emotion_is_asked_without_the_utterance(tmp_path: Path) -> None:

@@ -91,13 +91,15 @@ def test_what_other_trainers_have_no_place_for_is_rejected(tmp_path: Path) -> No
     silent = row("d", "train", Clip(video="d.mp4"), target=Target())
     cut = row("e", "train", Clip(video="e.mp4", start_s=1, end_s=2))
     tagged = row("f", "train", Clip(video="f.mp4"), subtitle="say <video>")
-    built(tmp_path / "data", silent, cut, tagged)
+    deaf = row("g", "train", Clip(image="g.jpg"))
+    built(tmp_path / "data", silent, cut, tagged, deaf)
     exchange.run(["export", str(tmp_path / "data"), "--to", "ms-swift", "--out", str(tmp_path / "out")])
     lost = {it.id: it.reason for it in jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected)}
     assert lost == {
         "d": "no answer to learn from",
         "e": "only some seconds of the clip are meant: cut the clip first",
         "f": "the text holds a media tag",
+        "g": "the question shows video, of which the clip names no file",
     }
 
 
@@ -115,20 +117,42 @@ def test_rows_of_others_are_read_and_bad_ones_named(tmp_path: Path) -> None:
             ],
             "videos": ["w.mp4"],
         },
+        {
+            "messages": [
+                {"role": "system", "content": "Be brief."}, {"role": "user", "content": "Before <image> after."},
+                {"role": "assistant", "content": "Happy."},
+            ],
+            "images": ["x.jpg"], "videos": ["y.mp4"],
+        },
+        {
+            "messages": [
+                {"role": "user", "content": [{"type": "audio"}, {"type": "text", "text": "How?"}]},
+                {"role": "assistant", "content": "calm"},
+            ],
+            "audios": ["z.wav"],
+        },
         {"messages": [{"role": "user", "content": "<video>?"}], "videos": []},
         {"videos": ["x.mp4"]},
         {"messages": [{"role": "robot", "content": "?"}]},
+        {"messages": ["?"]},
+        {"messages": [{"role": "user", "content": "<image>"}], "images": [{"bytes": "AA"}]},
     ]  # fmt: skip
     path = tmp_path / "foreign.jsonl"
     path.write_text("".join(json.dumps(it) + "\n" for it in rows))
     exchange.run(["import", str(path), "--from", "ms-swift", "--out", str(tmp_path / "out"), "--language", "en"])
-    first, second = jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation)
+    first, second, third, fourth = jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation)
     assert (first.target.labels, first.task, first.media.video) == (["sad", "tired"], "labels", "v.mp4")
     assert [part.type for part in first.messages[0].content] == ["video", "text"]  # type: ignore[union-attr]
     assert (second.task, second.target.description) == ("describe", "He seems to be in a hurry.")
     lost = [it.reason for it in jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected)]
     assert lost[:2] == ["1 <video> tags, 0 paths in 'videos'", "no messages"]
     assert lost[2].startswith("'role'")
+    assert lost[3:] == ["a message is '?', no object", "a medium is not given by its path"]
+    # What stands between words stays there; what no tag names comes first.
+    kinds = [(part.type, part.text) for part in third.messages[1].content]  # type: ignore[union-attr]
+    assert kinds == [("video", None), ("text", "Before"), ("image", None), ("text", "after.")]
+    assert third.media == Clip(video="y.mp4", image="x.jpg")
+    assert (fourth.media, fourth.target.labels) == (Clip(audio="z.wav"), ["calm"])
 
 
 def test_only_parquet_is_pushed(tmp_path: Path) -> None:

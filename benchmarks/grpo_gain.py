@@ -54,7 +54,7 @@ class Gain:
     seeds: tuple[int, ...] = (1, 2, 3)
     """Of the GRPO runs."""
     sft_seeds: tuple[int, ...] = (1,)
-    """Of the further supervised runs."""
+    """Of the further supervised runs; none leaves them out."""
 
 
 def main(run: Gain) -> None:
@@ -119,6 +119,8 @@ def report(run: Gain) -> None:
         ("more SFT over its start", sft, start),
         ("GRPO over as much more SFT", grpo, sft),
     ):
+        if not (ours and peer):
+            continue
         emit(f"grpo_gain/{run.form}/set F1, {name}", read(ours, run.form), read(peer, run.form), set_f1)
         for clue in CLUES:
             emit(

@@ -66,7 +66,7 @@ def test_honest_answers_beat_tricks(trick: str) -> None:
 def test_honest_variants_lose_no_more_than_the_score_says(honest: str) -> None:
     words = terms.read(honest).labels
     lost = 1 - open_vocabulary.f1(words, GOLD.labels, WHEELS)
-    lost += 0.4 * (1 - (terms.clue_f1(honest, GOLD, WHEELS) or 0.0))
+    lost += 0.4 * (1 - (terms.clue_coverage(honest, GOLD, WHEELS) or 0.0))
     assert total(honest) == pytest.approx(total(HONEST) - lost)
     assert lost < 0.3
 
@@ -164,7 +164,7 @@ def test_the_command_prints_json(words: list[str], capsys: pytest.CaptureFixture
     assert {"gold", "kind", "completion", "reward", "parts"} <= rows[0].keys() or {"presets", "terms"} <= rows[0].keys()
 
 
-@pytest.mark.parametrize("term", ["wheel_f1", "clue_f1", "format"])
+@pytest.mark.parametrize("term", ["wheel_f1", "clue_coverage", "format"])
 def test_each_term_alone_moves_the_advantage(term: str) -> None:
     """A group whose members differ in what one term reads gets advantages that are not all zero, and vice versa."""
     reward = next(f for f in rewards.load("strict") if f.__name__ == term)

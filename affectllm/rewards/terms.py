@@ -196,6 +196,16 @@ def clue_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
     return clues.overlap(read(text).reasoning or "", gold.clues).f1
 
 
+def clue_coverage(text: str, gold: Target, wheels: Wheels) -> float | None:
+    """Annotated clues in the reasoning, mean over the annotated modalities, in 0..1; more statements cost as in F.
+
+    The recall is the one that `eval score` reports as `clue_face` and `clue_voice`.
+    """
+    if gold.clues is None or not (gold.clues.visual or gold.clues.audio or gold.clues.text):
+        return None
+    return clues.coverage(read(text).reasoning or "", gold.clues)
+
+
 def label_count_1(text: str, gold: Target, wheels: Wheels) -> float:
     """P1 = 1 / (n - m + 1) for n labels said and m in gold; 1 while n <= m (AffectGPT-R1, length penalty)."""
     n, m = len(read(text).labels), max(1, len(gold.labels))
@@ -290,7 +300,7 @@ TERMS: dict[str, Callable[..., float | None]] = {
     term.__name__: term
     for term in (
         format, once, parsed, plain, think_length, repetition, wheel_f1, strict_wheel_f1, unknown_not_wrong, first, hit,
-        dual, alignment, clue_f1, confidence, basic, choice, sentiment, valence, preference,
+        dual, alignment, clue_f1, clue_coverage, confidence, basic, choice, sentiment, valence, preference,
         label_count_1, label_count_2, label_count_3, modality, overlong, answer_length,
     )
 }  # fmt: skip

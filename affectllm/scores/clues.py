@@ -37,11 +37,8 @@ def clue_scores(reasoning: str, gold: "Clues") -> dict[str, float | None]:
     {'visual': 1.0, 'audio': None, 'text': None}
     """
     parts = read(reasoning).parts
-    scores: dict[str, float | None] = {}
-    for modality in MODALITIES:
-        statements = statement_words(getattr(gold, modality))
-        scores[modality] = matched(statements, parts) / len(statements) if statements else None
-    return scores
+    golds = {modality: all_statements(tuple(getattr(gold, modality))) for modality in MODALITIES}
+    return {modality: mentioned(wanted, parts) if wanted.sets else None for modality, wanted in golds.items()}
 
 
 def overlap(reasoning: str, gold: "Clues") -> Overlap:
@@ -50,21 +47,56 @@ def overlap(reasoning: str, gold: "Clues") -> Overlap:
     A reasoning counts as its sentences, or as its content words over those of an average gold statement where that
     is more: clues strung together by commas cost as much precision as clues in sentences of their own.
     """
-    statements, words, wanted = all_statements((*gold.visual, *gold.audio, *gold.text))
+    wanted = all_statements((*gold.visual, *gold.audio, *gold.text))
     said = read(reasoning)
-    if not statements or not said.parts:
+    if not wanted.sets or not said.parts:
         return Overlap(0.0, 0.0, 0.0)
-    # Most parts share no word with any statement, which is soon seen.
-    found = matched(statements, [part for part in said.parts if not wanted.isdisjoint(part)])
-    return prf(found, max(said.sentences, said.words * len(statements) / words), len(statements))
+    size = len(wanted.sets)
+    return prf(mentioned(wanted, said.parts) * size, max(said.sentences, said.words * size / wanted.size), size)
+
+
+def coverage(reasoning: str, gold: "Clues") -> float:
+    """Mean over the annotated modalities of the share of clues mentioned, in 0..1; what more costs as in an F.
+
+    With g gold statements and s > g of the reasoning (counted as in `overlap`) the mean is multiplied by 2g / (g + s),
+    the F of a reasoning that mentions all. Up to g statements nothing is lost: unlike with the F, which a policy climbs
+    by falling silent about the modality it hears worse, speaking of each modality is never worse than leaving it out.
+    """
+    said = read(reasoning)
+    golds = [
+        wanted
+        for texts in (gold.visual, gold.audio, gold.text)
+        if texts and (wanted := all_statements(tuple(texts))).sets
+    ]
+    if not golds:
+        return 0.0
+    share = sum([mentioned(wanted, said.parts) for wanted in golds]) / len(golds)
+    size, words = sum([len(wanted.sets) for wanted in golds]), sum([wanted.size for wanted in golds])
+    told = max(size, said.sentences, said.words * size / words)
+    return share * 2 * size / (size + told)
+
+
+class Statements(NamedTuple):
+    """Gold statements as their content words; those without any are left out."""
+
+    sets: list[frozenset[str]]
+    size: int
+    """Words of all of them, repeats included."""
+    words: frozenset[str]
 
 
 # All completions of a clip are compared with the same statements.
 @lru_cache(maxsize=8192)
-def all_statements(texts: tuple[str, ...]) -> tuple[list[frozenset[str]], int, frozenset[str]]:
-    """`statement_words`, how many words they hold together, and all these words."""
+def all_statements(texts: tuple[str, ...]) -> Statements:
     statements = statement_words(texts)
-    return statements, sum(map(len, statements)), frozenset().union(*statements)
+    return Statements(statements, sum(map(len, statements)), frozenset().union(*statements))
+
+
+def mentioned(gold: Statements, parts: Sequence[frozenset[str]]) -> float:
+    """Share of the statements, of which there is at least one, that the parts of a reasoning mention, in 0..1."""
+    # Most parts share no word with any statement, which is soon seen.
+    near = [part for part in parts if not gold.words.isdisjoint(part)]
+    return matched(gold.sets, near) / len(gold.sets)
 
 
 def prf(found: float, said: float, gold: float) -> Overlap:

@@ -10,7 +10,7 @@ from affectllm.errors import AffectError
 from affectllm.records import Clues
 from affectllm.scores import clue_words
 from affectllm.scores.clue_words import content_words
-from affectllm.scores.clues import clue_scores, overlap, shuffled_floor
+from affectllm.scores.clues import clue_scores, coverage, overlap, shuffled_floor
 
 SMILE = Clues(visual=["a wide smile"], audio=["bright and lively"])
 
@@ -44,6 +44,24 @@ def test_pasting_every_clue_costs_precision() -> None:
     # One sentence with commas is no way out.
     assert overlap(pasted.replace(".", ","), SMILE).f1 <= 0.5
     assert overlap("A wide smile. Bright and lively.", SMILE).f1 == pytest.approx(1.0)
+
+
+def test_leaving_a_modality_out_is_never_better_than_a_guess() -> None:
+    """With one clue of the face and one of the voice: half the clues are 1/2, however the other half was missed."""
+    assert coverage("A wide smile. Bright and lively.", SMILE) == pytest.approx(1.0)
+    assert coverage("A wide smile.", SMILE) == pytest.approx(0.5)
+    assert coverage("A wide smile. A low tune.", SMILE) == pytest.approx(0.5)
+    assert overlap("A wide smile.", SMILE).f1 > overlap("A wide smile. A low tune.", SMILE).f1
+    # Four more statements than the two of gold: 2 * 2 / (2 + 6).
+    assert coverage("A wide smile. Bright and lively. Rain. Snow. Wind. Fog.", SMILE) == pytest.approx(0.5)
+    assert coverage("", SMILE) == coverage("A wide smile.", Clues()) == 0.0
+
+
+def test_each_modality_weighs_the_same() -> None:
+    gold = Clues(visual=["a wide smile", "raised brows", "bright eyes"], audio=["bright and lively"])
+    assert coverage("Bright and lively.", gold) == pytest.approx(
+        0.5 * (1 + 2 / 3 / 3)
+    )  # {bright} of "bright eyes": F 2/3
 
 
 def test_chinese_clues_share_character_pairs() -> None:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
 
 from affectllm.answers.fields import as_confidence, as_preference, read_choice
@@ -74,6 +75,8 @@ class Frame(NamedTuple):
     reasoning: str | None
 
 
+# The parser and the rewards ask for the completions of one step several times.
+@lru_cache(maxsize=1024)
 def plain_frame(text: str) -> Frame | None:
     """One think and one answer block of plain characters with nothing to clean, or None; the fast way for most."""
     match = PLAIN_FRAME.fullmatch(text) if text.isascii() and len(text) <= LONGEST else None

@@ -13,6 +13,7 @@ from functools import cache, lru_cache
 from affectllm import answers
 from affectllm.answers import Parsed, read_number
 from affectllm.answers.lists import plain_list, split_labels
+from affectllm.answers.structure import plain_frame
 from affectllm.records import Target
 from affectllm.scores import clues, open_vocabulary
 from affectllm.vocabulary import Wheels, lexicon
@@ -44,17 +45,18 @@ def reasoning_labels(text: str) -> tuple[str, ...]:
     return tuple(answers.parse(reasoning).labels) if reasoning else ()
 
 
-@lru_cache(maxsize=STEP)
 def framed(text: str) -> str | None:
     """The answer block's text when the whole completion is one think and one answer block, each tag once; else None."""
+    if (frame := plain_frame(text)) and frame.reasoning and frame.answer:
+        return frame.answer
     text = text.strip()
     if not (text.startswith("<think>") and text.endswith("</answer>")) or text.count("<answer>") != 1:
         return None
     think, _, answer = text.removeprefix("<think>").removesuffix("</answer>").partition("<answer>")
     think = think.rstrip()
-    if not think.endswith("</think>") or think == "</think>" or not answer or TAG.search(think[:-8] + answer):
+    if not think.endswith("</think>") or think == "</think>" or not answer:
         return None
-    return answer
+    return None if TAG.search(think[:-8] + answer) else answer
 
 
 def format(text: str, gold: Target, wheels: Wheels) -> float:
@@ -251,9 +253,13 @@ def think_length(text: str, gold: Target, wheels: Wheels) -> float:
 
     The shape is that of DAPO's soft overlong punishment (arXiv 2503.14476, eq. 13), as a factor.
     """
-    reasoning = read(text).reasoning or ""
-    # Most texts are of plain words, and not long: counting all their words would take longer than all other factors.
-    if reasoning.isascii() and reasoning.isprintable() and reasoning.count(" ") < LONG_THINK:
+    return length_factor(read(text).reasoning or "")
+
+
+@lru_cache(maxsize=STEP)
+def length_factor(reasoning: str) -> float:
+    # Few characters are few words, and most texts have few: counting them would take longer than all other factors.
+    if reasoning.isascii() and len(reasoning) < 2 * LONG_THINK:
         return float(len(reasoning.split(None, SHORT_THINK)) >= SHORT_THINK)
     words = think_words(reasoning)
     return 0.0 if words < SHORT_THINK else min(1.0, max(0.0, 2 - words / LONG_THINK))

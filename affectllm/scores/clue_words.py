@@ -63,10 +63,9 @@ def read(text: str) -> Reading:
     parts: list[frozenset[str]] = []
     sentences = words = 0
     for sentence in split_sentences(text.lower()):
-        clauses, whole, size = clause_words(sentence)
-        if clauses:
-            parts += clauses
-            parts += whole
+        found, size = sentence_parts(sentence)
+        if size:
+            parts += found
             words += size
             sentences += 1
     return Reading(parts, sentences, words)
@@ -87,13 +86,13 @@ def content_words(text: str) -> frozenset[str]:
 
 # Completions of one clip, and of a model that has learnt a form, repeat sentences.
 @lru_cache(maxsize=4096)
-def clause_words(sentence: str) -> tuple[list[frozenset[str]], list[frozenset[str]], int]:
-    """Content words of a sentence's clauses, of the sentence itself where it has several, and how many they are."""
+def sentence_parts(sentence: str) -> tuple[list[frozenset[str]], int]:
+    """Content words of a sentence's clauses and of the sentence itself where it has several; how many words it has."""
     clauses = plain_clauses(sentence)
     if clauses is None:
         clauses = mixed_clauses(sentence)
     whole = [frozenset().union(*clauses)] if len(clauses) > 1 else []
-    return clauses, whole, sum(map(len, clauses))
+    return clauses + whole, sum(map(len, clauses))
 
 
 ANOTHER, ENDS = "another way", ","

@@ -8,6 +8,7 @@ that shuffled references reach (`shuffled_floor`), which any real overlap must b
 
 from collections.abc import Sequence
 from functools import lru_cache
+from itertools import chain
 from random import Random
 from statistics import fmean
 from typing import TYPE_CHECKING, NamedTuple
@@ -62,17 +63,14 @@ def coverage(reasoning: str, gold: "Clues") -> float:
     the F of a reasoning that mentions all. Up to g statements nothing is lost: unlike with the F, which a policy climbs
     by falling silent about the modality it hears worse, speaking of each modality is never worse than leaving it out.
     """
-    said = read(reasoning)
-    golds = [
-        wanted
-        for texts in (gold.visual, gold.audio, gold.text)
-        if texts and (wanted := all_statements(tuple(texts))).sets
-    ]
+    golds, every = by_modality(tuple(gold.visual), tuple(gold.audio), tuple(gold.text))
     if not golds:
         return 0.0
-    share = sum([mentioned(wanted, said.parts) for wanted in golds]) / len(golds)
-    size, words = sum([len(wanted.sets) for wanted in golds]), sum([wanted.size for wanted in golds])
-    told = max(size, said.sentences, said.words * size / words)
+    said = read(reasoning)
+    near = touching(every.words, said.parts)
+    share = sum([matched(wanted.sets, near) / len(wanted.sets) for wanted in golds]) / len(golds)
+    size = len(every.sets)
+    told = max(size, said.sentences, said.words * size / every.size)
     return share * 2 * size / (size + told)
 
 
@@ -92,11 +90,20 @@ def all_statements(texts: tuple[str, ...]) -> Statements:
     return Statements(statements, sum(map(len, statements)), frozenset().union(*statements))
 
 
+@lru_cache(maxsize=8192)
+def by_modality(*texts: tuple[str, ...]) -> tuple[list[Statements], Statements]:
+    """The statements of each modality that has any, and all of them together."""
+    return [wanted for wanted in map(all_statements, texts) if wanted.sets], all_statements(tuple(chain(*texts)))
+
+
 def mentioned(gold: Statements, parts: Sequence[frozenset[str]]) -> float:
     """Share of the statements, of which there is at least one, that the parts of a reasoning mention, in 0..1."""
-    # Most parts share no word with any statement, which is soon seen.
-    near = [part for part in parts if not gold.words.isdisjoint(part)]
-    return matched(gold.sets, near) / len(gold.sets)
+    return matched(gold.sets, touching(gold.words, parts)) / len(gold.sets)
+
+
+def touching(words: frozenset[str], parts: Sequence[frozenset[str]]) -> list[frozenset[str]]:
+    """The parts that hold one of the words; most hold none, which is sooner seen than that they match nothing."""
+    return [part for part in parts if not words.isdisjoint(part)]
 
 
 def prf(found: float, said: float, gold: float) -> Overlap:
@@ -137,6 +144,8 @@ def assign(table: Sequence[Sequence[float]]) -> float:
     """The largest sum of a table's cells, at most one of each row and column; cells are in 0..1."""
     if not table or not table[0]:
         return 0.0
+    if len(table) == 1:
+        return max(table[0])
     best = [max(row) for row in table]
     # Statements that like different parts best have their optimum already; only rivals need the assignment solved.
     wanted = [row.index(value) for row, value in zip(table, best, strict=True) if value]

@@ -63,7 +63,7 @@ def overlap(said: Labels, gold: Labels, wheels: Wheels, level: str = "level1") -
     clip with nothing said, or nothing said that the wheel knows, scores 0 and stays.
     """
     found = []
-    for named, felt in zip(wheels.sets(said, level), wheels.gold_sets(tuple(gold), level), strict=True):
+    for named, felt in zip(wheels.sets(frozenset(said), level), wheels.sets(frozenset(gold), level), strict=True):
         hits = len(felt & named)
         found.append(Overlap(hits / len(named) if named else 0.0, hits / len(felt)) if felt else SKIPPED)
     return found
@@ -72,7 +72,7 @@ def overlap(said: Labels, gold: Labels, wheels: Wheels, level: str = "level1") -
 def f1(said: Labels, gold: Labels, wheels: Wheels, level: str = "level1") -> float:
     """F of one clip: per wheel 2PR/(P+R), then the mean over the wheels that count; nan when none does."""
     total, counted = 0.0, 0
-    for named, felt in zip(wheels.sets(said, level), wheels.gold_sets(tuple(gold), level), strict=True):
+    for named, felt in zip(wheels.sets(frozenset(said), level), wheels.sets(frozenset(gold), level), strict=True):
         if felt:
             counted += 1
             # With P = hits/|named| and R = hits/|felt|, 2PR/(P+R) is this.

@@ -1,6 +1,6 @@
 """What every vocabulary offers to the scores: a label in, its group on each wheel out."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from operator import itemgetter
@@ -33,11 +33,16 @@ class Wheels:
         """Group of a label in each of `columns`."""
         return self.find(label.lower().strip())
 
-    def sets(self, labels: Sequence[str], level: str) -> Sets:
+    @cached_property
+    def sets(self) -> Callable[[frozenset[str], str], Sets]:
         """The groups that labels stand in, one set a wheel of the level.
 
-        Words that a wheel does not know are left out: a published quirk. Our own vocabulary knows every word.
+        Words that a wheel does not know are left out: a published quirk. Our own vocabulary knows every word. With a
+        memory: all completions of a clip are compared with the same gold, and often say the same.
         """
+        return lru_cache(maxsize=8192)(self._sets)
+
+    def _sets(self, labels: frozenset[str], level: str) -> Sets:
         row = self._row
         found = tuple(map(set, zip(*[row(label, level) for label in labels], strict=True)))
         for groups in found:
@@ -48,11 +53,6 @@ class Wheels:
     def _row(self) -> Callable[[str, str], Groups]:
         """A label's groups on the wheels of one level, with a memory: models say few words often."""
         return lru_cache(maxsize=65536)(lambda label, level: self._pick[level](self.groups(label)))
-
-    @cached_property
-    def gold_sets(self) -> Callable[[tuple[str, ...], str], Sets]:
-        """`sets` with a memory: all completions of a clip are compared with the same gold."""
-        return lru_cache(maxsize=8192)(self.sets)
 
     def at(self, level: str) -> tuple[int, ...]:
         """Indices of the columns of one level ('level1') or of one column by name ('M1', 'wheel2/level1')."""

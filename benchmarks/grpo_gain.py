@@ -51,6 +51,8 @@ class Gain:
     """Completions a clip."""
     rate: float = 2e-4
     """Learning rate of GRPO and of the further supervised runs."""
+    sft_weight: float = 0.0
+    """Weight of the supervised loss on a step's clips, beside GRPO's."""
     seeds: tuple[int, ...] = (1, 2, 3)
     """Of the GRPO runs."""
     sft_seeds: tuple[int, ...] = (1,)
@@ -71,6 +73,7 @@ def main(run: Gain) -> None:
             *("train", "grpo", "--config", config("nano_grpo.yaml"), "--model", run.out / "start", *asked),
             *("--media", run.data, "--out", run.out / f"grpo{seed}", "--steps", run.steps),
             *("--prompts", run.prompts, "--group", run.group, "--rate", run.rate, "--seed", seed),
+            *("--sft-weight", run.sft_weight),
         )
         answer(run, f"grpo{seed}")
     for seed in run.sft_seeds:

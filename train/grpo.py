@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from affectllm.records import Conversation
     from affectllm.training.grpo import ClipGRPOTrainer
     from affectllm.training.plan import Work
+    from affectllm.training.rollout import VLLMRollout, VLLMServer
     from affectllm.training.store import MediaStore
 
 
@@ -57,6 +58,11 @@ class GRPO(Run):
     grpo_step: Literal["shared", "rows"] = "shared"
     """shared reads clip and prompt once for all completions of a group, with the same numbers; rows does so once for
     each completion, as do models that cannot share."""
+    rollout: Literal["transformers", "vllm-server"] = "transformers"
+    """Who samples completions: the model that is trained, or a vLLM server on GPUs of its own, with the newest adapter
+    and the same rewards (docs/grpo.md says how to start it)."""
+    vllm_url: str = "http://127.0.0.1:8000"
+    """Where that server answers; it must see --out under the same path."""
     check_exact: bool = False
     """Take the first batch both ways, and stop when a log-probability differs by more than rounding (1e-4)."""
     dynamic_sampling: int = 0
@@ -85,6 +91,7 @@ def main(run: GRPO) -> None:
     from affectllm.models import load
     from affectllm.training.dev import DevScore, take_best
     from affectllm.training.grpo_log import GRPOLog
+    from affectllm.training.rollout import VLLMRollout
 
     if run.group < 2:
         raise AffectError(f"--group {run.group}: GRPO compares the completions of a clip, so it needs at least 2.")
@@ -96,22 +103,34 @@ def main(run: GRPO) -> None:
         return
     conversations = draw(runs.read_split(run.data, run.split), run)
     held_out = runs.read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
-    # Before the model is loaded: a wrong option costs a second.
-    make_config(run, rewards.load(run.rewards))
+    # Before the model is loaded: a wrong option, or a server that is not there, costs a second.
+    config = make_config(run, rewards.load(run.rewards))
+    server = connect(run, config) if run.rollout == "vllm-server" else None
     backbone = load(run.model, run.dtype, True, run.quantise, run.frames, run.max_pixels)
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
     runs.show_plan(backbone, conversations, run, work_of(run))
     runs.score_labels_only()
-    trainer = make_trainer(store, conversations, run)
+    rollout = VLLMRollout(server, store, run.out / "rollout") if server else None
+    trainer = make_trainer(store, conversations, run, rollout)
     runs.watch(trainer, GRPOLog(run.out, run.alarm_after))
     if held_out:
         trainer.add_callback(DevScore(store, held_out, run.out, run.dev_every, run.patience, run.max_new_tokens))
     trainer.train(resume_from_checkpoint=runs.last_checkpoint(run.out))
+    if rollout:
+        rollout.close()
     if held_out:
         trainer.accelerator.wait_for_everyone()
         take_best(backbone, run.out, trainer.accelerator.is_main_process)
     runs.save(trainer, backbone, run)
+
+
+def connect(run: GRPO, config: "GRPOConfig") -> "VLLMServer":
+    """The server that samples; AffectError when it is none that this run can use."""
+    from affectllm.training.rollout import VLLMServer, check_options
+
+    check_options(config, run.quantise)
+    return VLLMServer(run.vllm_url)
 
 
 def draw(conversations: "list[Conversation]", run: GRPO) -> "list[Conversation]":
@@ -147,6 +166,7 @@ def work_of(run: GRPO) -> "Work":
         prompts=run.prompts if run.grpo_step == "shared" else answers,
         answers=answers,
         answer_tokens=run.max_new_tokens,
+        # With a server the old policy's log-probabilities take the place of generation.
         forwards=1 + bool(run.beta),
     )
 
@@ -178,7 +198,9 @@ def make_config(run: GRPO, functions: "Sequence[Callable[..., Any]]") -> "GRPOCo
     return config
 
 
-def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", run: GRPO) -> "ClipGRPOTrainer":
+def make_trainer(
+    store: "MediaStore", conversations: "Sequence[Conversation]", run: GRPO, rollout: "VLLMRollout | None" = None
+) -> "ClipGRPOTrainer":
     from datasets import Dataset
 
     from affectllm import rewards
@@ -200,6 +222,7 @@ def make_trainer(store: "MediaStore", conversations: "Sequence[Conversation]", r
         dynamic_sampling=run.dynamic_sampling,
         replay=run.replay,
         sft_weight=run.sft_weight,
+        rollout=rollout,
     )
 
 

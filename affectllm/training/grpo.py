@@ -30,6 +30,7 @@ from affectllm.records import Conversation
 from affectllm.training.counterfactual import influence
 from affectllm.training.grpo_log import Rollouts, blame
 from affectllm.training.guidance import Guidance, supervised_loss
+from affectllm.training.rollout import VLLMRollout
 from affectllm.training.shared import SharedForward, group_rows, obstacle
 from affectllm.training.store import MediaStore
 
@@ -57,7 +58,8 @@ class ClipGRPOTrainer(GRPOTrainer):
     generation of a training batch and its use. `step` is "shared" or "rows"; with `check_exact` the first batch
     goes both ways, and a difference stops the run. `dynamic_sampling` is how often groups without a difference in
     reward are drawn anew, with other clips (DAPO, arXiv 2503.14476, section 3.2). `replay` and `sft_weight` bring in
-    annotated answers (`training/guidance.py`). Completions and quarantined clips are written down in `folder`.
+    annotated answers (`training/guidance.py`). Completions and quarantined clips are written down in `folder`. With a
+    `rollout` a server samples them (`training/rollout.py`), otherwise the model itself does.
     """
 
     def __init__(
@@ -70,9 +72,11 @@ class ClipGRPOTrainer(GRPOTrainer):
         dynamic_sampling: int = 0,
         replay: int = 0,
         sft_weight: float = 0.0,
+        rollout: VLLMRollout | None = None,
         **kwargs: Any,
     ) -> None:
         self.store = store
+        self.rollout = rollout
         self.guidance = Guidance(store.backbone, replay, sft_weight)
         self.rollouts = Rollouts(folder)
         self.dynamic_sampling = dynamic_sampling
@@ -89,6 +93,12 @@ class ClipGRPOTrainer(GRPOTrainer):
         self.shared = SharedForward(store.backbone) if step == "shared" and not reason else None
         super().__init__(*args, **kwargs)
         store.autocast, store.precision = self.accelerator.autocast, self.accelerator.mixed_precision
+        if rollout:
+            # Set behind TRL's own start, which would look for a vLLM in this environment: what is left of the option is
+            # the correction for the difference between the sampler's probabilities and the trainer's.
+            self.use_vllm = True
+            # Now rather than when the first batch is due: an adapter that the server does not take ends the run here.
+            rollout.upload(self.accelerator.unwrap_model(self.model), self.state.global_step)
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> "EpochSampler":
         stock: Any = super()._get_train_sampler(dataset)
@@ -127,14 +137,30 @@ class ClipGRPOTrainer(GRPOTrainer):
         num_generations: int,
         **kwargs: Any,
     ) -> Any:
-        # TRL passes tensors among the multimodal fields to `generate` as they are.
-        media = {} if self.shared else join_media(self._generated)
-        sharing = self.shared.one_prefill_a_prompt(self._generated) if self.shared else nullcontext()
-        with self._clock("generation"), sharing:
-            completions, log_probs = super()._generate_single_turn(prompt_ids, None, media, num_generations, **kwargs)
+        if self.rollout:
+            completions, log_probs = self._ask(self.rollout)
+        else:
+            # TRL passes tensors among the multimodal fields to `generate` as they are.
+            media = {} if self.shared else join_media(self._generated)
+            sharing = self.shared.one_prefill_a_prompt(self._generated) if self.shared else nullcontext()
+            with self._clock("generation"), sharing:
+                completions, log_probs = super()._generate_single_turn(
+                    prompt_ids, None, media, num_generations, **kwargs
+                )
         if self.model.training:
             self.guidance.put_in(self._generated, completions, self.max_completion_length)
+            if log_probs is not None:
+                for row, replayed in enumerate(self.guidance.replayed):
+                    # Nobody sampled it, so there is nothing to correct for: TRL takes None for that.
+                    log_probs[row] = [None] * len(completions[row]) if replayed else log_probs[row]
         return completions, log_probs
+
+    def _ask(self, rollout: VLLMRollout) -> tuple[list[list[int]], list[list[float | None]]]:
+        try:
+            with self._clock("generation"):
+                return rollout.sample(self, self._generated)
+        except AffectError as error:
+            raise AffectError(f"{error} {self._save_now()}") from error
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
         training = self.model.training
@@ -157,7 +183,11 @@ class ClipGRPOTrainer(GRPOTrainer):
         """TRL's generation and scoring, over clips that can be read."""
         with self._clock("media"):
             inputs = self._readable(inputs)
-        return super()._generate_and_score_completions(inputs)
+        output = super()._generate_and_score_completions(inputs)
+        if self.rollout and self.vllm_importance_sampling_correction:
+            mode = "train" if self.model.training else "eval"
+            self.rollout.compare(self._metrics[mode]["sampling/sampling_logp_difference/mean"][-1])
+        return output
 
     def _readable(self, inputs: list[dict[str, Any]]) -> list[dict[str, Any]]:
         """The rows, those of clips that can no longer be read replaced by other rows of the data.
@@ -165,6 +195,8 @@ class ClipGRPOTrainer(GRPOTrainer):
         TRL needs full groups, so a row cannot just be left out; the exchange is announced, counted and written down.
         """
         self._samples = {}
+        if self.rollout:
+            self.rollout.forget()
         other: dict[str, dict[str, Any]] = {}
         spare = iter(())
         for row in inputs:
@@ -176,6 +208,8 @@ class ClipGRPOTrainer(GRPOTrainer):
                         read = self.store.encoded_sample if self.shared else self.store.sample
                         sample = self._samples[chosen["prompt"]] = read(conversation)
                         self.guidance.note(sample, conversation)
+                        if self.rollout:
+                            self.rollout.note(sample, conversation)
                         break
                 except AffectError as error:
                     instead = "another clip takes its place"

@@ -184,6 +184,7 @@ def step_line(step: int, logs: dict[str, Any]) -> dict[str, Any]:
         "zero_std_share": logs.get("frac_reward_zero_std"),
         "parse_rate": logs.get("parse_rate"),
         "constant_share": logs.get("constant_share"),
+        "sampler_gap": logs.get("sampling/sampling_logp_difference/mean"),
         "clip_fraction": clipped[0] if clipped else None,
         "truncated": logs.get("completions/clipped_ratio"),
         "drawn_anew": logs.get("drawn_anew", 0),

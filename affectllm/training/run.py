@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 OPTIONS, FINISHED = "options.json", "run.json"
 # Options that do not change the result: a run may be resumed with other values of these.
-HARMLESS = {"save_every", "dry_run", "report_to", "cache_gib"}
+HARMLESS = {"save_every", "dry_run", "report_to", "cache_gib", "vllm_url"}
 
 
 @dataclass(frozen=True, kw_only=True)

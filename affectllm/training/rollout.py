@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from affectllm.training.grpo import ClipGRPOTrainer
     from affectllm.training.store import MediaStore
 
-# The oldest and the newest vLLM in whose code the fields used here were looked up.
+# The oldest and the newest vLLM whose own front end and adapter loader took what is sent here.
 OLDEST, NEWEST = (0, 22), (0, 33)
 HOW = "docs/grpo.md, 'Sampling on a vLLM server', has the command that starts it."
 PREFIX = "base_model.model."
@@ -145,7 +145,9 @@ class VLLMRollout:
         self._run = uuid.uuid4().hex[:8]
         self._step = -1
         self._requests: dict[int, dict[str, Any]] = {}
-        shutil.rmtree(self.folder, ignore_errors=True)
+        if self.folder.is_dir():
+            # Of a run that was killed.
+            shutil.rmtree(self.folder)
 
     @property
     def adapter(self) -> str:

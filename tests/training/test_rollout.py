@@ -1,5 +1,6 @@
 """GRPO's completions from a server: what is sent, what comes back, and what is refused before anything is trained."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -12,10 +13,11 @@ import torch
 from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.models import load
+from affectllm.models.backbone import Media
 from affectllm.records import Conversation
-from affectllm.training.rollout import check_options, vllm_name
+from affectllm.training.rollout import check_options, request_of, vllm_name
 from tests.clips import write_toy_data
-from tests.tiny_models import save_tiny_affect, save_tiny_omni
+from tests.tiny_models import save_tiny_affect, save_tiny_omni, save_tiny_qwen3_vl
 from tests.training.vllm_server import Server, decode, serving
 from train.grpo import GRPO
 from train.grpo import main as grpo
@@ -102,6 +104,28 @@ def test_annotated_answers_and_groups_drawn_anew_go_with_a_server(folder: Path, 
     assert np.isfinite(log["loss"])
 
 
+def test_a_resumed_run_asks_the_same_questions_of_the_same_adapters(
+    folder: Path, server: Server, tmp_path: Path
+) -> None:
+    more = {"steps": 2, "prompts": 1, "group": 2, "max_new_tokens": 4, "save_every": 1}
+    grpo(options(folder, server, tmp_path / "whole", **more, trainer={"save_total_limit": 9}))
+    killed = tmp_path / "killed"
+    shutil.copytree(tmp_path / "whole" / "checkpoints" / "checkpoint-1", killed / "checkpoints" / "checkpoint-1")
+    text = (tmp_path / "whole" / "options.json").read_text().replace(str(tmp_path / "whole"), str(killed))
+    (killed / "options.json").write_text(text)
+    # Left by the run that was killed: an adapter that nobody asks for any more.
+    (killed / "rollout" / "affectllm-old-0").mkdir(parents=True)
+    grpo(options(folder, server, killed, **more, trainer={"save_total_limit": 9}))
+    assert not (killed / "rollout").exists()
+    whole, again = server.asked[1], server.asked[2]
+    assert len(server.asked) == 3
+    assert whole | {"model": ""} == again | {"model": ""}
+    # Loaded: steps 0 and 1 of the whole run, then the start of the resumed one, and its checkpoint.
+    for name, weight in server.weights[1].items():
+        torch.testing.assert_close(server.weights[3][name], weight, msg=name)
+    assert server.completions[2:4] == server.completions[4:6]
+
+
 def test_a_server_that_samples_from_another_model_is_found_out(folder: Path, server: Server, tmp_path: Path) -> None:
     server.shift = -2.0
     with pytest.raises(AffectError, match=r"differ from the trainer's by 2\.\d+ nats .* not sample from the model"):
@@ -165,3 +189,15 @@ def test_several_processes_are_refused() -> None:
 def test_a_weight_without_a_place_is_named() -> None:
     with pytest.raises(AffectError, match=r"base_model\.model\.score\.weight"):
         vllm_name("base_model.model.score.weight", {"lm_head.": "thinker.lm_head."})
+
+
+def test_a_family_that_reads_times_in_the_prompt_is_told_them(folder: Path) -> None:
+    save_tiny_qwen3_vl(folder / "vl")
+    backbone = load(str(folder / "vl"), "float32", frames=4)
+    row = next(jsonl.read(folder / "conversations.jsonl", Conversation))
+    media = backbone.read(row.media, folder, ["video"])
+    body = request_of(backbone, row, ["video"], media)
+    video = body["media_io_kwargs"]["video"]
+    assert [index / video["fps"] for index in video["frames_indices"]] == pytest.approx(list(media.times_s), abs=5e-4)
+    assert [part["type"] for part in body["messages"][0]["content"]] == ["video_url", "text"]
+    assert request_of(backbone, row, [], Media(None, None, None)).keys() == {"messages"}

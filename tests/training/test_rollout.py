@@ -57,10 +57,10 @@ def lines(path: Path) -> list[dict[str, Any]]:
 def test_a_run_over_http_samples_from_the_newest_adapter_on_the_clips_themselves(
     folder: Path, server: Server, tmp_path: Path
 ) -> None:
-    grpo(options(folder, server, tmp_path / "run", steps=3, beta=0.04))
-    assert [body["n"] for body in server.asked] == [3] * 6
+    grpo(options(folder, server, tmp_path / "run", group=2, beta=0.04))
+    assert [body["n"] for body in server.asked] == [2] * 4
     # Adapters: one a step, of changing weights, under the published checkpoint's names, and none left behind.
-    assert len({body["model"] for body in server.asked}) == len(server.weights) == 3
+    assert len({body["model"] for body in server.asked}) == len(server.weights) == 2
     assert all(name.startswith("base_model.model.thinker.model.layers.") for name in server.weights[0])
     for before, after in zip(server.weights, server.weights[1:], strict=False):
         assert any(not torch.equal(before[name], weight) for name, weight in after.items())
@@ -68,8 +68,8 @@ def test_a_run_over_http_samples_from_the_newest_adapter_on_the_clips_themselves
     assert not (tmp_path / "run" / "rollout").exists()
     # The server read all of it from the requests and the adapters: had one thing been lost, it would think otherwise.
     log = lines(tmp_path / "run" / "log.jsonl")
-    assert [line["sampler_gap"] < 1e-4 for line in log] == [True] * 3
-    assert [line["reward"] is not None for line in log] == [True] * 3
+    assert [line["sampler_gap"] < 1e-4 for line in log] == [True] * 2
+    assert [line["reward"] is not None for line in log] == [True] * 2
     # What it said is what was rewarded and written down.
     backbone = load(str(folder / "model"), "float32")
     said = [row["text"] for row in lines(tmp_path / "run" / "completions.jsonl")]

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import ValidationError
-from pydantic_core import to_json
 
 from affectllm import __version__, jsonl
 from affectllm.errors import AffectError
@@ -261,7 +260,8 @@ class Spool:
             self.partial.unlink(missing_ok=True)
 
     def add(self, row: Conversation | Rejected) -> None:
-        self._write(to_json(row, exclude_none=True))
+        # The class's own writer: the general one would look up the type of every value.
+        self._write(row.__pydantic_serializer__.to_json(row, exclude_none=True))
 
     def add_line(self, line: str) -> None:
         self._write(line.encode())

@@ -47,7 +47,7 @@ class Part(Record):
 
 class Message(Record):
     role: Literal["system", "user", "assistant"]
-    content: str | list[Part]
+    content: Annotated[str | list[Part], Field(union_mode="left_to_right")]
 
 
 class Clues(Record):

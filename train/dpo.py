@@ -73,6 +73,7 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: DPO)
     from trl import DPOConfig
 
     from affectllm.training.dpo import ClipDPOTrainer, PairCollator
+    from affectllm.training.spread import make_ready
 
     config: Any = runs.trainer_config(
         DPOConfig,
@@ -85,6 +86,7 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: DPO)
         beta=run.beta,
         max_length=None,
     )
+    make_ready(store, pairs, config)
     return ClipDPOTrainer(
         model=store.backbone.model,
         args=config,

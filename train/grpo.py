@@ -87,6 +87,8 @@ class GRPO(Run):
 
 
 def main(run: GRPO) -> None:
+    from transformers.integrations.deepspeed import unset_hf_deepspeed_config
+
     from affectllm import rewards
     from affectllm.models import load
     from affectllm.training.dev import DevScore, take_best
@@ -104,8 +106,12 @@ def main(run: GRPO) -> None:
     conversations = draw(runs.read_split(run.data, run.split), run)
     held_out = runs.read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
     # Before the model is loaded: a wrong option, or a server that is not there, costs a second.
-    config = make_config(run, rewards.load(run.rewards))
+    functions = rewards.load(run.rewards)
+    config = make_config(run, functions)
     server = connect(run, config) if run.rollout == "vllm-server" else None
+    check_spread(run, config, functions, conversations)
+    # What is left of DeepSpeed's third stage would load the model in parts; encoders are told apart by their weights.
+    unset_hf_deepspeed_config()
     backbone = load(run.model, run.dtype, True, run.quantise, run.frames, run.max_pixels)
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
@@ -131,6 +137,32 @@ def connect(run: GRPO, config: "GRPOConfig") -> "VLLMServer":
 
     check_options(config, run.quantise)
     return VLLMServer(run.vllm_url)
+
+
+def check_spread(
+    run: GRPO,
+    config: "GRPOConfig",
+    functions: "Sequence[Callable[..., Any]]",
+    conversations: "Sequence[Conversation]",
+) -> None:
+    """Raise AffectError for options under which processes would read different numbers of batches on their own."""
+    from affectllm.training.spread import will_spread
+
+    if not will_spread(config):
+        return
+    refused = {
+        "--dev-every": bool(run.dev_every),
+        "--rollout vllm-server": run.rollout == "vllm-server",
+        "a reward of influence": any(getattr(function, "measured", None) == "influence" for function in functions),
+        "--sft-weight over conversations without an answer": run.sft_weight > 0
+        and any(conversation.messages[-1].role != "assistant" for conversation in conversations),
+    }
+    for option, given in refused.items():
+        if given:
+            raise AffectError(
+                f"Weights spread over processes (FSDP, ZeRO-3) do not go with {option}: they are gathered by all "
+                "processes together. Leave it out, or launch with train/accelerate/ddp.yaml."
+            )
 
 
 def draw(conversations: "list[Conversation]", run: GRPO) -> "list[Conversation]":
@@ -205,9 +237,11 @@ def make_trainer(
 
     from affectllm import rewards
     from affectllm.training.grpo import ClipGRPOTrainer
+    from affectllm.training.spread import make_ready
 
     functions = rewards.load(run.rewards)
     config: Any = make_config(run, functions)
+    make_ready(store, conversations, config)
     config.generation_kwargs = {**store.backbone.suppressed(), **(config.generation_kwargs or {})}
     return ClipGRPOTrainer(
         model=store.backbone.model,

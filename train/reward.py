@@ -68,6 +68,7 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: Rewa
     from trl import RewardConfig
 
     from affectllm.training.reward_model import ClipRewardTrainer, FitCollator
+    from affectllm.training.spread import make_ready
 
     config: Any = runs.trainer_config(
         RewardConfig,
@@ -80,6 +81,7 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: Rewa
         max_length=None,
         remove_unused_columns=False,
     )
+    make_ready(store, pairs, config)
     return ClipRewardTrainer(
         store.backbone.model,
         args=config,

@@ -194,7 +194,7 @@ def make_trainer(
     from affectllm.training.order import BatchOrder, Mix
     from affectllm.training.quarantine import Quarantine
     from affectllm.training.sft import ClipSFTTrainer
-    from affectllm.training.spread import without_scalars
+    from affectllm.training.spread import make_ready
 
     config: Any = runs.trainer_config(
         SFTConfig,
@@ -210,7 +210,7 @@ def make_trainer(
     )
     if config.loss_type != "nll" and run.think_weight != run.answer_weight:
         raise AffectError("--think-weight and --answer-weight weigh log-likelihoods: leave out trainer.loss_type.")
-    without_scalars(store.backbone.model, config)
+    make_ready(store, conversations, config)
     order = BatchOrder(
         store.lengths(conversations) if run.by_length else [0] * len(conversations),
         mix or Mix([0] * len(conversations), [1]),

@@ -94,6 +94,10 @@ class Backbone(ABC):
         self.guard = Guard()
         self.view: dict[str, int] = {}
         """What `look_at` has changed: kept beside adapters, so that a model answers about clips as it saw them."""
+        self.apart: dict[str, nn.Module] = {}
+        """Encoders that are no modules of the model while its weights are spread; see `training/spread.py`."""
+        self.scalars: list[str] = []
+        """Weights that have a dimension of 1 there, and none when they are saved."""
 
     def look_at(self, frames: int | None = None, max_pixels: int | None = None) -> None:
         """Show the model so many frames of each clip, of at most so many pixels each; None leaves what is set.
@@ -236,6 +240,10 @@ class Backbone(ABC):
     def frozen_encoders(self) -> list[nn.Module]:
         """What `encode` runs ahead of the forward; none where it runs there anyway, or learns."""
         return []
+
+    def encoders_ahead(self) -> list[nn.Module]:
+        """The encoders that clips go through ahead of the forward."""
+        return self.frozen_encoders()
 
     def adapter_targets(self) -> str | list[str]:
         """The layers that take adapters, as PEFT wants them told."""

@@ -101,7 +101,8 @@ class QwenBackbone(Backbone):
         """`video_tokens` (tokens, width) for `place_tokens` in the place of patches; positions still need the rest."""
         if "pixel_values_videos" not in media or not self.frozen_encoders():
             return media
-        patches, grid = (media[name].to(self.core.device) for name in ("pixel_values_videos", "video_grid_thw"))
+        device = self.core.model.visual.device
+        patches, grid = (media[name].to(device) for name in ("pixel_values_videos", "video_grid_thw"))
         rest = {name: tensor for name, tensor in media.items() if name != "pixel_values_videos"}
         with torch.no_grad():
             return {**rest, "video_tokens": self.encode_video(patches, grid)}

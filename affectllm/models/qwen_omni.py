@@ -76,7 +76,8 @@ class QwenOmniBackbone(QwenBackbone):
         encoded = super().encode(media)
         if "input_features" not in encoded or not self.frozen_encoders():
             return encoded
-        features, mask = (media[name].to(self.core.device) for name in ("input_features", "feature_attention_mask"))
+        device = self.core.model.audio_tower.device
+        features, mask = (media[name].to(device) for name in ("input_features", "feature_attention_mask"))
         rest = {name: tensor for name, tensor in encoded.items() if name != "input_features"}
         with torch.no_grad():
             audio = self.core.model.get_audio_features(features, mask, return_dict=True).last_hidden_state

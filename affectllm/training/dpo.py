@@ -15,6 +15,7 @@ from affectllm.errors import AffectError
 from affectllm.models.backbone import join_media
 from affectllm.records import Conversation
 from affectllm.training.collator import pad
+from affectllm.training.spread import reference_left_out
 from affectllm.training.store import MediaStore
 
 SWAP = "_swap"
@@ -24,6 +25,10 @@ OTHER = {"a1": "a2", "a2": "a1"}
 class ClipDPOTrainer(DPOTrainer):
     def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
         return dataset
+
+    def _save(self, *args: Any, **kwargs: Any) -> None:
+        with reference_left_out(self):
+            super()._save(*args, **kwargs)
 
 
 class PairCollator:

@@ -32,6 +32,7 @@ from affectllm.training.grpo_log import Rollouts, blame
 from affectllm.training.guidance import Guidance, supervised_loss
 from affectllm.training.rollout import VLLMRollout
 from affectllm.training.shared import SharedForward, group_rows, obstacle
+from affectllm.training.spread import gather_to_generate, reference_left_out
 from affectllm.training.store import MediaStore
 
 # Largest difference of a log-probability between the two ways. Below float32 rounding alone exceeds it.
@@ -140,6 +141,7 @@ class ClipGRPOTrainer(GRPOTrainer):
         if self.rollout:
             completions, log_probs = self._ask(self.rollout)
         else:
+            gather_to_generate(self, self.store.backbone)
             # TRL passes tensors among the multimodal fields to `generate` as they are.
             media = {} if self.shared else join_media(self._generated)
             sharing = self.shared.one_prefill_a_prompt(self._generated) if self.shared else nullcontext()
@@ -298,6 +300,10 @@ class ClipGRPOTrainer(GRPOTrainer):
             return "The run goes on from its last checkpoint."
         self._save_checkpoint(self.model, trial=None)
         return f"The run is saved as of step {self.state.global_step}: mend it, and start the same command again."
+
+    def _save(self, *args: Any, **kwargs: Any) -> None:
+        with reference_left_out(self):
+            super()._save(*args, **kwargs)
 
     @contextmanager
     def _clock(self, stage: str) -> Iterator[None]:

@@ -202,6 +202,8 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
     """TRL's own config; what the user gave under `trainer` wins, and a wrong key there is named."""
     import torch
 
+    from affectllm.training.spread import check_launch
+
     check_trainer_keys(kind, run)
     defaults: dict[str, Any] = {
         "output_dir": str(run.out / "checkpoints"),
@@ -218,10 +220,12 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
         "gradient_checkpointing": torch.cuda.is_available(),
     }
     try:
-        return kind(**{**defaults, **settings, **run.trainer})
+        config = kind(**{**defaults, **settings, **run.trainer})
     except ValueError as error:
         # What does not fit together, e.g. a batch that holds no whole groups.
         raise AffectError(f"{kind.__name__} refuses these options: {error}") from error
+    check_launch(config)
+    return config
 
 
 def trackers(run: Run) -> list[str]:
@@ -275,7 +279,7 @@ def save(trainer: "Trainer", backbone: "Backbone", run: Run) -> None:
     from affectllm.training.spread import weights_of
 
     # Every process takes part in gathering.
-    weights = weights_of(trainer)
+    weights = weights_of(trainer, backbone)
     if not trainer.accelerator.is_main_process:
         return
     model = trainer.accelerator.unwrap_model(trainer.model)

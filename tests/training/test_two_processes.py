@@ -20,10 +20,21 @@ def by_place(completions: list[str], **_: object) -> list[float]:
     return [float(i % 2) for i in range(len(completions))]
 
 
+END = 2
+"""Id of the composed model's end of turn."""
+
+
 def likeliest_by_place(probabilities: torch.Tensor, num_samples: int) -> torch.Tensor:
-    """In the place of a draw: the likeliest token for even rows, the second for odd ones, on any process."""
+    """In the place of a draw: the likeliest token for even rows, the second for odd ones, on any process.
+
+    With DRAW_BY_PLACE=early the second of two groups ends at once.
+    """
     found = probabilities.topk(2, dim=-1).indices
-    return found.gather(1, (torch.arange(len(found)) % 2)[:, None])
+    drawn = found.gather(1, (torch.arange(len(found)) % 2)[:, None])
+    if os.environ["DRAW_BY_PLACE"] == "early":
+        rows = torch.arange(len(found)) + len(found) * int(os.environ.get("RANK", "0"))
+        drawn[rows >= 2] = END
+    return drawn
 
 
 # The trainer's processes import this module for its reward.

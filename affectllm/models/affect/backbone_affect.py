@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from affectllm.errors import AffectError
 from affectllm.models.backbone import Backbone, Look, Media
@@ -55,13 +55,16 @@ class AffectBackbone(Backbone):
             videos=None if media.frames_THWC is None else [media.frames_THWC],
             audio=None if media.wave is None else [media.wave],
         )
-        device = self.core.device
+        device = next(self.core.model.face_encoder.parameters()).device
         if device.type == "meta":
             # A plan from a config alone has no weights to encode with; a forward takes the raw inputs as well.
             return dict(raw)
         kept = {"prosody": raw.pop("prosody")} if "prosody" in raw else {}
         encoded = self.core.encode_media(**{name: tensor.to(device) for name, tensor in raw.items()})
         return {name: tensor.float().cpu() for name, tensor in {**encoded, **kept}.items()}
+
+    def encoders_ahead(self) -> list[nn.Module]:
+        return [self.core.model.face_encoder, self.core.model.voice_encoder]
 
     def expand(self, prompt: str, media: dict[str, Tensor]) -> list[int]:
         return self.tokenizer(self.processor.widen(prompt), add_special_tokens=False)["input_ids"]

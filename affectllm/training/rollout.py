@@ -271,7 +271,7 @@ def save_adapter(model: "PeftModel", folder: Path, names: dict[str, str]) -> Non
     """The adapter that is trained, as a folder for vLLM."""
     from peft import get_peft_model_state_dict
 
-    weights = get_peft_model_state_dict(model, adapter_name="default")
+    weights = get_peft_model_state_dict(model, adapter_name="default", save_embedding_layers=False)
     folder.mkdir(parents=True)
     model.peft_config["default"].save_pretrained(str(folder))
     tensors = {vllm_name(name, names): weight.detach().cpu().contiguous() for name, weight in weights.items()}

@@ -2,11 +2,13 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm.errors import AffectError
 
 if TYPE_CHECKING:
+    from peft import PeftModel
     from torch import nn
 
     from affectllm.models.backbone import Backbone
@@ -56,6 +58,16 @@ def prepare(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
             )
     else:
         add_adapter(backbone, tuning, seed)
+    if isinstance(backbone.model, PeftModel):
+        keep_off_the_hub(backbone.model)
+
+
+def keep_off_the_hub(model: "PeftModel") -> None:
+    """Let no save of the adapter, the trainer's own included, ask the hub for the base model's size of vocabulary.
+
+    PEFT does so to tell whether word embeddings must be saved too; those that learn are saved in any case.
+    """
+    model.save_pretrained = partial(model.save_pretrained, save_embedding_layers=False)  # type: ignore[method-assign]
 
 
 def check(backbone: "Backbone", tuning: Tuning) -> None:

@@ -216,3 +216,17 @@ def test_recipes_are_options_of_this_stage(name: str, tmp_path: Path) -> None:
     run = parse(SFT, ["--config", str(file), "--data", "d", "--out", str(tmp_path)])
     check_trainer_keys(SFTConfig, run)
     assert tuning_of(run).whole == []
+
+
+def test_no_save_asks_the_hub_for_a_model_of_that_name(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(name: str, *_: Any, **__: Any) -> bool:
+        raise AssertionError(f"The hub was asked for {name}.")
+
+    monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", asked)
+    backbone = load(str(folder / "model"), "float32")
+    backbone.name = "nano"
+    prepare(backbone, Tuning(rank=2), seed=7)
+    backbone.model.save_pretrained(tmp_path / "out")
+    assert not any("embed_tokens" in name for name in load_file(tmp_path / "out" / "adapter_model.safetensors"))

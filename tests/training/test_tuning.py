@@ -226,7 +226,7 @@ def test_no_save_asks_the_hub_for_a_model_of_that_name(
 
     monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", asked)
     backbone = load(str(folder / "model"), "float32")
-    backbone.name = "nano"
+    backbone.model.name_or_path = "nano"
     prepare(backbone, Tuning(rank=2), seed=7)
     backbone.model.save_pretrained(tmp_path / "out")
     assert not any("embed_tokens" in name for name in load_file(tmp_path / "out" / "adapter_model.safetensors"))

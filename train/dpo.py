@@ -74,6 +74,7 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: DPO)
 
     from affectllm.training.dpo import ClipDPOTrainer, PairCollator
     from affectllm.training.spread import make_ready
+    from affectllm.training.tuning import own_precision
 
     config: Any = runs.trainer_config(
         DPOConfig,
@@ -87,13 +88,14 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: DPO)
         max_length=None,
     )
     make_ready(store, pairs, config)
-    return ClipDPOTrainer(
-        model=store.backbone.model,
-        args=config,
-        train_dataset=Dataset.from_list([{"conversation": pair.model_dump_json()} for pair in pairs]),
-        data_collator=PairCollator(store, run.max_tokens),
-        processing_class=store.backbone.tokenizer,
-    )
+    with own_precision(store.backbone):
+        return ClipDPOTrainer(
+            model=store.backbone.model,
+            args=config,
+            train_dataset=Dataset.from_list([{"conversation": pair.model_dump_json()} for pair in pairs]),
+            data_collator=PairCollator(store, run.max_tokens),
+            processing_class=store.backbone.tokenizer,
+        )
 
 
 if __name__ == "__main__":

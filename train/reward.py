@@ -69,6 +69,7 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: Rewa
 
     from affectllm.training.reward_model import ClipRewardTrainer, FitCollator
     from affectllm.training.spread import make_ready
+    from affectllm.training.tuning import own_precision
 
     config: Any = runs.trainer_config(
         RewardConfig,
@@ -82,13 +83,14 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: Rewa
         remove_unused_columns=False,
     )
     make_ready(store, pairs, config)
-    return ClipRewardTrainer(
-        store.backbone.model,
-        args=config,
-        train_dataset=Dataset.from_list([{"conversation": pair.model_dump_json()} for pair in pairs]),
-        data_collator=FitCollator(store),
-        processing_class=store.backbone.tokenizer,
-    )
+    with own_precision(store.backbone):
+        return ClipRewardTrainer(
+            store.backbone.model,
+            args=config,
+            train_dataset=Dataset.from_list([{"conversation": pair.model_dump_json()} for pair in pairs]),
+            data_collator=FitCollator(store),
+            processing_class=store.backbone.tokenizer,
+        )
 
 
 if __name__ == "__main__":

@@ -34,6 +34,7 @@ from affectllm.training.rollout import VLLMRollout
 from affectllm.training.shared import SharedForward, group_rows, obstacle
 from affectllm.training.spread import gather_to_generate, reference_left_out
 from affectllm.training.store import MediaStore
+from affectllm.training.tuning import own_precision
 
 # Largest difference of a log-probability between the two ways. Below float32 rounding alone exceeds it.
 EXACT, EXACT_HALF = 1e-4, 0.25
@@ -92,7 +93,8 @@ class ClipGRPOTrainer(GRPOTrainer):
         if reason:
             print(f"The step goes row by row: {store.backbone.name} cannot share prompts, {reason}.", file=sys.stderr)
         self.shared = SharedForward(store.backbone) if step == "shared" and not reason else None
-        super().__init__(*args, **kwargs)
+        with own_precision(store.backbone):
+            super().__init__(*args, **kwargs)
         store.autocast, store.precision = self.accelerator.autocast, self.accelerator.mixed_precision
         if rollout:
             # Set behind TRL's own start, which would look for a vLLM in this environment: what is left of the option is
@@ -141,7 +143,7 @@ class ClipGRPOTrainer(GRPOTrainer):
         if self.rollout:
             completions, log_probs = self._ask(self.rollout)
         else:
-            gather_to_generate(self, self.store.backbone)
+            gather_to_generate(self)
             # TRL passes tensors among the multimodal fields to `generate` as they are.
             media = {} if self.shared else join_media(self._generated)
             sharing = self.shared.one_prefill_a_prompt(self._generated) if self.shared else nullcontext()

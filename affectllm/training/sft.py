@@ -19,7 +19,7 @@ from affectllm.models.backbone import Backbone
 from affectllm.records import Conversation
 from affectllm.training.collator import ROW, WEIGHTS
 from affectllm.training.order import BatchOrder
-from affectllm.training.tuning import split_by_rate
+from affectllm.training.tuning import own_precision, split_by_rate
 
 FAILED = "failed_batch.json"
 
@@ -38,7 +38,8 @@ class ClipSFTTrainer(SFTTrainer):
         self.rates = rates
         self.order = order
         self.folder = folder
-        super().__init__(*args, **kwargs)
+        with own_precision(backbone):
+            super().__init__(*args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> BatchOrder:
         return self.order

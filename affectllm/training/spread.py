@@ -105,18 +105,13 @@ def without_scalars(backbone: Backbone) -> None:
             backbone.scalars.append(name)
 
 
-def gather_to_generate(trainer: "Trainer", backbone: Backbone) -> None:
-    """Let `generate` gather what FSDP spreads: FSDP itself does so in `forward` alone, TRL for ZeRO alone.
-
-    Each process goes on reading tokens until all of them have their last.
-    """
+def gather_to_generate(trainer: "Trainer") -> None:
+    """Let `generate` gather what FSDP spreads: FSDP itself does so in `forward` alone, TRL for ZeRO alone."""
     from torch.distributed.fsdp import register_fsdp_forward_method
 
     model: Any = trainer.model_wrapped
     if trainer.is_fsdp_enabled and "generate" not in vars(model):
         register_fsdp_forward_method(model, "generate")
-        # The mark that transformers itself sets on a model that it spreads, and by which `generate` knows one.
-        backbone.core._is_fsdp_managed_module = True
 
 
 @contextmanager

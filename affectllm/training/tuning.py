@@ -1,6 +1,7 @@
 """Which weights learn, in which form, and how fast: adapters, whole parts of the model, or all of it."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -103,6 +104,23 @@ def add_adapter(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
         base_model_name_or_path=backbone.name,
     )
     backbone.model = get_peft_model(backbone.model, config)
+
+
+@contextmanager
+def own_precision(backbone: "Backbone") -> Iterator[None]:
+    """Keep modules trained whole beside a 4-bit model as they are while TRL makes its trainer.
+
+    TRL turns all that learns there into bfloat16, adapters and fusion alike. An adapter's layers take inputs of any
+    precision; a fusion in bfloat16 fails in a float32 model, and would lose digits of what it had learnt.
+    """
+    kept = [
+        (parameter, parameter.data)
+        for name, parameter in backbone.model.named_parameters()
+        if parameter.requires_grad and is_extra(backbone, name)
+    ]
+    yield
+    for parameter, values in kept:
+        parameter.data = values.to(parameter.device)
 
 
 def modules_of(backbone: "Backbone", part: str) -> Iterator[str]:

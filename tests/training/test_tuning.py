@@ -147,6 +147,26 @@ def test_encoders_and_heads_keep_their_precision(tmp_path: Path) -> None:
     assert not quantised(trained.model)
 
 
+@pytest.mark.parametrize("family", families("AffectLLM", "Qwen2.5-Omni Thinker"))
+def test_every_family_learns_on_4_bits(family: str, tmp_path: Path) -> None:
+    """Loss and gradients are numbers, adapters alone get any, and what is loaded again is the whole model with them."""
+    pytest.importorskip("bitsandbytes")
+    data = write_toy_data(tmp_path, count=2)
+    model = str(TINY[family](tmp_path / "model"))
+    kinds = load(model, "float32").modalities
+    options: dict[str, Any] = {"trainer": {"max_grad_norm": 1e9}, "modalities": kinds, "steps": 2, "rank": 4}
+    main(SFT(model=model, data=data, out=tmp_path / "out", batch=1, quantise=True, **options))
+    steps = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()][:2]
+    assert all(0 < step["loss"] < 20 and 0 < step["grad_norm"] < 1e3 for step in steps)
+    quantised_model = load(model, "float32", trainable=True, quantise=True).model
+    assert quantised(quantised_model)
+    assert all("language_model" in name for name in quantised(quantised_model))
+    trained, plain = (dict(load(name, "float32").core.named_parameters()) for name in (str(tmp_path / "out"), model))
+    changed = {name for name, weight in trained.items() if not weight.equal(plain[name])}
+    assert changed
+    assert all("language_model" in name or ".fusion." in name for name in changed)
+
+
 def test_short_names_would_let_encoders_through(tmp_path: Path) -> None:
     """Why the list holds full paths, and that the check after loading sees it."""
     pytest.importorskip("bitsandbytes")

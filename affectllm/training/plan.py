@@ -50,6 +50,8 @@ class Work(NamedTuple):
 @dataclass(frozen=True)
 class Plan:
     model: str
+    conversations: int
+    """Of all data sets together."""
     tokens: dict[str, int]
     """Of the row looked at: text, each medium, the answer, all."""
     frames: int
@@ -68,13 +70,13 @@ class Plan:
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
 
-    def show(self, conversations: int) -> None:
+    def show(self) -> None:
         tokens = ", ".join(f"{count} {kind}" for kind, count in self.tokens.items())
         media = ", ".join(f"{name} {tuple(shape)}" for name, shape in self.media.items()) or "none"
         trained = ", ".join(f"{part} {count:,}" for part, count in self.trainable.items() if count) or "nothing"
         parts = ", ".join(f"{name} {size:.2f}" for name, size in self.memory_parts_gib.items())
         total, trainable = sum(self.parameters.values()), sum(self.trainable.values())
-        print(f"{conversations} conversations; tokens of the first with all media: {tokens}")
+        print(f"{self.conversations} conversations; tokens of the first with all media: {tokens}")
         print(f"its media: {self.frames} frames, {self.audio_s:.1f} s of sound; {media}")
         print(f"trained parameters: {trainable:,} of {total:,} ({trained}; {self.dtype})")
         print(f"estimated memory: {self.memory_gib:.2f} GiB ({parts}); {self.flops:.2e} FLOPs a step", flush=True)
@@ -98,6 +100,7 @@ def make_plan(
     memory = memory_gib(backbone, len(sample.prompt_ids), sample.media, work)
     return Plan(
         model=backbone.name,
+        conversations=len(conversations),
         tokens=everything,
         frames=0 if decoded.frames_THWC is None else len(decoded.frames_THWC),
         audio_s=0.0 if decoded.wave is None else len(decoded.wave) / 16000,

@@ -140,7 +140,7 @@ def show_plan(backbone: "Backbone", conversations: Sequence[Conversation], run: 
     from affectllm.training.plan import make_plan
 
     plan = make_plan(backbone, conversations, media_root(run.data, run.media), run.modalities, complete(run, work))
-    plan.show(len(conversations))
+    plan.show()
 
 
 def dry_run(

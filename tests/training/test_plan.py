@@ -112,6 +112,26 @@ def test_a_grpo_run_is_planned_too(tmp_path: Path, capsys: pytest.CaptureFixture
     assert large["memory_parts_gib"]["kv_cache"] == pytest.approx(2 * small["memory_parts_gib"]["kv_cache"])
 
 
+def test_data_sets_beside_the_first_are_planned_with_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Only the second has sound, so that its conversations must be looked at."""
+    model = save_tiny_affect(tmp_path / "model")
+    for name, parts, count in (("silent", ("video",), 2), ("sounding", ("video", "audio"), 3)):
+        (tmp_path / name).mkdir()
+        rows = [conversation(f"{name}{i}", ["happy"], parts=parts) for i in range(count)]
+        for row in rows:
+            write_clip(tmp_path / name / f"{row.id}.mp4", audio="audio" in parts)
+        lines = "".join(row.model_dump_json() + "\n" for row in rows)
+        (tmp_path / name / "conversations.jsonl").write_text(lines)
+    silent, sounding = (str(tmp_path / name / "conversations.jsonl") for name in ("silent", "sounding"))
+    words = ["train", "sft", "--model", str(model), "--data", silent, "--out", str(tmp_path / "out"), "--dry-run"]
+    alone = run_command([*words, "--modalities", "video"], capsys)
+    both = run_command([*words, "--also", sounding], capsys)
+    assert (alone["conversations"], alone["audio_s"]) == (2, 0.0)
+    assert both["conversations"] == 5
+    assert both["audio_s"] == pytest.approx(1.0, abs=0.1)
+    assert both["tokens"]["audio"] > 0
+
+
 @pytest.mark.parametrize("checkpointing", [False, True])
 def test_the_estimate_of_arithmetic_is_near_what_is_counted(tmp_path: Path, checkpointing: bool) -> None:
     """Against PyTorch's counter on a forward and backward of text, the head read on every token in both."""

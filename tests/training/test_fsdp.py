@@ -1,16 +1,12 @@
 """Weights spread over two processes by FSDP2, with the shipped preset, train the same adapter as one process."""
 
-import json
-import os
 import re
-import subprocess
-import sys
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
-import torch
 from safetensors.torch import load_file
 
 from affectllm.errors import AffectError
@@ -18,88 +14,14 @@ from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.training.spread import check_media
 from affectllm.training.store import MediaStore
-from tests.clips import conversation, write_clip
-from tests.tiny_models import TINY
+from tests.clips import conversation
+from tests.training.launched import GRPO_OPTIONS, Data, assert_same_training, launched_as, log, prepared, run
 from train.grpo import GRPO, check_spread
 from train.grpo import main as grpo
 
-ROOT = Path(__file__).parents[2]
-GRPO_OPTIONS = "--group 2 --max-new-tokens 5 --beta 0.04 --rewards tests.training.test_two_processes:by_place"
-
-
-class Data(NamedTuple):
-    model: str
-    data: Path
-
-
-def prepared(folder: Path, family: str) -> Data:
-    """A tiny model of the family, and four clips that show all it can see and hear."""
-    model = str(TINY[family](folder / "model"))
-    rows = [
-        conversation(f"clip{i}", ["happy", "sad"][: i % 2 + 1], parts=load(model, "float32").modalities)
-        for i in range(4)
-    ]
-    for i, row in enumerate(rows):
-        write_clip(folder / f"{row.id}.mp4", seed=i, seconds=1 + i % 2)
-    data = folder / "conversations.jsonl"
-    data.write_text("".join(row.model_dump_json() + "\n" for row in rows))
-    return Data(model, data)
-
-
-def preset() -> dict[str, str]:
-    """The environment that `accelerate launch` makes of train/accelerate/fsdp2.yaml for its processes."""
-    from accelerate.commands.config.config_args import load_config_from_file
-
-    config: Any = load_config_from_file(str(ROOT / "train" / "accelerate" / "fsdp2.yaml"))
-    values = {
-        key.upper(): str(value).lower() if isinstance(value, bool) else str(value)
-        for key, value in config.fsdp_config.items()
-    }
-    return {"ACCELERATE_USE_FSDP": "true", **values}
-
-
-def run(script: str, given: Data, out: Path, processes: int, options: str, draw: str = "by place") -> str:
-    """What the run prints; each process has a cache of its own, so that neither finds a clip that the other encoded."""
-    torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m"]
-    launch = (
-        [*torchrun, "tests.training.fsdp_on_cpu", script] if processes == 2 else [str(ROOT / "train" / f"{script}.py")]
-    )
-    words = [
-        "--model",
-        given.model,
-        "--data",
-        str(given.data),
-        "--out",
-        str(out),
-        "--rate",
-        "1e-2",
-        "--dtype",
-        "float32",
-    ]
-    words += ["--trainer.optim", "sgd", "--trainer.max_grad_norm", "1e9", *options.split()]
-    environment = {**os.environ, "ACCELERATE_USE_CPU": "true", "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
-    environment |= {"DRAW_BY_PLACE": draw, "AFFECTLLM_CACHE": f"{out}-cache"}
-    environment |= preset() if processes == 2 else {}
-    done = subprocess.run(
-        [sys.executable, *launch, *words],
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=280,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
-def log(out: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (out / "log.jsonl").read_text().splitlines()]
-
 
 def assert_same(one: Path, two: Path, printed: str, given: Data) -> None:
-    record = json.loads((two / "run.json").read_text())
-    assert (record["processes"], record["distributed"]) == (2, "FSDP")
+    assert launched_as(two) == (2, "FSDP")
     found = re.findall(r"sharded (\d+) of (\d+) parameters, (\d+) of (\d+) values here", printed)
     assert len(found) == 2
     for spread, parameters, _, _ in found:
@@ -110,28 +32,13 @@ def assert_same(one: Path, two: Path, printed: str, given: Data) -> None:
     assert_same_training(one, two, given)
 
 
-def assert_same_training(one: Path, two: Path, given: Data) -> None:
-    """The same numbers in the log, and the same adapter, whole, which is not the one they began with."""
-    for a, b in zip(log(one), log(two), strict=True):
-        for key in {"loss", "grad_norm", "reward", "kl", "answer_tokens"} & a.keys():
-            assert b[key] == pytest.approx(a[key], rel=1e-4, abs=1e-6), key
-    assert max(line.get("grad_norm", 0.0) for line in log(one)) > 1e-3
-    adapters = [load_file(out / "adapter_model.safetensors") for out in (one, two)]
-    assert adapters[0].keys() == adapters[1].keys()
-    for name, weight in adapters[0].items():
-        torch.testing.assert_close(adapters[1][name], weight, atol=1e-6, rtol=1e-4, msg=name)
-    before = dict(load(given.model, "float32").core.named_parameters())
-    after = load(str(two), "float32").core
-    assert any(not weight.equal(before[name]) for name, weight in after.named_parameters())
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("family", ["AffectLLM", "Qwen2.5-Omni Thinker"])
 def test_supervised_steps(tmp_path: Path, family: str) -> None:
     given = prepared(tmp_path, family)
     options = "--steps 3 --trainer.gradient_checkpointing true"
-    run("sft", given, tmp_path / "of1", 1, f"{options} --batch 2")
-    printed = run("sft", given, tmp_path / "of2", 2, f"{options} --batch 1")
+    run("sft", given, tmp_path / "of1", "alone", f"{options} --batch 2")
+    printed = run("sft", given, tmp_path / "of2", "fsdp", f"{options} --batch 1")
     assert_same(tmp_path / "of1", tmp_path / "of2", printed, given)
 
 
@@ -152,11 +59,27 @@ def test_supervised_steps(tmp_path: Path, family: str) -> None:
 def test_grpo_steps(tmp_path: Path, family: str, way: str, draw: str) -> None:
     given = prepared(tmp_path, family)
     options = f"{GRPO_OPTIONS} --steps 2 --grpo-step {way}"
-    run("grpo", given, tmp_path / "of1", 1, f"{options} --prompts 2", draw)
-    printed = run("grpo", given, tmp_path / "of2", 2, f"{options} --prompts 1", draw)
+    run("grpo", given, tmp_path / "of1", "alone", f"{options} --prompts 2", draw)
+    printed = run("grpo", given, tmp_path / "of2", "fsdp", f"{options} --prompts 1", draw)
     assert_same(tmp_path / "of1", tmp_path / "of2", printed, given)
     if draw == "early":
         assert log(tmp_path / "of2")[0]["answer_tokens"] == pytest.approx(3.0)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_ends_where_it_would_have(tmp_path: Path) -> None:
+    given, out = prepared(tmp_path, "AffectLLM"), tmp_path / "out"
+    options = f"{GRPO_OPTIONS} --steps 2 --prompts 1 --save-every 1 --trainer.save_total_limit 2"
+    run("grpo", given, out, "fsdp", options)
+    whole = load_file(out / "adapter_model.safetensors")
+    shutil.rmtree(out / "checkpoints" / "checkpoint-2")
+    for name in ("run.json", "adapter_model.safetensors"):
+        (out / name).unlink()
+    run("grpo", given, out, "fsdp", options)
+    assert [line["step"] for line in log(out)] == [1, 2]
+    resumed = load_file(out / "adapter_model.safetensors")
+    assert whole.keys() == resumed.keys()
+    assert all(weight.equal(resumed[name]) for name, weight in whole.items())
 
 
 def test_fsdp_that_accelerate_would_leave_out_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

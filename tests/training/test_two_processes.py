@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 
 from tests.clips import write_toy_data
-from tests.tiny_models import save_tiny_affect
+from tests.tiny_models import TINY, save_tiny_affect
+from tests.training.launched import assert_same_training, launched_as, prepared, run
 
 pytestmark = pytest.mark.slow
 
@@ -75,3 +76,12 @@ def test_two_processes_equal_one(tmp_path: Path, way: str) -> None:
     adapters = [load_file(tmp_path / name / "adapter_model.safetensors") for name in ("of1", "of2")]
     for name, weight in adapters[0].items():
         torch.testing.assert_close(adapters[1][name], weight, atol=1e-6, rtol=1e-4, msg=name)
+
+
+@pytest.mark.parametrize("family", TINY)
+def test_supervised_steps_of_every_family(tmp_path: Path, family: str) -> None:
+    given = prepared(tmp_path, family)
+    run("sft", given, tmp_path / "of1", "alone", "--steps 2 --batch 2")
+    run("sft", given, tmp_path / "of2", "ddp", "--steps 2 --batch 1")
+    assert launched_as(tmp_path / "of2") == (2, "MULTI_CPU")
+    assert_same_training(tmp_path / "of1", tmp_path / "of2", given)

@@ -14,14 +14,15 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from pydantic import ValidationError
+import msgspec
 
 from affectllm import __version__, jsonl
 from affectllm.errors import AffectError
-from affectllm.records import Clip, Conversation, Rejected
+from affectllm.records import Clip, Conversation, Record, Rejected, problem_of
 
 LEAKED = re.compile(r"^\s*(?:Input|Output|输入|输出)\s*[:：]\s*")
 
@@ -142,12 +143,6 @@ def read_json(path: Path) -> Any:
         ) from error
 
 
-def problem_of(error: ValidationError) -> str:
-    """The first thing wrong with a record, by its key."""
-    first = error.errors()[0]
-    return f"'{'.'.join(map(str, first['loc']))}': {first['msg']}"
-
-
 def find_source(source: Path, names: Sequence[str]) -> Path:
     """The data set's file: `source` itself, or the one of `names` that the folder holds."""
     if source.is_dir():
@@ -173,8 +168,10 @@ def write(
 
     `defects` are findings about the data set as a whole (kind -> ids) beside those named in each row's meta.
     `rows_in` is the number of source rows where one row gives several conversations; notes go into the manifest.
-    Where the options name the root of the clips (and `probe`), rows whose clip cannot be read are rejected.
+    Where the options name the root of the clips (and `probe`), rows whose clip cannot be read are rejected; so are
+    conversations that could not be read again.
     """
+    rows = sound(rows, sources[0].name if sources else out.name)
     if options.get("probe") and options.get("media"):
         rows = readable(rows, out, Path(options["media"]))
     found: dict[str, list[str]] = defaultdict(list)
@@ -211,6 +208,21 @@ def write(
     return manifest
 
 
+def sound(rows: Iterable[Conversation | Rejected], source: str) -> Iterator[Conversation | Rejected]:
+    """The rows again, those as Rejected that could not be read from the file that they go to."""
+    reader = msgspec.json.Decoder(Conversation)
+    for row in rows:
+        if isinstance(row, Rejected):
+            yield row
+            continue
+        try:
+            reader.decode(msgspec.json.encode(row))
+        except msgspec.ValidationError as error:
+            yield Rejected(id=str(row.id), reason=problem_of(error), source=source, data=msgspec.structs.asdict(row))
+        else:
+            yield row
+
+
 def readable(rows: Iterable[Conversation | Rejected], out: Path, root: Path) -> Iterator[Conversation | Rejected]:
     """The rows again, in order, those with a clip that cannot be read as Rejected.
 
@@ -228,12 +240,13 @@ def readable(rows: Iterable[Conversation | Rejected], out: Path, root: Path) -> 
         found = media.scan(list(paths), root, out / media.NOTES)
         for values in jsonl.read_dicts(waiting.partial):
             if "reason" in values:
-                yield Rejected.model_validate(values)
+                yield msgspec.convert(values, Rejected)
                 continue
-            row = Conversation.model_validate(values)
+            row = msgspec.convert(values, Conversation)
             errors = [media.error_of(path, root, found) for path in media.named(row)]
             reason = next(filter(None, errors), None)
-            yield Rejected(id=row.id, reason=reason, source=root.name, data=row.media.model_dump()) if reason else row
+            clip = msgspec.structs.asdict(row.media)
+            yield Rejected(id=row.id, reason=reason, source=root.name, data=clip) if reason else row
     finally:
         waiting.partial.unlink(missing_ok=True)
 
@@ -259,15 +272,8 @@ class Spool:
         if kind is not None:
             self.partial.unlink(missing_ok=True)
 
-    def add(self, row: Conversation | Rejected) -> None:
-        # The class's own writer: the general one would look up the type of every value.
-        self._write(row.__pydantic_serializer__.to_json(row, exclude_none=True))
-
-    def add_line(self, line: str) -> None:
-        self._write(line.encode())
-
-    def _write(self, line: bytes) -> None:
-        self._file.write(line + b"\n")
+    def add(self, row: Record | dict[str, Any]) -> None:
+        self._file.write(msgspec.json.encode(row) + b"\n")
         self.lines += 1
 
     def publish(self) -> None:
@@ -290,7 +296,9 @@ def form_of(names: tuple[str, ...]) -> tuple[str, Callable[[Mapping[str, Any]], 
     """How `repr(sorted(values.items()))` writes a row of these columns, sorted once, and what it fills in."""
     order = sorted(names)
     pairs = ", ".join(f"({name!r}, ".replace("%", "%%") + "%r)" for name in order)
-    return f"[{pairs}]", lambda values: tuple([values[name] for name in order])
+    # Of one column alone, itemgetter gives no tuple.
+    pick = itemgetter(*order) if len(order) > 1 else lambda values: tuple(values[name] for name in order)
+    return f"[{pairs}]", pick
 
 
 def reject(row: Row, source: Path, name: str, reason: str) -> Rejected:

@@ -13,14 +13,14 @@ from importlib.resources.abc import Traversable
 from itertools import chain
 from typing import Any, Literal, NamedTuple
 
-from pydantic import ValidationError, model_validator
+import msgspec
 
 from affectllm.answers.lists import split_labels
 from affectllm.errors import AffectError
 from affectllm.records import Record, Task
 
 
-class Labels(Record):
+class Labels(Record, dict=True):
     """How a row says its labels.
 
     word    one column with one label                        `joy`
@@ -46,12 +46,10 @@ class Labels(Record):
     votes: bool = False
     """Whether levels are numbers of raters, whose shares and majority can then be asked for."""
 
-    @model_validator(mode="after")
-    def has_its_columns(self) -> "Labels":
+    def __post_init__(self) -> None:
         wanted = "columns" if self.form in ("flags", "levels", "raters") else "column"
         if not getattr(self, wanted):
             raise ValueError(f"form {self.form} needs {wanted}")
-        return self
 
     @cached_property
     def labels_by_name(self) -> dict[str, str]:
@@ -86,7 +84,7 @@ class Example(Record):
     vad: tuple[float, float, float] | None = None
 
 
-class Card(Record):
+class Card(Record, kw_only=True, dict=True):
     title: str
     task: Task
     perspective: Literal["expressed", "induced"] | None = None
@@ -285,8 +283,8 @@ def read_card(name: str) -> Card:
     if name not in card_names():
         raise AffectError(f"No card '{name}'. Known: {', '.join(card_names())}.")
     try:
-        return Card.model_validate(yaml.safe_load((folder() / f"{name}.yaml").read_text("utf-8")))
-    except (ValidationError, yaml.YAMLError) as error:
+        return msgspec.convert(yaml.safe_load((folder() / f"{name}.yaml").read_text("utf-8")), Card)
+    except (msgspec.ValidationError, yaml.YAMLError) as error:
         raise AffectError(f"Card {name}.yaml does not fit: {' '.join(str(error).split())}") from error
 
 

@@ -17,7 +17,7 @@ from typing import Literal
 from affectllm.options import command
 from affectllm.paths import cache_folder
 
-BASE = ("av", "jinja2", "numpy", "openpyxl", "pillow", "pydantic", "pyyaml", "rich", "scipy", "tyro")
+BASE = ("av", "jinja2", "msgspec", "numpy", "openpyxl", "pillow", "pyyaml", "rich", "scipy", "tyro")
 TRAIN = (
     "accelerate", "datasets", "gguf", "h5py", "peft", "qwen-vl-utils", "safetensors", "torch", "torchvision",
     "transformers", "trl", "espeakng-loader",

@@ -8,17 +8,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ValidationError
+import msgspec
 
 from affectllm.errors import AffectError
+from affectllm.records import Record, problem_of
 
-R = TypeVar("R", bound=BaseModel)
+R = TypeVar("R", bound=Record)
 
 
-def dumps(record: BaseModel | dict[str, Any]) -> str:
+def dumps(record: Record | dict[str, Any]) -> str:
     """One line of JSON without the newline; a record's unset fields are left out."""
-    if isinstance(record, BaseModel):
-        record = record.model_dump(mode="json", exclude_none=True)
+    if isinstance(record, Record):
+        return msgspec.json.encode(record).decode()
     return json.dumps(record, ensure_ascii=False)
 
 
@@ -27,24 +28,7 @@ def read_dicts(path: Path) -> Iterator[dict[str, Any]]:
 
     Raises AffectError naming file and line when a line is not a JSON object.
     """
-    if not path.is_file():
-        raise AffectError(f"No file {path}. Give the path of a JSON-lines file.")
-    with path.open("rb") as lines:
-        for number, raw in enumerate(lines, 1):
-            if not raw.strip():
-                continue
-            try:
-                line = raw.decode("utf-8")
-                row = json.loads(line)
-            except UnicodeDecodeError as error:
-                raise AffectError(f"{path}:{number} holds byte 0x{raw[error.start]:02x}: not UTF-8.") from error
-            except json.JSONDecodeError as error:
-                raise AffectError(f"{path}:{number} is not JSON ({error.msg}): {line[:80]!r}") from error
-            if not isinstance(row, dict):
-                raise AffectError(
-                    f"{path}:{number} holds a {type(row).__name__}, an object was expected: {line[:80]!r}"
-                )
-            yield row
+    return (parse(line, path, number) for number, line in read_lines(path))
 
 
 def read(path: Path, record: type[R]) -> Iterator[R]:
@@ -52,15 +36,37 @@ def read(path: Path, record: type[R]) -> Iterator[R]:
 
     Raises AffectError naming file, line and field of the first row that does not fit.
     """
-    for number, row in enumerate(read_dicts(path), 1):
+    decoder = msgspec.json.Decoder(record)
+    for number, line in read_lines(path):
         try:
-            yield record.model_validate(row)
-        except ValidationError as error:
-            first = error.errors()[0]
-            field = ".".join(map(str, first["loc"]))
-            raise AffectError(
-                f"{path}: record {number} ({row.get('id', 'no id')}), field '{field}': {first['msg']}"
-            ) from error
+            yield decoder.decode(line)
+        except msgspec.DecodeError as error:
+            row = parse(line, path, number)
+            raise AffectError(f"{path}:{number} ({row.get('id', 'no id')}), {problem_of(error)}.") from error
+
+
+def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    """The lines of a file that hold something, with their 1-based numbers."""
+    if not path.is_file():
+        raise AffectError(f"No file {path}. Give the path of a JSON-lines file.")
+    with path.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            if line.strip():
+                yield number, line
+
+
+def parse(raw: bytes, path: Path, number: int) -> dict[str, Any]:
+    """The object of one line."""
+    try:
+        line = raw.decode("utf-8")
+        row = json.loads(line)
+    except UnicodeDecodeError as error:
+        raise AffectError(f"{path}:{number} holds byte 0x{raw[error.start]:02x}: not UTF-8.") from error
+    except json.JSONDecodeError as error:
+        raise AffectError(f"{path}:{number} is not JSON ({error.msg}): {line[:80]!r}") from error
+    if not isinstance(row, dict):
+        raise AffectError(f"{path}:{number} holds a {type(row).__name__}, an object was expected: {line[:80]!r}")
+    return row
 
 
 def write_text(path: Path, text: str) -> None:
@@ -84,7 +90,7 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
-def write(path: Path, records: Iterable[BaseModel | dict[str, Any]]) -> int:
+def write(path: Path, records: Iterable[Record | dict[str, Any]]) -> int:
     """Replace a JSON-lines file in one step; the number of lines written."""
     lines = [dumps(record) + "\n" for record in records]
     write_text(path, "".join(lines))
@@ -133,7 +139,7 @@ class Appender:
     ) -> None:
         self._file.close()
 
-    def append(self, record: BaseModel) -> None:
+    def append(self, record: Record) -> None:
         """Write one record (it must have an `id`) and hand it to the operating system at once."""
         self._file.write(dumps(record) + "\n")
         self._file.flush()

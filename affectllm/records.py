@@ -7,15 +7,36 @@ Answer        what a model said
 Score         how one answer fared
 """
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, dataclass_transform
 
-from pydantic import BaseModel, ConfigDict, Field
+from msgspec import DecodeError, Struct, field
+from msgspec import Meta as Limits
 
 
-class Record(BaseModel):
-    """Unknown keys are errors: a typo in a file must not pass for a missing value."""
+# Subclasses are frozen too, which type checkers do not take from msgspec itself.
+@dataclass_transform(frozen_default=True, field_specifiers=(field,))
+class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """Unknown keys are errors: a typo in a file must not pass for a missing value.
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    `msgspec.convert(values, kind)` and `msgspec.json.decode(line, type=kind)` check what comes from outside; a record
+    made in code is not checked before it is written. None is left out of files; empty lists are not.
+    """
+
+
+def nothing() -> list[Any]:
+    """An empty list that is written; one made by `list` itself would be left out as None is."""
+    return []
+
+
+def problem_of(error: DecodeError) -> str:
+    """What is wrong with a record, by its field.
+
+    >>> problem_of(DecodeError("Expected `str`, got `int` - at `$.target.labels[0]`"))
+    "field 'target.labels[0]': Expected `str`, got `int`"
+    """
+    problem, _, place = str(error).partition(" - at `$")
+    field = place.strip(".`")
+    return f"field '{field}': {problem}" if field else problem
 
 
 class Clip(Record):
@@ -27,8 +48,8 @@ class Clip(Record):
     image: str | None = None
     face: str | None = None
     """Face crops made elsewhere, e.g. OpenFace's .npy of shape (frames, height, width, 3), uint8."""
-    start_s: float | None = Field(default=None, ge=0)
-    end_s: float | None = Field(default=None, gt=0)
+    start_s: Annotated[float, Limits(ge=0)] | None = None
+    end_s: Annotated[float, Limits(gt=0)] | None = None
 
 
 class Turn(Record):
@@ -47,21 +68,21 @@ class Part(Record):
 
 class Message(Record):
     role: Literal["system", "user", "assistant"]
-    content: Annotated[str | list[Part], Field(union_mode="left_to_right")]
+    content: str | list[Part]
 
 
 class Clues(Record):
     """Evidence statements per modality, e.g. visual: ["a wide smile"]."""
 
-    visual: list[str] = Field(default_factory=list)
-    audio: list[str] = Field(default_factory=list)
-    text: list[str] = Field(default_factory=list)
+    visual: list[str] = field(default_factory=nothing)
+    audio: list[str] = field(default_factory=nothing)
+    text: list[str] = field(default_factory=nothing)
 
 
 class Target(Record):
     """What the annotators said; every field is optional, since data sets differ in what they hold."""
 
-    labels: list[str] = Field(default_factory=list)
+    labels: list[str] = field(default_factory=nothing)
     """Open-vocabulary emotion words, most relevant first where the data set orders them."""
     basic: str | None = None
     """The one label of a closed set (MELD, MER2023 ...), or the letter of the right option."""
@@ -85,7 +106,7 @@ class Target(Record):
 
 class Meta(Record):
     licence: str
-    defects: list[str] = Field(default_factory=list)
+    defects: list[str] = field(default_factory=nothing)
     """What was mended in this row, e.g. 'leaked-prompt-prefix'."""
     hash: str | None = None
     """Of the source row, so that a changed source shows."""
@@ -97,17 +118,17 @@ Task = Literal[
 ]  # fmt: skip
 
 
-class Annotation(Record):
+class Annotation(Record, kw_only=True):
     """One usable row of a data set. `id` is unique within the data set over all splits."""
 
-    id: Annotated[str, Field(min_length=1)]
+    id: Annotated[str, Limits(min_length=1)]
     dataset: str
     split: str
-    media: Clip = Clip()
+    media: Clip = field(default_factory=Clip)
     subtitle: str | None = None
     language: str | None = None
     """ISO 639-1 code of the subtitle and the answer."""
-    context: list[Turn] = Field(default_factory=list)
+    context: list[Turn] = field(default_factory=nothing)
     """Earlier turns of the dialogue only, oldest first; never a later one."""
     person: str | None = None
     """Whose emotion is asked for, where the clip shows several people or the dialogue names the speaker."""
@@ -118,14 +139,14 @@ class Annotation(Record):
     meta: Meta
 
 
-class Conversation(Annotation):
+class Conversation(Annotation, kw_only=True):
     """What training and evaluation read: an annotation, its question and the answer wanted."""
 
     messages: list[Message]
     task: Task
 
 
-class Rejected(Record):
+class Rejected(Record, kw_only=True):
     """A row that could not be used: nothing is lost without a word."""
 
     id: str
@@ -133,7 +154,7 @@ class Rejected(Record):
     """1-based data row of the source (the header is row 0); None where the clip is at fault, not the row."""
     reason: str
     source: str
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = field(default_factory=dict)
     """The row as it was read, or where its clip was looked for."""
 
 
@@ -150,16 +171,16 @@ class Answer(Record):
     """Why there is no answer (the clip could not be read, ...); `text` is then empty."""
 
 
-class Score(Record):
+class Score(Record, kw_only=True):
     """How one answer fared, with what explains it."""
 
     id: str
     status: Literal["ok", "recovered", "failed"]
     said: list[str]
     gold: list[str]
-    hits: list[str] = Field(default_factory=list)
-    misses: list[str] = Field(default_factory=list)
-    extras: list[str] = Field(default_factory=list)
+    hits: list[str] = field(default_factory=nothing)
+    misses: list[str] = field(default_factory=nothing)
+    extras: list[str] = field(default_factory=nothing)
     values: dict[str, float]
     """Per-clip numbers by metric name, each in 0..1 unless its metric's page says otherwise."""
     skipped: str | None = None

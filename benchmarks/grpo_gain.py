@@ -88,7 +88,7 @@ def main(run: Gain) -> None:
 
 def ask_for_labels(row: Conversation) -> Conversation:
     """The same clip, asked for its labels alone."""
-    annotation = {name: getattr(row, name) for name in Annotation.model_fields}
+    annotation = {name: getattr(row, name) for name in Annotation.__struct_fields__}
     return compose(Annotation(**annotation | {"id": f"{row.id}_labels"}), "labels", "labels", seed=7)
 
 

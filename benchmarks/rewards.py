@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable
 from random import Random
 
-from affectllm import rewards
+from affectllm import jsonl, rewards
 from affectllm.records import Clues, Target
 from affectllm.rewards import probes
 
@@ -45,7 +45,7 @@ def main() -> None:
     rng = Random(7)
     functions = rewards.load("strict")
     clues = Clues(visual=["a wide smile"], audio=["loud and harsh"])
-    targets = [Target(labels=rng.sample(probes.WORDS, 2), clues=clues).model_dump_json() for _ in range(COUNT // GROUP)]
+    targets = [jsonl.dumps(Target(labels=rng.sample(probes.WORDS, 2), clues=clues)) for _ in range(COUNT // GROUP)]
     gold = [target for target in targets for _ in range(GROUP)]
     texts = completions(rng)
     for function in functions:  # tables and wheels are loaded before the clock starts

@@ -98,9 +98,12 @@ def ask_all(
             name = row.id if len(asked.tasks) == 1 else f"{row.id}_{task}"
             answers = [(it.subtitle or "", short_answer(it.target, task)) for it in alike]
             before = [*examples([it for it in answers if it[1]], language), *told[language]]
-            fields = {field: getattr(row, field) for field in Annotation.model_fields} | {"id": name, "target": target}
+            fields = {field: getattr(row, field) for field in Annotation.__struct_fields__} | {
+                "id": name,
+                "target": target,
+            }
             found: Conversation | str = target if isinstance(target, str) else question(
-                Annotation.model_construct(**fields), task, asked.mode, asked.seed, parts, closed, before
+                Annotation(**fields), task, asked.mode, asked.seed, parts, closed, before
             )  # fmt: skip
             yield building.reject(Row(number, {}), source, name, found) if isinstance(found, str) else found
 

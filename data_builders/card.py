@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from affectllm import building, cards
 from affectllm.building import Build, Row
 from affectllm.cards import Card
@@ -240,16 +242,15 @@ def target_of(run: CardBuild, card: Card, values: dict[str, str]) -> Target:
     if sentiment not in (None, "positive", "negative", "neutral"):
         raise AffectError(f"sentiment is {sentiment!r}, not positive, negative or neutral")
     one = card.task == "basic" or ("basic" in run.tasks and len(found.labels) == 1)
-    target = Target.model_validate(
-        {
-            "labels": found.labels,
-            "basic": found.labels[0] if one and found.labels else None,
-            "sentiment": sentiment,
-            "valence": cards.scaled(card.valence, values) if card.valence else None,
-            "vad": [cards.scaled(scale, values) for scale in card.vad] if card.vad else None,
-            "raters": found.raters if run.target or not (card.labels and card.labels.votes) else None,
-        }
-    )
+    known = {
+        "labels": found.labels,
+        "basic": found.labels[0] if one and found.labels else None,
+        "sentiment": sentiment,
+        "valence": cards.scaled(card.valence, values) if card.valence else None,
+        "vad": [cards.scaled(scale, values) for scale in card.vad] if card.vad else None,
+        "raters": found.raters if run.target or not (card.labels and card.labels.votes) else None,
+    }
+    target = msgspec.convert(known, Target)
     chosen = retarget(target, run.target) if run.target else target
     if isinstance(chosen, str):
         raise AffectError(chosen)
@@ -278,7 +279,7 @@ def clip_of(run: CardBuild, card: Card, values: dict[str, str]) -> Clip:
     path = "/".join(Path(card.clip.format(**values)).parts[-card.clip_tail :])
     if run.media and not (run.media / path).is_file():
         raise AffectError(f"no {path} under {run.media}")
-    return Clip.model_validate({KINDS.get(Path(path).suffix.lower(), "video"): path})
+    return msgspec.convert({KINDS.get(Path(path).suffix.lower(), "video"): path}, Clip)
 
 
 def parts_of(media: Clip) -> list[str]:

@@ -10,6 +10,8 @@ from affectllm.cards import Card, all_cards
 
 COLUMNS = ("name", "title", "task", "language", "rows", "status", "licence", "command")
 STATUS = {"verified": "verified on real files", "documented": "from documentation"}
+SHOWN = ("title", "task", "language", "licence", "status", "rows", "url", "citation", "files")
+"""Of a card, in the JSON."""
 WIDTH = 280
 """Of the table in a file or a pipe, where no row may be broken."""
 
@@ -39,7 +41,5 @@ def shown(row: dict, column: str) -> str:
 
 def describe(name: str, card: Card) -> dict:
     command = f"affectllm build {card.builder or name}"
-    kept = card.model_dump(
-        include={"title", "task", "language", "licence", "status", "rows", "url", "citation", "files"}
-    )
+    kept = {column: getattr(card, column) for column in SHOWN}
     return {"name": name, **kept, "command": command}

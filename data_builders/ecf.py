@@ -10,16 +10,16 @@ and a dialogue many, so questions show the words alone. The pairs are scored by 
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+import msgspec
 
 from affectllm import building, dialogues
 from affectllm.building import Build, Row
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
+from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn, problem_of
 
 LICENCE = "not stated by the authors; the clips are from a television series"
 FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
@@ -34,7 +34,7 @@ class Ecf(Build):
     """Split of the file; without it, read from the file's name."""
 
 
-class Utterance(BaseModel):
+class Utterance(msgspec.Struct):
     utterance_ID: int
     text: str
     speaker: str
@@ -43,12 +43,12 @@ class Utterance(BaseModel):
     """Episode, start and end."""
 
 
-class Dialogue(BaseModel):
+class Dialogue(msgspec.Struct):
     """An item of the file; video_name is not used."""
 
     conversation_ID: int
-    conversation: list[Utterance] = Field(min_length=1)
-    pairs: list[tuple[str, str]] | None = Field(default=None, alias="emotion-cause_pairs")
+    conversation: Annotated[list[Utterance], msgspec.Meta(min_length=1)]
+    pairs: list[tuple[str, str]] | None = msgspec.field(default=None, name="emotion-cause_pairs")
 
 
 def main(run: Ecf) -> None:
@@ -79,10 +79,10 @@ def converse(run: Ecf, items: list[Any], split: str) -> Iterator[Conversation | 
         row = Row(number, values if isinstance(values, dict) else {"value": values})
         name = f"dia{row.values.get('conversation_ID', f'_row{number}')}"
         try:
-            dialogue = Dialogue.model_validate(values)
+            dialogue = msgspec.convert(values, Dialogue)
             pairs, defects = read_pairs(dialogue)
-        except ValidationError as error:
-            yield building.reject(row, run.source, name, building.problem_of(error))
+        except msgspec.ValidationError as error:
+            yield building.reject(row, run.source, name, problem_of(error))
             continue
         except AffectError as problem:
             yield building.reject(row, run.source, name, str(problem))

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+import msgspec
 
 from affectllm import building
 from affectllm.answers.lists import clean_label
@@ -21,7 +21,7 @@ from affectllm.building import Build, Row
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, problem_of
 
 LICENCE = "Apache-2.0 (HumanOmniV2); derived from EMER, CC BY-NC 4.0"
 FILES = ("emer_rewrite.json",)
@@ -44,7 +44,7 @@ class EmerRewrite(Build):
     """Split the items are put in."""
 
 
-class Item(BaseModel):
+class Item(msgspec.Struct):
     """What an item must hold; data_type and path are not used."""
 
     problem: str
@@ -87,9 +87,9 @@ def converse(run: EmerRewrite, items: list[Any], held_out: set[str]) -> Iterator
             yield building.reject(row, run.source, name, "also in a file given with --exclude")
             continue
         try:
-            yield ask(run, Item.model_validate(values), name, building.row_hash(row.values))
-        except ValidationError as error:
-            yield building.reject(row, run.source, name, building.problem_of(error))
+            yield ask(run, msgspec.convert(values, Item), name, building.row_hash(row.values))
+        except msgspec.ValidationError as error:
+            yield building.reject(row, run.source, name, problem_of(error))
         except AffectError as problem:
             yield building.reject(row, run.source, name, str(problem))
 

@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 
+import msgspec
+
 from affectllm import building
 from affectllm.building import Build, Row
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
 
 LICENCE = "CC BY-NC 4.0"
 FILES = ("preference_emoprefer.csv", "track3_emoprefer.csv", "track3_emopreferv2.csv", "track3_candidate.csv")
@@ -79,25 +81,22 @@ def ask(run: EmoPrefer, row: Row, name: str, swapped: bool) -> Conversation:
     preference = PREFERENCES[values.get("preference", "").strip()]
     clip = building.find_clip(run.media, values["name"].strip())
     choices = (values["a2"], values["a1"]) if swapped else (values["a1"], values["a2"])
-    annotation = Annotation.model_validate(
-        {
-            "id": name,
-            "dataset": "emoprefer",
-            "split": run.split,
-            "media": clip,
-            "language": "en",
-            "target": Target.model_validate(
-                {
-                    "preference": SWAPPED[preference] if swapped else preference,
-                    "options": dict(zip(("a1", "a2"), choices, strict=True)),
-                }
-            ),
-            "meta": Meta(
-                licence=LICENCE,
-                defects=["undecided"] if preference == "same" else [],
-                hash=building.row_hash(values),
-            ),
-        }
+    told = {
+        "preference": SWAPPED[preference] if swapped else preference,
+        "options": dict(zip(("a1", "a2"), choices, strict=True)),
+    }
+    annotation = Annotation(
+        id=name,
+        dataset="emoprefer",
+        split=run.split,
+        media=clip or Clip(),
+        language="en",
+        target=msgspec.convert(told, Target),
+        meta=Meta(
+            licence=LICENCE,
+            defects=["undecided"] if preference == "same" else [],
+            hash=building.row_hash(values),
+        ),
     )
     return compose(annotation, task="preference", mode="labels", seed=run.seed, choices=choices)
 

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, StringConstraints, TypeAdapter, ValidationError
+import msgspec
 
 from affectllm import building
 from affectllm.building import Build, Row
@@ -21,7 +21,7 @@ from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
 from affectllm.prompts.asking import Asked, questions, retarget
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
+from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn, problem_of
 
 LICENCE = "not stated in the files; the dialogues are from a television series, or private chats"
 EMOTIONS = ("neutral", "joy", "sadness", "fear", "anger", "surprise", "disgust")
@@ -49,15 +49,12 @@ class EmotionLines(Build):
     """Earlier utterances shown as context; 0 for none."""
 
 
-class Line(BaseModel):
+class Line(msgspec.Struct):
     speaker: str
     utterance: str
     emotion: str
-    annotation: Annotated[str, StringConstraints(pattern=r"^\d{7}$")]
+    annotation: Annotated[str, msgspec.Meta(pattern=r"^\d{7}$")]
     """Votes for each of EMOTIONS, a digit each."""
-
-
-Dialogue = TypeAdapter(list[Line])
 
 
 def main(run: EmotionLines) -> None:
@@ -98,13 +95,13 @@ def converse(run: EmotionLines, path: Path, split: str, items: list[Any]) -> Ite
             continue
         name = f"{series}_{split}_dia{number}"
         try:
-            lines = Dialogue.validate_python(values)
-        except ValidationError as error:
-            yield building.reject(Row(number, {"dialogue": values}), path, name, building.problem_of(error))
+            lines = msgspec.convert(values, list[Line])
+        except msgspec.ValidationError as error:
+            yield building.reject(Row(number, {"dialogue": values}), path, name, problem_of(error))
             continue
         turns = [Turn(speaker=line.speaker, text=line.utterance) for line in lines]
         for i, line in enumerate(lines):
-            row, utterance = Row(number, line.model_dump()), f"{name}_utt{i}"
+            row, utterance = Row(number, msgspec.structs.asdict(line)), f"{name}_utt{i}"
             votes = votes_of(line)
             if problem := problem_with(run, line, votes):
                 yield building.reject(row, path, utterance, problem)

@@ -19,13 +19,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import msgspec
 import tyro
-from pydantic import ValidationError
 
 from affectllm import answers, building, jsonl, options
 from affectllm.building import Row, Spool
 from affectllm.errors import AffectError
-from affectllm.records import Clip, Conversation, Message, Meta, Part, Rejected, Target
+from affectllm.records import Clip, Conversation, Message, Meta, Part, Rejected, Target, problem_of
 
 Form = Literal["parquet", "ms-swift", "llama-factory"]
 COLUMN = "affectllm"
@@ -149,7 +149,7 @@ def shared_row(row: Conversation, root: Path | None) -> dict[str, Any]:
         "messages": messages,
         **media,
         "solution": messages[-1]["content"],
-        COLUMN: row.model_dump_json(exclude_none=True),
+        COLUMN: jsonl.dumps(row),
     }
 
 
@@ -165,7 +165,7 @@ def write_lines(rows: Iterable[tuple[str, dict[str, Any]]], out: Path) -> list[P
         for split, row in rows:
             if split not in spools:
                 spools[split] = opened.enter_context(Spool(out / f"{split}.jsonl"))
-            spools[split].add_line(jsonl.dumps(row))
+            spools[split].add(row)
     for spool in spools.values():
         spool.publish()
     return [spool.path for spool in spools.values()]
@@ -274,10 +274,10 @@ def conversation_of(row: Row, asked: Import) -> Conversation | Rejected:
     name = str(row.values.get("id") or f"{asked.file.stem}_{row.number}")
     try:
         if row.values.get(COLUMN):
-            return Conversation.model_validate_json(row.values[COLUMN])
+            return msgspec.json.decode(row.values[COLUMN], type=Conversation)
         return read_foreign(name, row.values, asked)
-    except ValidationError as error:
-        return building.reject(row, asked.file, name, building.problem_of(error))
+    except msgspec.DecodeError as error:
+        return building.reject(row, asked.file, name, problem_of(error))
     except ValueError as error:
         return building.reject(row, asked.file, name, str(error))
 
@@ -296,16 +296,16 @@ def read_foreign(name: str, row: dict[str, Any], asked: Import) -> Conversation:
             raise ValueError(f"a message is {turn!r}, no object")
         role, text = turn.get("role", turn.get("from")), turn.get("content", turn.get("value"))
         content = text if isinstance(text, list) else parts_in(str(text or ""), role)
-        messages.append(Message.model_validate({"role": roles.get(str(role), role), "content": content}))
+        messages.append(msgspec.convert({"role": roles.get(str(role), role), "content": content}, Message))
     if any(not isinstance(path, str) for paths in media.values() for path in paths):
         raise ValueError("a medium is not given by its path")
     if not messages:
         raise ValueError("no messages")
     tags: Counter[str] = Counter(part.type for message in messages for part in parts_of(message))
-    if untagged := [Part.model_validate({"type": kind}) for kind, paths in media.items() if paths and not tags[kind]]:
+    if untagged := [msgspec.convert({"type": kind}, Part) for kind, paths in media.items() if paths and not tags[kind]]:
         first = next((i for i, message in enumerate(messages) if message.role == "user"), 0)
         shown = [*untagged, *parts_of(messages[first])]
-        messages[first] = messages[first].model_copy(update={"content": shown})
+        messages[first] = msgspec.structs.replace(messages[first], content=shown)
         tags.update(part.type for part in untagged)
     for kind, paths in media.items():
         if tags[kind] != len(paths):

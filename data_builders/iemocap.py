@@ -12,6 +12,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
+import msgspec
+
 from affectllm import building
 from affectllm.building import Build, Row
 from affectllm.errors import AffectError
@@ -123,7 +125,7 @@ def converse(run: Iemocap, number: int, evaluation: Path) -> Iterator[Conversati
             language="en",
             context=before[-run.window :] if run.window else [],
             person=turns[it.name][1].speaker,
-            target=chosen.model_copy(update={"valence": valence, "vad": (valence, arousal, dominance)}),
+            target=msgspec.structs.replace(chosen, valence=valence, vad=(valence, arousal, dominance)),
             meta=Meta(
                 licence=LICENCE,
                 defects=["rating-beyond-scale"] if not all(1 <= value <= 5 for value in it.vad) else [],

@@ -11,7 +11,7 @@ hundred of them are in MER-Caption+ too.
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from affectllm import building
 from affectllm.answers.lists import split_labels
@@ -19,11 +19,13 @@ from affectllm.building import Build, Row
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
 from affectllm.prompts.asking import questions
-from affectllm.records import Annotation, Conversation, Rejected
+from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
 from affectllm.subtitles import NONE, Subtitle, read_subtitles
 
 LICENCE = "CC BY-NC 4.0, redistribution of annotations forbidden"
 FILES = ("track2_train_mercaptionplus.csv", "track2_train_human.csv", "track2_train_ovmerd.csv")
+PUBLISHED = {"mercaption": 115_595, "mercaptionplus": 31_327, "human": 1_532, "ovmerd": 332}
+"""Rows, by what the file's name ends in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,15 +52,27 @@ def main(run: MerCaption) -> None:
     reasons = read_reasons(run.reasons) if run.reasons else {}
     subtitles = read_subtitles(run.subtitles) if run.subtitles else {}
     held_out = {row.values["name"] for other in run.exclude for row in building.read_table(other, ("name",))}
+    published = PUBLISHED.get(path.stem.rpartition("_")[2])
+    notes: dict[str, Any] = {"published_rows": published, "table_rows": 0}
     sources = [path, *(other for other in (run.reasons, run.subtitles, *run.exclude) if other)]
     manifest = building.write(
         run.out,
-        converse(run, rows, reasons, subtitles, held_out),
+        converse(run, counted(rows, notes), reasons, subtitles, held_out),
         sources=sources,
         options={**asdict(run), "exclude": [str(other) for other in run.exclude]},
         licence=LICENCE,
+        notes=notes,
     )
     print("\n".join(building.summary(manifest, run.out)))
+    if published not in (None, notes["table_rows"]):
+        print(f"  note: {notes['table_rows']} rows were read from {path.name}, the published file has {published}")
+
+
+def counted(rows: Iterable[Row], notes: dict[str, Any]) -> Iterator[Row]:
+    """The rows of a stream, their number noted as they pass."""
+    for row in rows:
+        notes["table_rows"] = row.number
+        yield row
 
 
 def read_reasons(path: Path) -> dict[str, str]:
@@ -91,18 +105,15 @@ def converse(
             defects.append("no-labels")
         if reasons and not description:
             defects.append("no-description")
-        # One pass over plain values: records made one by one take twice the time.
-        annotation = Annotation.model_validate(
-            {
-                "id": name,
-                "dataset": "mer-caption",
-                "split": run.split,
-                "media": clip,
-                "subtitle": subtitle.text,
-                "language": subtitle.language,
-                "target": {"labels": labels, "description": description or None},
-                "meta": {"licence": LICENCE, "defects": defects, "hash": building.row_hash(values)},
-            }
+        annotation = Annotation(
+            id=name,
+            dataset="mer-caption",
+            split=run.split,
+            media=clip,
+            subtitle=subtitle.text,
+            language=subtitle.language,
+            target=Target(labels=labels, description=description or None),
+            meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(values)),
         )
         if run.tasks:
             yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)

@@ -15,7 +15,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ValidationError
+import msgspec
 
 from affectllm import building
 from affectllm.building import Build, Row
@@ -23,7 +23,7 @@ from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
 from affectllm.prompts.asking import questions
-from affectllm.records import Annotation, Clues, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Clues, Conversation, Meta, Rejected, Target, problem_of
 
 LICENCE = "MER2023's end user licence: research only"
 FILES = ("MERR_fine_grained.json", "MERR_coarse_grained.json")
@@ -47,7 +47,7 @@ class Merr(Build):
     """Split the clips are put in; the data set has none."""
 
 
-class Item(BaseModel):
+class Item(msgspec.Struct):
     """What a clip's entry says, in either file. The rest (AU_list, peak_index ...) is not used."""
 
     caption: str = ""
@@ -101,9 +101,9 @@ def converse(
             continue
         row = Row(number, values if isinstance(values, dict) else {"value": values})
         try:
-            item = Item.model_validate(values)
-        except ValidationError as error:
-            yield building.reject(row, run.source, name, building.problem_of(error))
+            item = msgspec.convert(values, Item)
+        except msgspec.ValidationError as error:
+            yield building.reject(row, run.source, name, problem_of(error))
             continue
         description, clip = (item.smp_reason_caption or item.caption).strip(), building.find_clip(run.media, name)
         if not description or clip is None or not name:

@@ -12,16 +12,16 @@ import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BaseModel, Field, ValidationError
+import msgspec
 
 from affectllm import building
 from affectllm.building import Build, Row
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, Task
+from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, Task, problem_of
 
 LICENCE = "questions MIT; the clips under the licences of their data sets"
 SEVERAL = re.compile(r"\s*[,;]\s*")
@@ -59,10 +59,10 @@ class MMEEmotion(Build):
     """Tasks of a folder to build; without it, all that it holds."""
 
 
-class Item(BaseModel):
-    video_id: str = Field(min_length=1)
-    label: str = Field(min_length=1)
-    label_set: list[str] = Field(min_length=2)
+class Item(msgspec.Struct):
+    video_id: Annotated[str, msgspec.Meta(min_length=1)]
+    label: Annotated[str, msgspec.Meta(min_length=1)]
+    label_set: Annotated[list[str], msgspec.Meta(min_length=2)]
 
 
 def main(run: MMEEmotion) -> None:
@@ -101,9 +101,9 @@ def converse(run: MMEEmotion, name: Name, path: Path, items: list[Any]) -> Itera
             continue
         row = Row(number, values if isinstance(values, dict) else {"value": values})
         try:
-            item = Item.model_validate(values)
-        except ValidationError as error:
-            yield building.reject(row, path, str(row.values.get("video_id", "")), building.problem_of(error))
+            item = msgspec.convert(values, Item)
+        except msgspec.ValidationError as error:
+            yield building.reject(row, path, str(row.values.get("video_id", "")), problem_of(error))
             continue
         candidates = list(dict.fromkeys(label.strip().lower() for label in item.label_set))
         labels = list(dict.fromkeys(SEVERAL.split(item.label.strip().lower())))
@@ -141,7 +141,7 @@ def problem_with(run: MMEEmotion, name: Name, clip: str, labels: list[str], cand
 
 def target_of(kind: Kind, labels: list[str]) -> Target:
     if kind.task == "sentiment":
-        return Target.model_validate({"sentiment": labels[0]})
+        return msgspec.convert({"sentiment": labels[0]}, Target)
     return Target(labels=labels if kind.emotions else [], basic=labels[0] if kind.task == "basic" else None)
 
 

@@ -10,16 +10,16 @@ own script forgets them. Test data only: the rows are put in split `test`.
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, Field, ValidationError
+import msgspec
 
 from affectllm import building
 from affectllm.building import Build, Row
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Message, Meta, Rejected, Target
+from affectllm.records import Annotation, Clip, Conversation, Message, Meta, Rejected, Target, problem_of
 
 LICENCE = "Apache-2.0 (questions); the videos under their own"
 PUBLISHED = {"videos": 1451, "questions": 5101}
@@ -31,14 +31,14 @@ class MTMEUR(Build):
     """Put each question behind the earlier ones of its video, with their right answers."""
 
 
-class Question(BaseModel):
-    question: str = Field(min_length=1)
-    options: dict[str, str] = Field(min_length=2)
+class Question(msgspec.Struct):
+    question: Annotated[str, msgspec.Meta(min_length=1)]
+    options: Annotated[dict[str, str], msgspec.Meta(min_length=2)]
     correct_answer: str
 
 
-class Video(BaseModel):
-    video_path: str = Field(min_length=1)
+class Video(msgspec.Struct):
+    video_path: Annotated[str, msgspec.Meta(min_length=1)]
     questions: list[Question]
 
 
@@ -67,9 +67,9 @@ def converse(run: MTMEUR, path: Path, videos: list[Any]) -> Iterator[Conversatio
         row = Row(number, values if isinstance(values, dict) else {"value": values})
         name = Path(str(row.values.get("video_path", ""))).stem
         try:
-            video = Video.model_validate(values)
-        except ValidationError as error:
-            yield building.reject(row, path, name, building.problem_of(error))
+            video = msgspec.convert(values, Video)
+        except msgspec.ValidationError as error:
+            yield building.reject(row, path, name, problem_of(error))
             continue
         if run.media is not None and not (run.media / video.video_path).is_file():
             yield building.reject(row, path, name, f"no clip {video.video_path} under {run.media}")
@@ -93,7 +93,7 @@ def questions_of(run: MTMEUR, path: Path, row: Row, name: str, video: Video) -> 
                 media=Clip(video=video.video_path),
                 language="en",
                 target=Target(basic=letter, options=question.options),
-                meta=Meta(licence=LICENCE, hash=building.row_hash(question.model_dump())),
+                meta=Meta(licence=LICENCE, hash=building.row_hash(msgspec.structs.asdict(question))),
             ),
             "choice",
             "labels",
@@ -103,7 +103,7 @@ def questions_of(run: MTMEUR, path: Path, row: Row, name: str, video: Video) -> 
             asked=question.question,
         )
         messages = [*asked, *conversation.messages]
-        yield conversation.model_copy(update={"messages": messages})
+        yield msgspec.structs.replace(conversation, messages=messages)
         asked = messages if run.history else []
 
 

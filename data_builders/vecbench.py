@@ -11,15 +11,15 @@ from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+import msgspec
 
 from affectllm import building, jsonl
 from affectllm.building import Build, Row
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, problem_of
 
 LICENCE = "not stated; the images under the terms of their data sets"
 SENTIMENTS = {"positive", "negative", "neutral"}
@@ -35,10 +35,10 @@ class VECBench(Build):
     """Split of the file."""
 
 
-class Item(BaseModel):
-    task: str = Field(min_length=1)
-    ground_truth: str = Field(min_length=1)
-    candidates: list[str] = Field(min_length=2)
+class Item(msgspec.Struct):
+    task: Annotated[str, msgspec.Meta(min_length=1)]
+    ground_truth: Annotated[str, msgspec.Meta(min_length=1)]
+    candidates: Annotated[list[str], msgspec.Meta(min_length=2)]
     conversations: list[dict[str, Any]]
 
 
@@ -58,9 +58,9 @@ def converse(run: VECBench, path: Path, seen: Counter[str]) -> Iterator[Conversa
             continue
         row = Row(number, values)
         try:
-            item = Item.model_validate(values)
-        except ValidationError as error:
-            yield building.reject(row, path, "", building.problem_of(error))
+            item = msgspec.convert(values, Item)
+        except msgspec.ValidationError as error:
+            yield building.reject(row, path, "", problem_of(error))
             continue
         seen[item.task] += 1
         image, name = image_of(item.conversations), f"{item.task}/{seen[item.task]}"
@@ -76,8 +76,8 @@ def converse(run: VECBench, path: Path, seen: Counter[str]) -> Iterator[Conversa
                 split=run.split,
                 media=Clip(image=image),
                 language="en",
-                target=Target.model_validate(
-                    {task: label} if task == "sentiment" else {task: label, "labels": [label]}
+                target=msgspec.convert(
+                    {task: label} if task == "sentiment" else {task: label, "labels": [label]}, Target
                 ),
                 meta=Meta(licence=LICENCE, hash=building.row_hash(values)),
             ),

@@ -58,6 +58,7 @@ def main(run: Demo) -> None:
 def build_page(explainer: "Explainer", max_seconds: float, asr: str = "nano") -> "gr.Blocks":
     """The page; its one event is also an API end point named `explain`."""
     import gradio as gr
+    from msgspec import to_builtins
 
     def explain(clip: str | None, subtitle: str, language: str, listen: bool) -> tuple[str, dict[str, Any]]:
         if not clip:
@@ -67,7 +68,7 @@ def build_page(explainer: "Explainer", max_seconds: float, asr: str = "nano") ->
             explanation = explainer.explain(clip, subtitle.strip() or None, language, asr if listen else None)
         except AffectError as error:
             raise gr.Error(str(error)) from error
-        return show(explanation), explanation.model_dump()
+        return show(explanation), to_builtins(explanation)
 
     with gr.Blocks(title="affectllm") as page:
         gr.Markdown(f"# Which emotions does this person show, and why?\n{ABOUT}")

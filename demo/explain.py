@@ -29,11 +29,13 @@ class Explain:
 
 
 def main(run: Explain) -> None:
+    import msgspec
+
     from affectllm.explain import default_model, load
 
     explanation = load(run.model or default_model()).explain(run.clip, run.subtitle, run.language, run.asr)
     if run.json:
-        print(explanation.model_dump_json(indent=2))
+        print(msgspec.json.format(msgspec.json.encode(explanation)).decode())
         return
     labels = ", ".join(explanation.labels) or "(no label could be read)"
     print(f"{labels}\n\n{explanation.reasoning or explanation.answer}\n")

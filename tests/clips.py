@@ -6,6 +6,7 @@ from pathlib import Path
 import av
 import numpy as np
 
+from affectllm import jsonl
 from affectllm.records import Clip, Clues, Conversation, Message, Meta, Part, Target
 
 RATE_HZ = 16000
@@ -72,5 +73,5 @@ def write_toy_data(folder: Path, count: int = 4) -> Path:
     for i, row in enumerate(rows):
         write_clip(folder / f"{row.id}.mp4", seed=i)
     data = folder / "conversations.jsonl"
-    data.write_text("".join(row.model_dump_json() + "\n" for row in rows))
+    data.write_text("".join(jsonl.dumps(row) + "\n" for row in rows))
     return data

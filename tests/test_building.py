@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from affectllm import building, jsonl, options
 from affectllm.checks import media
 from affectllm.errors import AffectError
-from affectllm.records import Conversation, Rejected
+from affectllm.records import Conversation, Rejected, Target
 from data_builders import mer_caption
 from tests.clips import conversation, write_clip
 
@@ -44,6 +45,16 @@ def test_a_kill_half_way_leaves_the_earlier_folder(tmp_path: Path) -> None:
 def test_an_id_may_occur_once(tmp_path: Path) -> None:
     with pytest.raises(AffectError, match="Two conversations would have the id 'a'"):
         write(tmp_path, [conversation("a", ["happy"]), conversation("a", ["sad"])])
+
+
+def test_a_conversation_that_could_not_be_read_again_is_rejected(tmp_path: Path) -> None:
+    """A builder that hands on what a file holds, unchecked, loses the row and not the folder."""
+    wrong = msgspec.structs.replace(conversation("b", ["sad"]), target=Target(labels=[3]))  # type: ignore[list-item]
+    manifest = write(tmp_path, [conversation("a", ["happy"]), wrong])
+    assert (manifest.rows_out, manifest.rejected) == (1, 1)
+    (lost,) = jsonl.read(tmp_path / "rejected.jsonl", Rejected)
+    assert (lost.id, lost.reason) == ("b", "field 'target.labels[0]': Expected `str`, got `int`")
+    assert lost.data["target"]["labels"] == [3]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ import math
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -90,7 +91,7 @@ def test_divergence_is_between_zero_and_one(counts: dict[str, int]) -> None:
 
 def test_the_tail_and_the_groups() -> None:
     rows = [row(f"a{i}", "train", "", ["sad"]) for i in range(30)]
-    rows += [row(f"b{i}", "train", "", ["happy"]).model_copy(update={"dataset": "other"}) for i in range(30)]
+    rows += [msgspec.structs.replace(row(f"b{i}", "train", "", ["happy"]), dataset="other") for i in range(30)]
     rows += [row("c", "train", "", ["wistful"])]
     told = labels.describe(rows)
     assert told["tail"] == {"labels": 1, "share": round(1 / 61, 4)}
@@ -146,9 +147,9 @@ def test_clips_are_probed_once_and_a_killed_scan_goes_on(tmp_path: Path, monkeyp
 
 
 def asked_for_sound(conversation: Conversation) -> Conversation:
-    told = conversation.model_dump()
+    told = msgspec.to_builtins(conversation)
     told["messages"][0]["content"] = [{"type": "video"}, {"type": "audio"}, {"type": "text", "text": "?"}]
-    return Conversation.model_validate(told)
+    return msgspec.convert(told, Conversation)
 
 
 def test_the_page_holds_what_the_json_says_and_escapes_it(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

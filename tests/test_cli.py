@@ -21,7 +21,7 @@ def leave(words: list[str]) -> int | None:
 
 @pytest.mark.parametrize("code", ["import affectllm", "from affectllm.cli import main; main(['--help'])"])
 def test_starting_imports_nothing_heavy(code: str) -> None:
-    check = code + "; import sys; assert not {'torch', 'numpy', 'transformers', 'av', 'pydantic'} & set(sys.modules)"
+    check = code + "; import sys; assert not {'torch', 'numpy', 'transformers', 'av', 'msgspec'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
 

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from affectllm.errors import AffectError
@@ -65,7 +66,7 @@ def test_statements_are_told_apart_by_modality() -> None:
 
 def test_the_page_escapes_and_shows(explainer: Explainer, tmp_path: Path) -> None:
     found = explainer.explain(write_clip(tmp_path / "a.mp4"), subtitle="Hi", max_new_tokens=4)
-    hostile = found.model_copy(update={"labels": ["<b>x</b>"], "reasoning": "<script>alert(1)</script>"})
+    hostile = msgspec.structs.replace(found, labels=["<b>x</b>"], reasoning="<script>alert(1)</script>")
     page = show(hostile)
     assert "<script>" not in page
     assert "&lt;b&gt;x" in page

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel, ValidationError
 
 from affectllm import jsonl, records
 from affectllm.errors import AffectError
@@ -17,9 +17,9 @@ KINDS = [kind for kind in vars(records).values() if isinstance(kind, type) and i
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
-def test_unknown_keys_are_forbidden_everywhere(kind: type[BaseModel]) -> None:
-    with pytest.raises(ValidationError, match="Extra inputs are not permitted"):
-        kind.model_validate({"no_such_key": 1})
+def test_unknown_keys_are_forbidden_everywhere(kind: type[records.Record]) -> None:
+    with pytest.raises(msgspec.ValidationError, match="unknown field `no_such_key`"):
+        msgspec.convert({"no_such_key": 1}, kind)
 
 
 @pytest.mark.parametrize(
@@ -28,23 +28,23 @@ def test_unknown_keys_are_forbidden_everywhere(kind: type[BaseModel]) -> None:
         ({"id": ""}, "id"),
         ({"task": "sing"}, "task"),
         ({"media": {"video": "a.mp4", "start_s": -1}}, "media.start_s"),
-        ({"media": {"vide": "a.mp4"}}, "media.vide"),
+        ({"media": {"vide": "a.mp4"}}, "media': Object contains unknown field `vide`"),
         ({"target": {"labels": "happy"}}, "target.labels"),
         ({"target": {"labels": ["happy"], "vad": [0.1, 0.2]}}, "target.vad"),
-        ({"messages": [{"role": "actor", "content": "x"}]}, "messages.0.role"),
+        ({"messages": [{"role": "actor", "content": "x"}]}, r"messages\[0\].role"),
     ],
 )
 def test_a_wrong_field_is_named_with_its_row(change: dict[str, Any], field: str, tmp_path: Path) -> None:
-    row = conversation("clip0", ["happy"]).model_dump(mode="json", exclude_none=True)
+    row = msgspec.to_builtins(conversation("clip0", ["happy"]))
     jsonl.write(tmp_path / "c.jsonl", [row, row | change])
     read = jsonl.read(tmp_path / "c.jsonl", Conversation)
     assert next(read).id == "clip0"
-    with pytest.raises(AffectError, match=rf"record 2 .*field '{field}"):
+    with pytest.raises(AffectError, match=rf"c\.jsonl:2 .*field '{field}"):
         next(read)
 
 
 def test_records_cannot_be_changed() -> None:
-    with pytest.raises(ValidationError, match="frozen"):
+    with pytest.raises(AttributeError, match="immutable"):
         Clip(video="a.mp4").video = "b.mp4"  # type: ignore[misc]
 
 
@@ -79,4 +79,4 @@ def test_what_is_written_is_read_back(tmp_path_factory: pytest.TempPathFactory, 
     """Line separators, quotes and controls in foreign text included."""
     path = tmp_path_factory.mktemp("records") / "rows.jsonl"
     jsonl.write(path, rows)
-    assert [type(row).model_validate(read) for row, read in zip(rows, jsonl.read_dicts(path), strict=True)] == rows
+    assert [msgspec.convert(read, type(row)) for row, read in zip(rows, jsonl.read_dicts(path), strict=True)] == rows

@@ -6,10 +6,11 @@ from itertools import pairwise
 from pathlib import Path
 from types import SimpleNamespace
 
+import msgspec
 import numpy as np
 import pytest
 
-from affectllm import building, rewards, vocabulary
+from affectllm import building, jsonl, rewards, vocabulary
 from affectllm.answers.lists import split_labels
 from affectllm.errors import AffectError
 from affectllm.records import Clues, Target
@@ -109,8 +110,8 @@ def test_terms_that_do_not_apply_give_none() -> None:
 def test_completions_may_be_chats_and_gold_may_be_json() -> None:
     reward = rewards.load("strict")[0]
     chat = [[{"role": "assistant", "content": HONEST}]]
-    assert reward(completions=chat, target=[GOLD.model_dump_json()]) == [1.0]
-    assert reward(completions=chat, target=[GOLD.model_dump()]) == [1.0]
+    assert reward(completions=chat, target=[jsonl.dumps(GOLD)]) == [1.0]
+    assert reward(completions=chat, target=[msgspec.to_builtins(GOLD)]) == [1.0]
     with pytest.raises(AffectError, match="needs the column 'target'"):
         reward(completions=chat, openset=["happy"])
 
@@ -215,7 +216,7 @@ def test_every_term_keeps_its_range(term: str, text: str) -> None:
 @pytest.mark.parametrize("preset", rewards.presets())
 def test_every_term_alone_changes_the_normalised_advantage(preset: str) -> None:
     """Zero where all members are alike, and moved by the term where they differ in what it reads."""
-    gold = GOLD.model_copy(update={"basic": "happy"})
+    gold = msgspec.structs.replace(GOLD, basic="happy")
     group = [HONEST, HONEST.replace("happy, surprised", "happy"), TRICKS["another clip"], "sad", "happy"]
     for function in rewards.load(preset):
         values = function(completions=group, target=[gold] * len(group))
@@ -290,7 +291,7 @@ def test_a_curriculum_pays_terms_by_step(tmp_path: Path) -> None:
 
 
 def test_other_trainers_get_the_same_number() -> None:
-    gold = GOLD.model_dump_json()
+    gold = jsonl.dumps(GOLD)
     expected = total(HONEST)
     assert adapters.swift_reward()()([HONEST], [gold]) == [pytest.approx(expected)]
     assert adapters.verl_score("toy", HONEST, gold) == pytest.approx(expected)

@@ -11,6 +11,7 @@ starts from.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from affectllm import jsonl
 from affectllm.options import command
 from affectllm.training import run as runs
 from affectllm.training.run import Run
@@ -92,7 +93,7 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: DPO)
         return ClipDPOTrainer(
             model=store.backbone.model,
             args=config,
-            train_dataset=Dataset.from_list([{"conversation": pair.model_dump_json()} for pair in pairs]),
+            train_dataset=Dataset.from_list([{"conversation": jsonl.dumps(pair)} for pair in pairs]),
             data_collator=PairCollator(store, run.max_tokens),
             processing_class=store.backbone.tokenizer,
         )

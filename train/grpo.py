@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
+from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.training import run as runs
@@ -263,9 +264,9 @@ def make_trainer(
 def row_of(conversation: "Conversation") -> dict[str, Any]:
     """The prompt and the gold that rewards read, as JSON, since Arrow would fill missing keys with None."""
     return {
-        "prompt": conversation.model_dump_json(),
+        "prompt": jsonl.dumps(conversation),
         "id": conversation.id,
-        "target": conversation.target.model_dump_json(),
+        "target": jsonl.dumps(conversation.target),
     }
 
 

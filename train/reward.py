@@ -11,6 +11,7 @@ question whether it fits, so that the adapter written is loaded like any other.
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from affectllm import jsonl
 from affectllm.options import command
 from affectllm.training import run as runs
 from affectllm.training.run import Run
@@ -87,7 +88,7 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: Rewa
         return ClipRewardTrainer(
             store.backbone.model,
             args=config,
-            train_dataset=Dataset.from_list([{"conversation": pair.model_dump_json()} for pair in pairs]),
+            train_dataset=Dataset.from_list([{"conversation": jsonl.dumps(pair)} for pair in pairs]),
             data_collator=FitCollator(store),
             processing_class=store.backbone.tokenizer,
         )

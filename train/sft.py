@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.training import run as runs
@@ -219,7 +220,7 @@ def make_trainer(
         run.by_length,
         config.world_size,
     )
-    rows = Dataset.from_list([{"conversation": row.model_dump_json(), "row": i} for i, row in enumerate(conversations)])
+    rows = Dataset.from_list([{"conversation": jsonl.dumps(row), "row": i} for i, row in enumerate(conversations)])
     weights = Weights(run.think_weight, run.answer_weight)
     trainer = ClipSFTTrainer(
         order=order,

@@ -6,7 +6,7 @@ read_pairs(text)   emotion-cause pairs
 read_rating(text)  the number of a judge's reply, e.g. 2 of 5 in '{Score: 2/5}'
 """
 
-from typing import TYPE_CHECKING, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 from affectllm.answers.conclusions import plain_statement, read_statement
 from affectllm.answers.fields import (
@@ -22,9 +22,7 @@ from affectllm.answers.fields import (
 )
 from affectllm.answers.lists import plain_list, read_list
 from affectllm.answers.structure import JsonAnswer, plain_frame, read_json, read_sections, tidy
-
-if TYPE_CHECKING:  # pydantic, which no score needs, takes as long to import as all the rest
-    from affectllm.records import Clues
+from affectllm.records import Clues
 
 __all__ = [
     "Parsed", "Rating", "parse", "read_distribution", "read_number", "read_numbers", "read_pairs", "read_rating",
@@ -48,7 +46,7 @@ class Parsed(NamedTuple):
     choice: str | None = None
     """Capital letter of a multiple-choice answer; several are joined: 'B,C'."""
     preference: Literal["a1", "a2", "same"] | None = None
-    clues: "Clues | None" = None
+    clues: Clues | None = None
     """Evidence statements of a JSON answer."""
     status: Literal["ok", "recovered", "failed"] = "failed"
     stripped: list[str] = []

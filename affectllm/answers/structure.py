@@ -3,13 +3,11 @@
 import json
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from affectllm.answers.fields import as_confidence, as_preference, read_choice
 from affectllm.answers.lists import Said, plain_list, read_list
-
-if TYPE_CHECKING:  # pydantic, which no score needs, takes as long to import as all the rest
-    from affectllm.records import Clues
+from affectllm.records import Clues
 
 LONGEST = 200_000
 INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ufffd]")
@@ -50,7 +48,7 @@ class JsonAnswer(NamedTuple):
     confidence: float | None
     choice: str | None
     preference: Literal["a1", "a2", "same"] | None
-    clues: "Clues | None"
+    clues: Clues | None
     clean: bool
     stripped: list[str]
 
@@ -198,10 +196,8 @@ def as_texts(value: Any) -> list[str]:
     return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []
 
 
-def as_clues(value: Any) -> "Clues | None":
+def as_clues(value: Any) -> Clues | None:
     if not isinstance(value, dict):
         return None
     found = {name: as_texts(first(cast(dict[str, Any], value), keys)) for name, keys in CLUE_KEYS.items()}
-    from affectllm.records import Clues
-
     return Clues(**found) if any(found.values()) else None

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from affectllm import jsonl
 from affectllm.records import Conversation
 
 # Shorter utterances ("Yeah, sure.") recur in any two splits without being the same one.
@@ -125,8 +126,8 @@ def repeats(rows: Iterable[Conversation]) -> Iterator[list[str]]:
     """Ids of rows of one split with the same clip, words, person and answer; of text alone, when it is long enough."""
     places: dict[tuple[object, ...], list[str]] = defaultdict(list)
     for row in rows:
-        clip, text = row.media.model_dump_json(exclude_none=True), text_key(row.subtitle)
+        clip, text = jsonl.dumps(row.media), text_key(row.subtitle)
         if text or clip != "{}":
-            answer = row.target.model_dump_json(exclude_none=True)
+            answer = jsonl.dumps(row.target)
             places[row.split, row.task, clip, text or row.subtitle, row.person, answer].append(row.id)
     return (ids for ids in places.values() if len(ids) > 1)

@@ -13,9 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 import tyro
 
+from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.jsonl import make_folder
 from affectllm.media import Frames, Guard, probe, read_audio, read_frames
@@ -129,9 +131,9 @@ def show_probe(look: Look) -> None:
     with Guard(look.timeout_s) as guard:
         found = guard(probe, look.file, verify=look.verify, digest=look.hash)
     if look.json:
-        print(found.model_dump_json())
+        print(jsonl.dumps(found))
         return
-    for name, value in found.model_dump(exclude_none=True).items():
+    for name, value in msgspec.to_builtins(found).items():
         if isinstance(value, list):
             for item in value:
                 print(f"{name:<12} {item if isinstance(item, str) else json.dumps(item)}")

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
 import numpy as np
 
 from affectllm.media import stills
@@ -27,7 +28,7 @@ SANE_FPS = (0.5, 300.0)
 LATE_S = 0.2
 
 
-class Video(Record):
+class Video(Record, kw_only=True):
     """The picture track that `read_frames` reads."""
 
     codec: str | None
@@ -48,7 +49,7 @@ class Video(Record):
     duration_s: float
 
 
-class Audio(Record):
+class Audio(Record, kw_only=True):
     """The sound track that `read_audio` reads."""
 
     codec: str | None
@@ -98,7 +99,7 @@ def probe(path: Path | str, verify: bool = False, digest: bool = False, limits: 
     found = probe_container(path, limits) if kind == "container" else probe_stills(path, kind, limits)
     if verify and kind == "container":
         found = verified(path, found, limits)
-    return found.model_copy(update={"sha256": content_hash(path)}) if digest else found
+    return msgspec.structs.replace(found, sha256=content_hash(path)) if digest else found
 
 
 def content_hash(path: Path) -> str:
@@ -231,14 +232,14 @@ def verified(path: Path, found: Probe, limits: Limits) -> Probe:
             count = sum(1 for _ in sampler.decode(None))
         if count < video.frames:
             defects.append(f"{video.frames - count} of {video.frames} frames cannot be decoded.")
-        video = video.model_copy(update={"frames_decoded": count})
+        video = msgspec.structs.replace(video, frames_decoded=count)
     if audio is not None and audio.codec is not None:
         sound = decode_sound(path, 16000, None, limits)
         assert sound is not None
         if sound.cleaned:
             defects.append(f"{sound.cleaned} audio samples are NaN or infinite and are read as 0.")
-        audio = audio.model_copy(update={"bad_samples": sound.cleaned})
-    return found.model_copy(update={"video": video, "audio": audio, "defects": defects})
+        audio = msgspec.structs.replace(audio, bad_samples=sound.cleaned)
+    return msgspec.structs.replace(found, video=video, audio=audio, defects=defects)
 
 
 def probe_stills(path: Path, kind: Kind, limits: Limits) -> Probe:

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+import msgspec
+
 from affectllm import building
 from affectllm.building import Row
 from affectllm.prompts import Mode, compose, progress_through
@@ -52,7 +54,7 @@ def question(
         if not annotation.context:
             return "no earlier turn"
         # What is to be foreseen is neither shown nor heard nor read.
-        annotation, parts = annotation.model_copy(update={"subtitle": None, "media": Clip()}), []
+        annotation, parts = msgspec.structs.replace(annotation, subtitle=None, media=Clip()), []
     if task == "progressive":
         return progress_through(annotation, mode, seed, parts, before) or "no evidence or no labels"
     found = compose(annotation, task, mode, seed, parts=parts, candidates=candidates, before=before)
@@ -81,7 +83,7 @@ def questions(
     for task in tasks:
         about = annotation
         if len(tasks) > 1:
-            about = annotation.model_copy(update={"id": f"{annotation.id}_{task}"})
+            about = msgspec.structs.replace(annotation, id=f"{annotation.id}_{task}")
         found = question(about, task, mode, seed, parts, candidates)
         yield building.reject(row, source, about.id, found) if isinstance(found, str) else found
 
@@ -104,9 +106,9 @@ def retarget(target: Target, kind: Raters) -> Target | str:
         best = [label for label, count in ranked if count == ranked[0][1]]
         if len(best) > 1:
             return f"the raters tie: {', '.join(best)}"
-        return target.model_copy(update={"labels": best, "basic": best[0]})
+        return msgspec.structs.replace(target, labels=best, basic=best[0])
     if kind == "all":
-        return target.model_copy(update={"labels": labels, "basic": None})
+        return msgspec.structs.replace(target, labels=labels, basic=None)
     total = sum(count for _, count in ranked)
     shares = {label: count / total for label, count in ranked}
-    return target.model_copy(update={"labels": labels, "basic": None, "distribution": shares})
+    return msgspec.structs.replace(target, labels=labels, basic=None, distribution=shares)

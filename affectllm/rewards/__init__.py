@@ -11,13 +11,13 @@ from dataclasses import replace
 from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, ValidationError
+import msgspec
 
 from affectllm import vocabulary
 from affectllm.errors import AffectError
-from affectllm.records import Record, Target
+from affectllm.records import Record, Target, problem_of
 from affectllm.rewards import terms
 from affectllm.rewards.terms import MEASURED, TERMS
 from affectllm.vocabulary import Wheels
@@ -26,38 +26,37 @@ from affectllm.vocabulary import Wheels
 class TermOptions(Record):
     """One line of a composition."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
-    weight: float = Field(ge=0, le=10)
+    weight: Annotated[float, msgspec.Meta(ge=0, le=10)]
     """In TRL's weighted sum; a term of weight 0 is left out."""
     times: list[str] = []
     """Terms that multiply this one's value, e.g. a penalty for too many labels."""
     gates: list[str] = []
     """Terms that must be above 0 for this one to count."""
-    from_step: int = Field(default=0, ge=0)
+    from_step: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Optimiser step from which the term is paid."""
-    until_step: int | None = Field(default=None, gt=0)
+    until_step: Annotated[int, msgspec.Meta(gt=0)] | None = None
     """Step from which it is paid no more."""
 
 
 class Overlong(Record):
     """Where the term `overlong` begins to fall, in tokens of the completion."""
 
-    longest: int = Field(default=256, gt=0)
-    soft: int = Field(default=64, gt=0)
+    longest: Annotated[int, msgspec.Meta(gt=0)] = 256
+    soft: Annotated[int, msgspec.Meta(gt=0)] = 64
 
 
-class Composition(Record):
+class Composition(Record, kw_only=True):
     """What GRPO pays for; see presets.yaml."""
 
     source: str
     about: str
     protocol: str = "affectllm-1"
-    assets: Path | None = None
+    assets: str | None = None
     """Folder of MERTools' wheel files, for its protocols."""
     level: Literal["level1", "level2"] = "level1"
     """Inner or outer ring of the wheels."""
     overlong: Overlong = Overlong()
-    terms: dict[str, TermOptions] = Field(min_length=1)
+    terms: Annotated[dict[str, TermOptions], msgspec.Meta(min_length=1)]
 
 
 class Reward:
@@ -146,11 +145,11 @@ def gold_of(target: Any) -> Target:
     if isinstance(target, Target):
         return target
     try:
-        return read_gold(target) if isinstance(target, str) else Target.model_validate(target)
-    except ValidationError as error:
+        return read_gold(target) if isinstance(target, str) else msgspec.convert(target, Target)
+    except msgspec.DecodeError as error:
         seen = repr(target)[:80]
         raise AffectError(
-            f"Column 'target' holds {seen}, which is no target: {error.errors()[0]['msg']}. "
+            f"Column 'target' holds {seen}, which is no target: {error}. "
             'It is JSON like {"labels": ["happy"]}, the `target` of a conversation.'
         ) from error
 
@@ -158,7 +157,7 @@ def gold_of(target: Any) -> Target:
 @lru_cache(maxsize=8192)
 def read_gold(text: str) -> Target:
     """Every completion of a group, and every term, has the same gold."""
-    return Target.model_validate_json(text)
+    return msgspec.json.decode(text, type=Target)
 
 
 def load(name: str) -> list[Callable[..., list[float | None]]]:
@@ -178,7 +177,8 @@ def load(name: str) -> list[Callable[..., list[float | None]]]:
                 raise AffectError(f"Rewards '{name}': unknown term '{used}'.{hint}")
             if used in MEASURED and used != term:
                 raise AffectError(f"Rewards '{name}': '{used}' is measured by the trainer; it cannot multiply or gate.")
-    wheels = replace(vocabulary.load(composition.protocol, composition.assets), level=composition.level)
+    assets = Path(composition.assets) if composition.assets else None
+    wheels = replace(vocabulary.load(composition.protocol, assets), level=composition.level)
     functions = [
         Reward(term, options, wheels, composition.overlong)
         for term, options in composition.terms.items()
@@ -195,15 +195,14 @@ def read_composition(name: str) -> Composition:
 
     found = presets()
     if name in found:
-        return Composition.model_validate(found[name])
+        return msgspec.convert(found[name], Composition)
     path = Path(name)
     if not path.is_file():
         raise AffectError(f"No reward preset or file '{name}'. Presets: {', '.join(found)}.")
     try:
-        return Composition.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except ValidationError as error:
-        first = error.errors()[0]
-        raise AffectError(f"Rewards file {path}, '{'.'.join(map(str, first['loc']))}': {first['msg']}.") from error
+        return msgspec.convert(yaml.safe_load(path.read_text(encoding="utf-8")), Composition)
+    except msgspec.ValidationError as error:
+        raise AffectError(f"Rewards file {path}, {problem_of(error)}.") from error
     except yaml.YAMLError as error:
         raise AffectError(f"Rewards file {path} is not YAML: {' '.join(str(error).split())}") from error
 

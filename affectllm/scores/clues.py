@@ -11,13 +11,11 @@ from functools import lru_cache
 from itertools import chain
 from random import Random
 from statistics import fmean
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from affectllm.errors import AffectError
+from affectllm.records import Clues
 from affectllm.scores.clue_words import content_words, read
-
-if TYPE_CHECKING:  # pydantic, which no score needs, takes as long to import as all the rest
-    from affectllm.records import Clues
 
 MODALITIES = ("visual", "audio", "text")
 
@@ -30,10 +28,9 @@ class Overlap(NamedTuple):
     f1: float
 
 
-def clue_scores(reasoning: str, gold: "Clues") -> dict[str, float | None]:
+def clue_scores(reasoning: str, gold: Clues) -> dict[str, float | None]:
     """Share of each modality's gold statements that the reasoning mentions, in 0..1; None where gold has none.
 
-    >>> from affectllm.records import Clues
     >>> clue_scores("She has a broad, wide smile.", Clues(visual=["a wide smile"]))
     {'visual': 1.0, 'audio': None, 'text': None}
     """
@@ -42,7 +39,7 @@ def clue_scores(reasoning: str, gold: "Clues") -> dict[str, float | None]:
     return {modality: mentioned(wanted, parts) if wanted.sets else None for modality, wanted in golds.items()}
 
 
-def overlap(reasoning: str, gold: "Clues") -> Overlap:
+def overlap(reasoning: str, gold: Clues) -> Overlap:
     """Precision, recall and F over all modalities together; all 0 when either side is empty.
 
     A reasoning counts as its sentences, or as its content words over those of an average gold statement where that
@@ -56,7 +53,7 @@ def overlap(reasoning: str, gold: "Clues") -> Overlap:
     return prf(mentioned(wanted, said.parts) * size, max(said.sentences, said.words * size / wanted.size), size)
 
 
-def coverage(reasoning: str, gold: "Clues") -> float:
+def coverage(reasoning: str, gold: Clues) -> float:
     """Mean over the annotated modalities of the share of clues mentioned, in 0..1; what more costs as in an F.
 
     With g gold statements and s > g of the reasoning (counted as in `overlap`) the mean is multiplied by 2g / (g + s),
@@ -112,7 +109,7 @@ def prf(found: float, said: float, gold: float) -> Overlap:
     return Overlap(precision, recall, 2 * precision * recall / (precision + recall) if found else 0.0)
 
 
-def shuffled_floor(reasonings: Sequence[str], golds: "Sequence[Clues]", seed: int = 7) -> float:
+def shuffled_floor(reasonings: Sequence[str], golds: Sequence[Clues], seed: int = 7) -> float:
     """Mean recall over all modalities when every clip is compared with another clip's clues.
 
     Raises AffectError for fewer than two clips: there is no other clip then.

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
+import msgspec
 import torch
 from torch import Tensor
 
@@ -83,7 +84,7 @@ class ConversationCollator:
 
     def attempt(self, row: dict[str, Any]) -> "Written | None":
         """The row, or None when its clip is in quarantine, or is put there now."""
-        conversation = Conversation.model_validate_json(row["conversation"])
+        conversation = msgspec.json.decode(row["conversation"], type=Conversation)
         if not any(message.role == "assistant" for message in conversation.messages):
             raise AffectError(f"Conversation '{conversation.id}' has no assistant turn to learn from.")
         if self.quarantine is None:

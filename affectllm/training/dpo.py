@@ -7,6 +7,7 @@ passes on every key it is given.
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
 from datasets import Dataset
 from torch import Tensor
 from trl import DPOTrainer
@@ -39,7 +40,7 @@ class PairCollator:
         self.max_tokens = max_tokens
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        conversations = [Conversation.model_validate_json(row["conversation"]) for row in rows]
+        conversations = [msgspec.json.decode(row["conversation"], type=Conversation) for row in rows]
         samples = [self.store.sample(conversation) for conversation in conversations]
         answers = [str(conversation.target.preference) for conversation in conversations]
         answer_ids = [self.store.backbone.answer_ids(text) for text in (*answers, *(OTHER[text] for text in answers))]

@@ -17,6 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -208,7 +209,7 @@ class ClipGRPOTrainer(GRPOTrainer):
             while chosen["prompt"] not in self._samples and row["prompt"] not in other:
                 try:
                     if chosen["id"] not in self.rollouts.quarantine.ids:
-                        conversation = Conversation.model_validate_json(chosen["prompt"])
+                        conversation = msgspec.json.decode(chosen["prompt"], type=Conversation)
                         read = self.store.encoded_sample if self.shared else self.store.sample
                         sample = self._samples[chosen["prompt"]] = read(conversation)
                         self.guidance.note(sample, conversation)
@@ -279,7 +280,7 @@ class ClipGRPOTrainer(GRPOTrainer):
     ) -> Tensor:
         with self._clock("rewards"):
             if any(getattr(function, "measured", None) == "influence" for function in self.reward_funcs):
-                asked = [Conversation.model_validate_json(prompt) for prompt in prompts]
+                asked = [msgspec.json.decode(prompt, type=Conversation) for prompt in prompts]
                 measured = influence(self.store, asked, completion_ids_list)
                 inputs = [{**row, "influence": value} for row, value in zip(inputs, measured, strict=True)]
             try:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from affectllm import answers
 from affectllm.records import Conversation, Target
 from affectllm.rewards import text_of
@@ -53,7 +55,7 @@ class Rollouts:
         known: dict[str, tuple[str, list[str], str]] = {}
         for i, row in enumerate(inputs):
             if row["prompt"] not in known:
-                conversation = Conversation.model_validate_json(row["prompt"])
+                conversation = msgspec.json.decode(row["prompt"], type=Conversation)
                 known[row["prompt"]] = (conversation.id, gold_of(conversation.target), clip_of(conversation))
             name, gold, clip = known[row["prompt"]]
             text = text_of(completions[i])

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import torch
 from datasets import Dataset
 from torch import Tensor
@@ -35,7 +36,7 @@ def fit_question(pair: Conversation, name: str) -> Conversation:
     language = pair.language if pair.language in WORDS else "en"
     parts = [part.type for part in pair.messages[0].content if not isinstance(part, str) and part.type != "text"]
     asked = families()["fits"][language].format(text=text)
-    bare = pair.model_copy(update={"target": pair.target.model_copy(update={"description": None, "labels": []})})
+    bare = msgspec.structs.replace(pair, target=msgspec.structs.replace(pair.target, description=None, labels=[]))
     return compose(bare, "describe", "describe", seed=0, parts=parts, asked=asked)
 
 
@@ -67,7 +68,7 @@ class FitCollator:
         self.store = store
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
-        pairs = [Conversation.model_validate_json(row["conversation"]) for row in rows]
+        pairs = [msgspec.json.decode(row["conversation"], type=Conversation) for row in rows]
         preferred = [str(pair.target.preference) for pair in pairs]
         asked = [fit_question(pair, name) for pair, name in zip(pairs, preferred, strict=True)]
         asked += [fit_question(pair, OTHER[name]) for pair, name in zip(pairs, preferred, strict=True)]

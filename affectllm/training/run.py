@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import msgspec
+
 from affectllm import __version__, jsonl
 from affectllm.errors import AffectError
 from affectllm.paths import cache_folder
@@ -117,7 +119,7 @@ def under(root: Path, row: Conversation) -> Conversation:
     paths = {
         name: str(root / value) for name in ("video", "audio", "image", "face") if (value := getattr(row.media, name))
     }
-    return row.model_copy(update={"media": row.media.model_copy(update=paths)})
+    return msgspec.structs.replace(row, media=msgspec.structs.replace(row.media, **paths))
 
 
 def media_store(backbone: "Backbone", run: Run) -> "MediaStore":

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -84,7 +85,7 @@ class ClipSFTTrainer(SFTTrainer):
     def not_a_number(self, rows: Tensor, loss: float, mask: Tensor) -> str:
         """Write the batch down; what to say."""
         known: Any = self.train_dataset
-        ids = [Conversation.model_validate_json(known[row]["conversation"]).id for row in rows.tolist()]
+        ids = [msgspec.json.decode(known[row]["conversation"], type=Conversation).id for row in rows.tolist()]
         path = self.folder / FAILED
         step = self.state.global_step + 1
         jsonl.write_json(path, {"step": step, "loss": str(loss), "ids": ids, "tokens": mask.sum(1).tolist()})

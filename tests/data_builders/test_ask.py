@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
@@ -98,7 +99,7 @@ def test_what_is_felt_by_viewers_is_asked_in_other_words(task: Any, language: st
         labels=["joy"], basic="joy", sentiment="positive", valence=0.1, vad=(0.1, 0, 0), description="Warm."
     )
     shown = Annotation(id="a", dataset="toy", split="train", language=language, target=target, meta=Meta(licence="CC0"))
-    felt = shown.model_copy(update={"perspective": "induced"})
+    felt = msgspec.structs.replace(shown, perspective="induced")
     mode: Any = "describe" if task == "describe" else "labels"
     expressed, induced = (compose(it, task, mode, 7, parts=(), candidates=["joy"]) for it in (shown, felt))
     assert text_of(expressed) != text_of(induced)
@@ -115,7 +116,7 @@ def test_numbers_and_evidence(tmp_path: Path) -> None:
     assert numbers.messages[1].content == "0.50, -0.25, 0.00"
     assert read_numbers("0.50, -0.25, 0.00") == [0.5, -0.25, 0.0]
     answer = str(clues.messages[1].content)
-    assert json.loads(answer) == CLUES.model_dump()
+    assert json.loads(answer) == msgspec.structs.asdict(CLUES)
     assert (parse(answer).clues, parse(answer).status) == (CLUES, "ok")
     assert parse(answer).evidence == "a wide smile. bright eyes. warm. thank him"
     assert [(it.id, it.reason) for it in lost] == [
@@ -153,7 +154,7 @@ def test_every_answer_of_a_progressive_conversation_is_learnt(tmp_path: Path) ->
     from affectllm.training.store import MediaStore
 
     store = MediaStore(backbone, tmp_path, FeatureCache(tmp_path / "cache"))
-    batch = ConversationCollator(store)([{"conversation": whole.model_dump_json()}])
+    batch = ConversationCollator(store)([{"conversation": jsonl.dumps(whole)}])
     learnt = backbone.tokenizer.decode(batch["labels"][0][batch["labels"][0] != IGNORED])
     end = backbone.tokenizer.eos_token
     assert learnt == f"a wide smile. bright eyes.{end}warm.{end}thank him.{end}joy{end}"

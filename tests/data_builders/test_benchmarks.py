@@ -84,8 +84,10 @@ def test_mme_emotion_rejects_what_cannot_be_asked(tmp_path: Path) -> None:
     rows, lost = build(build_mme, MMEEmotion, source, tmp_path / "out")
     assert rows == []
     assert [row.reason.partition(":")[0] for row in lost] == [
-        "the label 'joy' is none of those to choose from", "2 labels where one is asked for", "'label_set'",
-    ]  # fmt: skip
+        "the label 'joy' is none of those to choose from",
+        "2 labels where one is asked for",
+        "Object missing required field `label_set`",
+    ]
     with pytest.raises(AffectError, match=r"none of SA\.json"):
         build(build_mme, MMEEmotion, source, tmp_path / "none", tasks=("SA",))
 

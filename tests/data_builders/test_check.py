@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from affectllm import jsonl
@@ -20,7 +21,7 @@ def row(name: str, split: str, subtitle: str, labels: list[str], clip: str | Non
         target=Target(labels=labels), meta=Meta(licence="CC0-1.0"),
     )  # fmt: skip
     messages = [Message(role="user", content="?"), Message(role="assistant", content=", ".join(labels))]
-    return Conversation(**dict(annotation), messages=messages, task="labels")
+    return Conversation(**msgspec.structs.asdict(annotation), messages=messages, task="labels")
 
 
 def write(folder: Path, rows: list[Conversation]) -> Path:

@@ -146,7 +146,7 @@ def test_rows_of_others_are_read_and_bad_ones_named(tmp_path: Path) -> None:
     assert (second.task, second.target.description) == ("describe", "He seems to be in a hurry.")
     lost = [it.reason for it in jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected)]
     assert lost[:2] == ["1 <video> tags, 0 paths in 'videos'", "no messages"]
-    assert lost[2].startswith("'role'")
+    assert lost[2].startswith("field 'role'")
     assert lost[3:] == ["a message is '?', no object", "a medium is not given by its path"]
     # What stands between words stays there; what no tag names comes first.
     kinds = [(part.type, part.text) for part in third.messages[1].content]  # type: ignore[union-attr]

@@ -83,3 +83,15 @@ def test_real_spellings(shared_data: Path, tmp_path: Path) -> None:
         if line.strip():
             # A slash separates labels too, and an underscore stands for a space.
             assert built[f"clip{i}"] == [part.strip() for part in re.split("[,/]", line.strip("[] ").replace("_", " "))]
+
+
+@pytest.mark.parametrize(("name", "published"), [("track2_train_human", 1532), ("labels", None)])
+def test_a_table_of_another_length_than_published_is_said(
+    name: str, published: int | None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source = tmp_path / f"{name}.csv"
+    source.write_text("name,openset\na,happy\nb,sad\n")
+    main(MerCaption(source=source, out=tmp_path / "out", shard="1/2"))
+    manifest = json.loads((tmp_path / "out" / "manifest.json").read_text())
+    assert (manifest["table_rows"], manifest["published_rows"], manifest["rows_in"]) == (2, published, 1)
+    assert ("2 rows were read" in capsys.readouterr().out) == (published is not None)

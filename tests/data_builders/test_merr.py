@@ -42,7 +42,7 @@ def test_fine_grained_clues_words_and_oddities(tmp_path: Path) -> None:
     lost = list(jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected))
     assert [(row.id, row.row) for row in lost] == [("sample_00000003", 3), ("sample_00000004", 4)]
     assert lost[0].reason == "no name or no description"
-    assert lost[1].reason.startswith("'visual_prior_list'")
+    assert lost[1].reason.startswith("field 'visual_prior_list'")
     assert lost[1].data == FINE["sample_00000004"]
 
 

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from affectllm import cards, jsonl
@@ -163,7 +164,7 @@ def test_a_card_asks_for_vad_and_says_what_it_cannot_ask(tmp_path: Path) -> None
 
 def test_readers_are_asked_what_they_feel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_csv(tmp_path / "emobank.csv", {"id": "e1", "split": "dev", "V": 4, "A": 3, "D": 2, "text": "Nice."})
-    own = cards.read_card("emobank").model_copy(update={"perspective": "induced"})
+    own = msgspec.structs.replace(cards.read_card("emobank"), perspective="induced")
     monkeypatch.setattr(cards, "read_card", lambda name: own)
     card.main(card.CardBuild(name="emobank", source=source, out=tmp_path / "out"))
     (row,) = read(tmp_path / "out")[0].values()

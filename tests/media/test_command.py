@@ -5,11 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from PIL import Image
 from scipy.io import wavfile
 
+from affectllm import jsonl
 from affectllm.cli import main
 from affectllm.media.probe import Probe
 from tests.media.make import clip, number, tone
@@ -29,7 +31,7 @@ def call(*words: object) -> int:
 
 def test_probe_prints_a_record(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert call("probe", path, "--json", "--verify", "--hash") == 0
-    found = Probe.model_validate_json(capsys.readouterr().out)
+    found = msgspec.json.decode(capsys.readouterr().out, type=Probe)
     assert found.video is not None
     assert found.video.frames_decoded == 50
     assert found.sha256 is not None
@@ -100,4 +102,4 @@ def test_probe_json_is_what_the_library_says(path: Path, capsys: pytest.CaptureF
     from affectllm.media import probe
 
     assert call("probe", path, "--json") == 0
-    assert json.loads(capsys.readouterr().out) == json.loads(probe(path).model_dump_json())
+    assert json.loads(capsys.readouterr().out) == json.loads(jsonl.dumps(probe(path)))

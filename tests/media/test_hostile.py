@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from affectllm import jsonl
 from affectllm.media import Guard, Unreadable, probe, read_audio, read_frames
 from tests.media.hostile import CASES, CUTS, FIVE, Case
 from tests.media.make import clip, numbers
@@ -74,7 +75,7 @@ def test_hostile_files(case: Case, tmp_path: Path, guard: Guard) -> None:
         words_of(error)
         assert isinstance(case.frames, str) or isinstance(case.seconds, str)
     else:
-        found.model_dump_json()
+        jsonl.dumps(found)
         assert (found.video is None) == (case.frames is None)
 
 

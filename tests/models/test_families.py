@@ -5,11 +5,13 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 import torch
 from transformers import AutoConfig, AutoProcessor
 
+from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.models import FAMILIES, imported, load, load_shape
 from affectllm.models.backbone import Backbone, Media, Sample, join_media
@@ -44,7 +46,7 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         write_clip(folder / f"clip{i}.mp4", seed=i, seconds=seconds)
         row = conversation(f"clip{i}", ["happy"], parts=backbone.modalities)
         # The second question is longer than the first, so that a batch is padded.
-        rows.append(Conversation.model_validate_json(row.model_dump_json().replace("show?", "show?" + " Why?" * i)))
+        rows.append(msgspec.json.decode(jsonl.dumps(row).replace("show?", "show?" + " Why?" * i), type=Conversation))
     return Case(request.param, folder, backbone, rows, [backbone.sample(row, folder) for row in rows])
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from affectllm import jsonl
 from affectllm.models import load
 from tests.clips import conversation, write_clip
 from tests.tiny_models import TINY
@@ -35,7 +36,7 @@ def prepared(folder: Path, family: str) -> Data:
     for i, row in enumerate(rows):
         write_clip(folder / f"{row.id}.mp4", seed=i, seconds=1 + i % 2)
     data = folder / "conversations.jsonl"
-    data.write_text("".join(row.model_dump_json() + "\n" for row in rows))
+    data.write_text("".join(jsonl.dumps(row) + "\n" for row in rows))
     return Data(model, data, kinds)
 
 

@@ -4,6 +4,7 @@ import json
 import math
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
@@ -34,12 +35,12 @@ FAMILIES = {"affect": save_tiny_affect, "omni": save_tiny_omni}
     ],
 )
 def test_what_decides(target: Target, lost: list[str]) -> None:
-    row = conversation("a", ["happy"]).model_copy(update={"target": target})
+    row = msgspec.structs.replace(conversation("a", ["happy"]), target=target)
     assert decisive(row, ["video", "audio"]) == lost
 
 
 def test_a_modality_that_was_not_shown_decides_nothing() -> None:
-    row = conversation("a", ["happy"]).model_copy(update={"target": Target(clues=Clues(audio=["loud"]))})
+    row = msgspec.structs.replace(conversation("a", ["happy"]), target=Target(clues=Clues(audio=["loud"])))
     assert decisive(row, ["video"]) == []
 
 
@@ -50,14 +51,14 @@ def test_influence_is_what_the_answer_loses(family: str, tmp_path: Path) -> None
     backbone.model.eval()
     store = MediaStore(backbone, tmp_path, FeatureCache(tmp_path / "cache"))
     first, second = list(jsonl.read(tmp_path / "conversations.jsonl", Conversation))[:2]
-    blind = second.model_copy(update={"target": Target(decisive="video")})
+    blind = msgspec.structs.replace(second, target=Target(decisive="video"))
     said = [backbone.answer_ids("happy"), backbone.answer_ids("sad, and so on")]
     found = influence(store, [first, blind], said)
     by_hand = answer_log_probabilities(backbone, [store.sample(blind), store.sample(blind, ["audio"])], [said[1]] * 2)
     assert found[1] == pytest.approx(by_hand[0] - by_hand[1], abs=1e-4)
     assert found[0] is not None
     assert abs(found[0]) > 1e-6
-    text = first.model_copy(update={"messages": [first.messages[0].model_copy(update={"content": "Hello"})]})
+    text = msgspec.structs.replace(first, messages=[msgspec.structs.replace(first.messages[0], content="Hello")])
     assert influence(store, [text], [said[0]]) == [None]
     assert not torch.is_inference_mode_enabled()
 

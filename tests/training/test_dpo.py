@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
@@ -70,8 +71,8 @@ def test_swapping_the_clip_changes_policy_and_reference(folder: Path, tmp_path: 
     trainer = make_trainer(store, rows, options(folder, tmp_path))
     found = []
     for clip in ("clip0.mp4", "clip1.mp4"):
-        swapped = rows[0].model_copy(update={"media": Clip(video=clip)})
-        batch = PairCollator(store, 4096)([{"conversation": swapped.model_dump_json()}])
+        swapped = msgspec.structs.replace(rows[0], media=Clip(video=clip))
+        batch = PairCollator(store, 4096)([{"conversation": jsonl.dumps(swapped)}])
         assert batch["input_ids"].shape[0] == 2
         rows_of_batch = zip(batch["input_ids"], batch["completion_mask"], strict=True)
         said = [backbone.tokenizer.decode(ids[mask == 1]) for ids, mask in rows_of_batch]

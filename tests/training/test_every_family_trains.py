@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
+from affectllm import jsonl
 from affectllm.models import load
 from tests.clips import conversation, write_clip
 from tests.tiny_models import TINY, families
@@ -24,7 +25,7 @@ def test_supervised_and_grpo_steps(family: str, tmp_path: Path) -> None:
     for i, row in enumerate(rows):
         write_clip(tmp_path / f"{row.id}.mp4", seed=i, seconds=1 + i)
     data = tmp_path / "conversations.jsonl"
-    data.write_text("".join(row.model_dump_json() + "\n" for row in rows))
+    data.write_text("".join(jsonl.dumps(row) + "\n" for row in rows))
     sft(SFT(model=model, data=data, out=tmp_path / "sft", steps=2, batch=1, modalities=modalities))
     grpo(
         GRPO(

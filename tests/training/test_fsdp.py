@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 from safetensors.torch import load_file
 
@@ -124,7 +125,7 @@ def test_a_fusion_takes_any_media_but_none(tmp_path: Path) -> None:
 def test_what_processes_do_on_their_own_is_refused(tmp_path: Path, options: dict[str, Any], named: str) -> None:
     run = GRPO(data=tmp_path / "data.jsonl", out=tmp_path / "out", **options)
     asked = conversation("clip0", ["happy"])
-    unanswered = asked.model_copy(update={"messages": asked.messages[:1]})
+    unanswered = msgspec.structs.replace(asked, messages=asked.messages[:1])
     third = SimpleNamespace(deepspeed_plugin=SimpleNamespace(zero_stage=3))
     with pytest.raises(AffectError, match=named):
         check_spread(run, third, [], [asked, unanswered])

@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -51,7 +52,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("runs")
     data = write_toy_data(made)
     rows = list(jsonl.read(data, Conversation))
-    jsonl.write(data, [*rows, *(row.model_copy(update={"id": f"dev_{row.id}", "split": "dev"}) for row in rows[:2])])
+    jsonl.write(data, [*rows, *(msgspec.structs.replace(row, id=f"dev_{row.id}", split="dev") for row in rows[:2])])
     save_tiny_affect(made / "model")
     sft(SFT(model=str(made / "model"), data=data, out=made / "start", steps=1, batch=2))
     return made

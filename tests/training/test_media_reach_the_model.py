@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
@@ -37,8 +38,8 @@ def test_swapping_the_clip_changes_the_supervised_loss(store: MediaStore) -> Non
     row = rows(store)[0]
     losses = []
     for clip in ("clip0.mp4", "clip1.mp4"):
-        swapped = row.model_copy(update={"media": row.media.model_copy(update={"video": clip})})
-        batch = ConversationCollator(store)([{"conversation": swapped.model_dump_json()}])
+        swapped = msgspec.structs.replace(row, media=msgspec.structs.replace(row.media, video=clip))
+        batch = ConversationCollator(store)([{"conversation": jsonl.dumps(swapped)}])
         with torch.no_grad():
             losses.append(store.backbone.model(**batch).loss.item())
     assert losses[0] != pytest.approx(losses[1], abs=1e-6)
@@ -62,7 +63,7 @@ def test_each_modality_alone_changes_the_output(store: MediaStore, kind: str) ->
 
 def test_labels_cover_the_assistant_turn_and_nothing_else(store: MediaStore) -> None:
     row = rows(store)[2]
-    batch = ConversationCollator(store)([{"conversation": row.model_dump_json()}])
+    batch = ConversationCollator(store)([{"conversation": jsonl.dumps(row)}])
     kept = batch["labels"][0] != IGNORED
     said = store.backbone.tokenizer.decode(batch["input_ids"][0][kept])
     assert said == row.messages[-1].content + "<|im_end|>"
@@ -70,11 +71,11 @@ def test_labels_cover_the_assistant_turn_and_nothing_else(store: MediaStore) -> 
 
 def test_a_batch_equals_its_rows(store: MediaStore) -> None:
     collate, wanted = ConversationCollator(store), rows(store)[:3]
-    together = collate([{"conversation": row.model_dump_json()} for row in wanted])
+    together = collate([{"conversation": jsonl.dumps(row)} for row in wanted])
     with torch.no_grad():
         logits = store.backbone.model(**{k: v for k, v in together.items() if k != "labels"}).logits
         for i, row in enumerate(wanted):
-            alone = collate([{"conversation": row.model_dump_json()}])
+            alone = collate([{"conversation": jsonl.dumps(row)}])
             length = alone["input_ids"].shape[1]
             single = store.backbone.model(**{k: v for k, v in alone.items() if k != "labels"}).logits
             torch.testing.assert_close(logits[i, :length], single[0], atol=1e-4, rtol=1e-4)

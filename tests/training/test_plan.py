@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from affectllm import cli
+from affectllm import cli, jsonl
 from affectllm.errors import AffectError
 from affectllm.models import load, load_shape
 from affectllm.training import run as runs
@@ -61,7 +61,7 @@ def run_command(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
 def test_a_7b_shaped_model_is_planned_from_its_config_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_clip(tmp_path / "clip0.mp4", seconds=2.0)
     data = tmp_path / "conversations.jsonl"
-    data.write_text(conversation("clip0", ["happy"]).model_dump_json())
+    data.write_text(jsonl.dumps(conversation("clip0", ["happy"])))
     config = tmp_path / "sft.yaml"
     config.write_text(f"model: {save_7b_shape(tmp_path / 'model')}\nbatch: 2\ndtype: bfloat16\n")
     words = ["train", "sft", "--config", str(config), "--data", str(data), "--out", str(tmp_path / "out"), "--dry-run"]
@@ -120,7 +120,7 @@ def test_data_sets_beside_the_first_are_planned_with_it(tmp_path: Path, capsys: 
         rows = [conversation(f"{name}{i}", ["happy"], parts=parts) for i in range(count)]
         for row in rows:
             write_clip(tmp_path / name / f"{row.id}.mp4", audio="audio" in parts)
-        lines = "".join(row.model_dump_json() + "\n" for row in rows)
+        lines = "".join(jsonl.dumps(row) + "\n" for row in rows)
         (tmp_path / name / "conversations.jsonl").write_text(lines)
     silent, sounding = (str(tmp_path / name / "conversations.jsonl") for name in ("silent", "sounding"))
     words = ["train", "sft", "--model", str(model), "--data", silent, "--out", str(tmp_path / "out"), "--dry-run"]
@@ -183,7 +183,7 @@ def test_checkpointing_and_8_bit_states_take_less(tmp_path: Path) -> None:
 def test_a_modality_that_no_row_asks_about_stops_the_run(tmp_path: Path) -> None:
     write_clip(tmp_path / "clip0.mp4")
     data = tmp_path / "conversations.jsonl"
-    data.write_text(conversation("clip0", ["happy"], parts=("video",)).model_dump_json())
+    data.write_text(jsonl.dumps(conversation("clip0", ["happy"], parts=("video",))))
     with pytest.raises(AffectError, match=r"Modality audio was asked for, but none of 1 conversations"):
         sft(SFT(model=str(save_tiny_affect(tmp_path / "m")), data=data, out=tmp_path / "out", steps=1))
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
@@ -49,7 +50,7 @@ def scores_of(folder: Path, model: Path, clip: str = "clip0.mp4") -> list[float]
     backbone = load(str(model), dtype="float32")
     backbone.model.eval()
     store = MediaStore(backbone, folder, FeatureCache(folder / "cache"))
-    asked = pair("clip0", "a1", TEXTS).model_copy(update={"media": Clip(video=clip)})
+    asked = msgspec.structs.replace(pair("clip0", "a1", TEXTS), media=Clip(video=clip))
     return fit_scores(store, [fit_question(asked, name) for name in ("a1", "a2")])
 
 
@@ -62,7 +63,7 @@ def test_the_question_holds_one_description_and_the_clip() -> None:
     assert len(question.messages) == 1
     chinese = fit_question(pair("clip0", "a1", ("他笑。", "他哭。"), language="zh"), "a1")
     assert chinese.messages[0].content[-1].text == "这段描述符合人物吗？他笑。\n请回答是或否。"  # type: ignore[union-attr]
-    bare = pair("clip0", "a1", TEXTS).model_copy(update={"target": Target(preference="a1")})
+    bare = msgspec.structs.replace(pair("clip0", "a1", TEXTS), target=Target(preference="a1"))
     with pytest.raises(AffectError, match="build emoprefer"):
         fit_question(bare, "a1")
 

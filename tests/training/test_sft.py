@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 from safetensors.torch import load_file
@@ -43,14 +44,14 @@ def rows_of(store: MediaStore) -> list[Conversation]:
 
 
 def collate(store: MediaStore, *rows: Conversation, **options: Any) -> dict[str, torch.Tensor]:
-    return ConversationCollator(store, **options)([{"conversation": row.model_dump_json()} for row in rows])
+    return ConversationCollator(store, **options)([{"conversation": jsonl.dumps(row)} for row in rows])
 
 
 def dialogue(store: MediaStore) -> Conversation:
     """Two questions about one clip, each answered."""
     row = rows_of(store)[0]
     more = [Message(role="user", content="Why?"), Message(role="assistant", content="Because of the smile.")]
-    return row.model_copy(update={"messages": [*row.messages, *more]})
+    return msgspec.structs.replace(row, messages=[*row.messages, *more])
 
 
 def test_every_assistant_turn_is_learned_and_nothing_else(store: MediaStore) -> None:
@@ -90,7 +91,7 @@ def test_earlier_answers_are_part_of_the_question(store: MediaStore) -> None:
 def test_a_conversation_without_an_answer_is_no_lesson(store: MediaStore) -> None:
     row = rows_of(store)[0]
     with pytest.raises(AffectError, match="no assistant turn"):
-        collate(store, row.model_copy(update={"messages": row.messages[:1]}))
+        collate(store, msgspec.structs.replace(row, messages=row.messages[:1]))
 
 
 def test_weights_stand_on_the_tokens_they_are_meant_for(store: MediaStore) -> None:
@@ -122,7 +123,7 @@ def test_larger_and_longer_clips_are_told_apart(family: str, tmp_path: Path) -> 
     backbone.processor.videos_kwargs = {"size": {"shortest_edge": 8 * 32 * 32, "longest_edge": 8 * 256 * 256}}
     fresh = MediaStore(backbone, tmp_path, FeatureCache(tmp_path / "cache"), backbone.modalities)
     rows = [conversation(f"clip{i}", ["happy"], parts=backbone.modalities) for i in range(4)]
-    whole, cut = rows[2], rows[2].model_copy(update={"media": rows[2].media.model_copy(update={"end_s": 2.0})})
+    whole, cut = rows[2], msgspec.structs.replace(rows[2], media=msgspec.structs.replace(rows[2].media, end_s=2.0))
     exact = [len(fresh.sample(row).prompt_ids) for row in [*rows, cut]]
     told = fresh.lengths([*rows, cut])
     base = exact[0] - told[0]
@@ -230,7 +231,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     made = tmp_path_factory.mktemp(request.param)
     data = write_toy_data(made)
     rows = list(jsonl.read(data, Conversation))
-    jsonl.write(data, [*rows, *(row.model_copy(update={"id": f"dev_{row.id}", "split": "dev"}) for row in rows[:2])])
+    jsonl.write(data, [*rows, *(msgspec.structs.replace(row, id=f"dev_{row.id}", split="dev") for row in rows[:2])])
     FAMILIES[request.param](made / "model")
     return made
 
@@ -302,7 +303,7 @@ def test_padding_is_logged(folder: Path, tmp_path: Path) -> None:
 
 
 def test_rows_keep_their_number_in_a_batch(store: MediaStore) -> None:
-    rows = [{"conversation": row.model_dump_json(), "row": i} for i, row in enumerate(rows_of(store))]
+    rows = [{"conversation": jsonl.dumps(row), "row": i} for i, row in enumerate(rows_of(store))]
     assert ConversationCollator(store)(rows[2:])[ROW].tolist() == [2, 3]
 
 

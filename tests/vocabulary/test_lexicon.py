@@ -194,7 +194,7 @@ def test_command_prints_json(capsys: pytest.CaptureFixture[str], tmp_path: Path)
 
 
 def test_import_is_light() -> None:
-    code = "import sys, affectllm.vocabulary.lexicon; print(*{'torch', 'numpy', 'pydantic'} & set(sys.modules))"
+    code = "import sys, affectllm.vocabulary.lexicon; print(*{'torch', 'numpy', 'msgspec'} & set(sys.modules))"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == ""
 

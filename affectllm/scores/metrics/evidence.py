@@ -4,10 +4,12 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import numpy as np
 
 from affectllm import answers
 from affectllm.errors import AffectError
+from affectllm.records import Clues
 from affectllm.scores import baselines, calibration, cause, choice, conflict, consistency, steps
 from affectllm.scores import open_vocabulary as ov
 from affectllm.scores.baselines import Constant
@@ -16,8 +18,7 @@ from affectllm.scores.metrics.case import Case, Measured, Metric, only
 from affectllm.scores.tables import Row
 from affectllm.scores.uncertainty import Values, mean_of, of_sums, value_of, with_count
 
-if TYPE_CHECKING:  # pydantic, which no score needs, takes as long to import as all the rest
-    from affectllm.records import Clues
+if TYPE_CHECKING:
     from affectllm.scores.clue_vectors import ClueEncoder
 
 NAN = float("nan")
@@ -29,14 +30,12 @@ def reasonings(case: Case) -> list[str]:
     return [str(row.cells.get("reasoning") or parsed.evidence) for row, parsed in rows]
 
 
-def gold_clues(case: Case) -> "list[Clues | None]":
+def gold_clues(case: Case) -> list[Clues | None]:
     """The clue statements of every clip that has some; AffectError when none has."""
     found = [row.cells.get("clues") for row in case.gold_rows]
     if not any(found):
         raise AffectError("No gold clip has clues: rows need clues {visual, audio, text}, lists of statements.")
-    from affectllm.records import Clues
-
-    return [Clues.model_validate(it) if it else None for it in found]
+    return [msgspec.convert(it, Clues) if it else None for it in found]
 
 
 def clues(modality: str) -> Metric:
@@ -45,7 +44,7 @@ def clues(modality: str) -> Metric:
     def metric(case: Case) -> Measured:
         compare = by_meaning(case.clue_encoder).clue_scores if case.clue_encoder else clue_scores
 
-        def value(text: str, gold: "Clues") -> float:
+        def value(text: str, gold: Clues) -> float:
             found = compare(text, gold)[modality]
             return NAN if found is None else found
 
@@ -71,7 +70,7 @@ def by_meaning(name: str) -> "ClueEncoder":
     return ClueEncoder(name)
 
 
-def clue_means(case: Case, value: "Callable[[str, Clues], float]") -> Measured:
+def clue_means(case: Case, value: Callable[[str, Clues], float]) -> Measured:
     gold, texts = gold_clues(case), reasonings(case)
     values = np.array([NAN if it is None else value(text, it) for text, it in zip(texts, gold, strict=True)])
     kept = np.flatnonzero(~np.isnan(values))

@@ -69,7 +69,7 @@ class Evidence(Record):
     """Drop of the answer's mean log-probability per token without this modality, in nats; None where it is absent."""
 
 
-class Explanation(Record):
+class Explanation(Record, omit_defaults=False):
     clip: str
     labels: list[str]
     reasoning: str

@@ -134,11 +134,9 @@ def show_probe(look: Look) -> None:
         print(jsonl.dumps(found))
         return
     for name, value in msgspec.to_builtins(found).items():
-        if isinstance(value, list):
-            for item in value:
-                print(f"{name:<12} {item if isinstance(item, str) else json.dumps(item)}")
-        else:
-            print(f"{name:<12} {json.dumps(value) if isinstance(value, dict) else value}")
+        for item in value if isinstance(value, list) else [value]:
+            if item is not None:
+                print(f"{name:<12} {json.dumps(item) if isinstance(item, dict) else item}")
 
 
 def save_frames(draw: Draw) -> None:

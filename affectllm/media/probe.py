@@ -14,7 +14,7 @@ from affectllm.media.limits import LIMITS, Deadline, Limits, Unreadable, show, u
 from affectllm.media.sampler import Sampler, quarter_turns
 from affectllm.media.source import Kind, audio_stream, look, open_media, video_stream
 from affectllm.media.timeline import Timeline, check_whole, scan
-from affectllm.records import Record
+from affectllm.records import Record, nothing
 
 if TYPE_CHECKING:
     from av import VideoFrame
@@ -83,8 +83,8 @@ class Probe(Record):
     """What the file's own clock shows at the clip's start, which all other times count from."""
     video: Video | None
     audio: Audio | None
-    streams: list[StreamInfo] = []
-    defects: list[str] = []
+    streams: list[StreamInfo] = msgspec.field(default_factory=nothing)
+    defects: list[str] = msgspec.field(default_factory=nothing)
     """What is odd and how it is read; empty for a sound file."""
     sha256: str | None = None
 

@@ -126,12 +126,14 @@ def folders() -> Iterator[Finding]:
 def show(findings: list[Finding]) -> None:
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     colors = {"ok": "green", "missing": "red", "broken": "red", "optional": "yellow"}
     table = Table("what", "state", "seen", "mend with", box=None)
     for finding in findings:
-        table.add_row(finding.what, f"[{colors[finding.state]}]{finding.state}[/]", finding.seen, finding.mend)
-    Console().print(table)
+        table.add_row(finding.what, Text(finding.state, colors[finding.state]), finding.seen, finding.mend)
+    # 'affectllm[train]' is no markup.
+    Console(markup=False).print(table)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def run(words: Sequence[str]) -> int:
     table = Table(*COLUMNS, box=None)
     for row in rows:
         table.add_row(*(shown(row, column) for column in COLUMNS))
-    Console(width=None if Console().is_terminal else WIDTH).print(table)
+    Console(width=None if Console().is_terminal else WIDTH, markup=False).print(table)
     return 0
 
 

@@ -97,7 +97,7 @@ def show(runs: list[scored.Run]) -> None:
     table = Table("run", *render.COLUMNS)
     for run in runs:
         table.add_row(run.name, *render.cells(run))
-    Console(width=120).print(table)
+    Console(width=120, markup=False).print(table)
 
 
 if __name__ == "__main__":

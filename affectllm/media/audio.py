@@ -102,7 +102,7 @@ class Mixer:
             check_result(self.path, 4 * (length + len(mono) * rate / frame.sample_rate), self.limits)
             if frame.sample_rate != rate:
                 mono = resample(mono, frame.sample_rate, rate)
-            if frame.pts is not None and frame.time_base is not None:
+            if frame.pts is not None and frame.time_base:
                 start = round((float(frame.pts * frame.time_base) - self.timeline.origin_s) * rate)
                 if start - length > GAP_S * rate or not blocks:
                     blocks.append(np.zeros(max(0, start - length), np.float32))

@@ -4,7 +4,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm.media.announced import refuse_cut_index
 from affectllm.media.limits import Deadline, Limits, check_size, unreadable
@@ -107,7 +107,9 @@ def open_media(path: Path, limits: Limits, deadline: Deadline) -> Iterator["Inpu
     try:
         tap = Tap(path, deadline)
         options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
-        with av.open(tap, "r", container_options=options, buffer_size=READ_BYTES, metadata_errors="replace") as media:
+        # A title in another encoding must not stop a file. PyAV 19 reads it anyhow, and knows the option no more.
+        lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+        with av.open(tap, "r", container_options=options, buffer_size=READ_BYTES, **lenient) as media:
             if not (media.streams.video or media.streams.audio):
                 raise unreadable(path, "it holds neither video nor audio", remedy)
             yield media

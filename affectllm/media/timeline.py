@@ -135,7 +135,7 @@ def stated_end(
         return ((media.start_time or 0) + media.duration) / 1e6 if media.duration and is_cut_matroska(path) else None
     if not media.format.name.startswith(STATES_LENGTH):
         return None
-    if stream.duration is not None and stream.time_base is not None:
+    if stream.duration is not None and stream.time_base:
         return float((stream.duration + (stream.start_time or 0)) * stream.time_base)
     return None
 

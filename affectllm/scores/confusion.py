@@ -6,6 +6,7 @@ A class with neither gold nor answers counts nowhere, as in scikit-learn; a clas
 """
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,7 +30,7 @@ def tables(sums: Values) -> Values:
     return sums.reshape(len(sums), classes, classes + 1)
 
 
-def class_f1(sums: Values) -> tuple[Values, Values, Values]:
+def class_f1(sums: Values) -> tuple[Values, Values, NDArray[np.bool_]]:
     """F1, gold count and whether a class occurs at all, each of shape (draws, classes)."""
     table = tables(sums)
     hits = np.einsum("dcc->dc", table[:, :, :-1])
@@ -63,7 +64,7 @@ def uar(sums: Values) -> Values:
     return over(np.sum(recall * (gold > 0), 1), (gold > 0).sum(1))
 
 
-def over(above: Values, below: Values) -> Values:
+def over(above: Values, below: NDArray[Any]) -> Values:
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
 
 

@@ -147,7 +147,7 @@ def resample(n: int, groups: Sequence[str] | None, draws: int, seed: int) -> Ite
         yield np.zeros((draws, 0))
         return
     numbers = None if groups is None else np.unique(np.asarray(groups), return_inverse=True)[1]
-    units = n if numbers is None else int(numbers.max()) + 1
+    units = n if numbers is None else int(np.max(numbers)) + 1
     random = np.random.default_rng(seed)
     block = max(1, BLOCK_CELLS // n)
     for start in range(0, draws, block):

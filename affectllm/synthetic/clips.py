@@ -55,7 +55,7 @@ def envelope(wave: np.ndarray, fps: int) -> np.ndarray:
     """Loudness of each video frame's stretch of sound, the loudest being 1."""
     step = RATE_HZ // fps
     levels = np.abs(wave[: len(wave) // step * step]).reshape(-1, step).mean(1)
-    return levels / (levels.max() + 1e-6)
+    return levels / (np.max(levels) + 1e-6)
 
 
 def write_clip(path: Path, plan: ClipPlan, seed: int, size: int, fps: int) -> None:

@@ -125,11 +125,12 @@ def folders() -> Iterator[Finding]:
 
 def show(findings: list[Finding]) -> None:
     from rich.console import Console
-    from rich.table import Table
+    from rich.table import Column, Table
     from rich.text import Text
 
     colors = {"ok": "green", "missing": "red", "broken": "red", "optional": "yellow"}
-    table = Table("what", "state", "seen", "mend with", box=None)
+    # A command is copied as it stands: it is not broken into lines; paths are, but not cut.
+    table = Table("what", "state", Column("seen", overflow="fold"), Column("mend with", no_wrap=True), box=None)
     for finding in findings:
         table.add_row(finding.what, Text(finding.state, colors[finding.state]), finding.seen, finding.mend)
     # 'affectllm[train]' is no markup.

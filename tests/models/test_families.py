@@ -115,9 +115,9 @@ def test_each_modality_changes_the_output(case: Case, kind: str) -> None:
     ids = torch.tensor([own.prompt_ids])
     found = [logits(case.backbone.model, ids, sample.media)[0].double() for sample in (own, other)]
     assert (found[0] - found[1]).abs().max() > 1e-6
-    # In double precision: one clip moves the mean over all tokens of a random model by less than float32 resolves.
-    losses = [torch.nn.functional.cross_entropy(scores[:-1], ids[0, 1:]) for scores in found]
-    assert abs(losses[0] - losses[1]) > 1e-9
+    # Token by token: the mean over all tokens of a random model may move by less than float32 resolves.
+    losses = [torch.nn.functional.cross_entropy(scores[:-1], ids[0, 1:], reduction="none") for scores in found]
+    assert (losses[0] - losses[1]).abs().max() > 1e-7
 
 
 def test_a_batch_equals_its_rows(case: Case) -> None:
@@ -241,6 +241,8 @@ def test_inputs_and_positions_are_those_of_the_stock_processor(
             if key.startswith(("input_features", "feature_attention_mask")):
                 # The stock call pads sound behind its end; ours has its true length.
                 frames = int(theirs.get("feature_attention_mask", theirs.get("input_features_mask")).sum())  # type: ignore[union-attr]
+                # Alone in its batch, Qwen3-Omni's last frame sees the sound mirrored instead (`true_length_mel`).
+                frames -= name.startswith("Qwen3-Omni")
                 axis = 1 if key != "input_features" or "input_features_mask" in theirs else 2
                 other, value = other.narrow(axis, 0, frames), value.narrow(axis, 0, frames)
             torch.testing.assert_close(value.to(other.dtype), other, atol=1e-6, rtol=0)

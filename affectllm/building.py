@@ -217,7 +217,7 @@ def sound(rows: Iterable[Conversation | Rejected], source: str) -> Iterator[Conv
             continue
         try:
             reader.decode(msgspec.json.encode(row))
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
             yield Rejected(id=str(row.id), reason=problem_of(error), source=source, data=msgspec.structs.asdict(row))
         else:
             yield row
@@ -273,7 +273,12 @@ class Spool:
             self.partial.unlink(missing_ok=True)
 
     def add(self, row: Record | dict[str, Any]) -> None:
-        self._file.write(msgspec.json.encode(row) + b"\n")
+        try:
+            line = msgspec.json.encode(row)
+        except UnicodeEncodeError:
+            # Halves of characters, which rejected rows may hold, can only be written as escapes.
+            line = json.dumps(msgspec.to_builtins(row)).encode()
+        self._file.write(line + b"\n")
         self.lines += 1
 
     def publish(self) -> None:

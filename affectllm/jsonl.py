@@ -39,10 +39,20 @@ def read(path: Path, record: type[R]) -> Iterator[R]:
     decoder = msgspec.json.Decoder(record)
     for number, line in read_lines(path):
         try:
-            yield decoder.decode(line)
-        except msgspec.DecodeError as error:
-            row = parse(line, path, number)
-            raise AffectError(f"{path}:{number} ({row.get('id', 'no id')}), {problem_of(error)}.") from error
+            found = decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            found = check(parse(line, path, number), record, path, number)
+        yield found
+
+
+def check(row: dict[str, Any], record: type[R], path: Path, number: int) -> R:
+    """A row read by Python, which takes NaN too, as a record."""
+    try:
+        found = msgspec.convert(row, record)
+        msgspec.json.encode(found)
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:
+        raise AffectError(f"{path}:{number} ({row.get('id', 'no id')}), {problem_of(error)}.") from error
+    return found
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:

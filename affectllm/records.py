@@ -28,12 +28,14 @@ def nothing() -> list[Any]:
     return []
 
 
-def problem_of(error: DecodeError) -> str:
-    """What is wrong with a record, by its field.
+def problem_of(error: DecodeError | UnicodeError) -> str:
+    """What is wrong with a record, by its field; or its text, where half a character cannot be written.
 
     >>> problem_of(DecodeError("Expected `str`, got `int` - at `$.target.labels[0]`"))
     "field 'target.labels[0]': Expected `str`, got `int`"
     """
+    if isinstance(error, UnicodeError):
+        return "it holds half a character, as of a broken emoji"
     problem, _, place = str(error).partition(" - at `$")
     field = place.strip(".`")
     return f"field '{field}': {problem}" if field else problem

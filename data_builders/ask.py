@@ -98,14 +98,16 @@ def ask_all(
             name = row.id if len(asked.tasks) == 1 else f"{row.id}_{task}"
             answers = [(it.subtitle or "", short_answer(it.target, task)) for it in alike]
             before = [*examples([it for it in answers if it[1]], language), *told[language]]
-            fields = {field: getattr(row, field) for field in Annotation.__struct_fields__} | {
-                "id": name,
-                "target": target,
-            }
             found: Conversation | str = target if isinstance(target, str) else question(
-                Annotation(**fields), task, asked.mode, asked.seed, parts, closed, before
+                annotation_of(row, name, target), task, asked.mode, asked.seed, parts, closed, before
             )  # fmt: skip
             yield building.reject(Row(number, {}), source, name, found) if isinstance(found, str) else found
+
+
+def annotation_of(row: Conversation, name: str, target: Target) -> Annotation:
+    """What the row knows beside its question, by another id and with another target."""
+    known = {field: getattr(row, field) for field in Annotation.__struct_fields__}
+    return Annotation(**known | {"id": name, "target": target})
 
 
 def candidates_of(targets: Iterable[Target | str]) -> list[str]:

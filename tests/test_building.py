@@ -57,6 +57,15 @@ def test_a_conversation_that_could_not_be_read_again_is_rejected(tmp_path: Path)
     assert lost.data["target"]["labels"] == [3]
 
 
+def test_half_a_character_costs_its_row_only(tmp_path: Path) -> None:
+    broken = msgspec.structs.replace(conversation("b", ["sad"]), subtitle="so \ud83d")
+    manifest = write(tmp_path, [broken, conversation("a", ["happy"])])
+    assert (manifest.rows_out, manifest.rejected) == (1, 1)
+    (lost,) = jsonl.read_dicts(tmp_path / "rejected.jsonl")
+    assert (lost["id"], lost["reason"]) == ("b", "it holds half a character, as of a broken emoji")
+    assert lost["data"]["subtitle"] == "so \ud83d"
+
+
 def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(b"\xef\xbb\xbfname,openset\r\na,NA\r\n")

@@ -1,5 +1,6 @@
 """Files that survive a kill."""
 
+import math
 from pathlib import Path
 
 import pytest
@@ -46,6 +47,32 @@ def test_bytes_that_are_not_text_are_named(tmp_path: Path) -> None:
     path.write_bytes(b'{"id": "a"}\n\n{"id": "caf\xe9"}\n')
     with pytest.raises(AffectError, match=r"a\.jsonl:3 holds byte 0xe9"):
         list(jsonl.read_dicts(path))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b'"caf\xe9"', "holds byte 0xe9"),
+        (b'"half \\ud83d"', r"\(a\), it holds half a character"),
+        (b"NaN", r"\(a\), field 'text': Expected `str`, got `float`"),
+        (b'"', "is not JSON"),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_named(text: bytes, said: str, tmp_path: Path) -> None:
+    rest = b', "model": "m", "seconds": 0.5, "tokens": 1, "prompt_hash": "p"}\n'
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b'{"id": "b", "text": "x"' + rest + b"\n" + b'{"id": "a", "text": ' + text + rest)
+    rows = jsonl.read(path, Answer)
+    assert next(rows).id == "b"
+    with pytest.raises(AffectError, match=r"a\.jsonl:3 .*" + said):
+        next(rows)
+
+
+def test_numbers_that_are_none_are_read_as_python_writes_them(tmp_path: Path) -> None:
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"id": "a", "text": "", "model": "m", "seconds": NaN, "tokens": 1, "prompt_hash": "p"}\n')
+    (found,) = jsonl.read(path, Answer)
+    assert math.isnan(found.seconds)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 import tyro
 
-from affectllm import answers, building, jsonl, options
+from affectllm import answers, building, hub, jsonl, options
 from affectllm.building import Row, Spool
 from affectllm.errors import AffectError
 from affectllm.records import Clip, Conversation, Message, Meta, Part, Rejected, Target, problem_of
@@ -47,7 +47,8 @@ class Export:
     media: Path | None = None
     """Root of the clips, put before every path; without it paths stay relative."""
     push: str | None = None
-    """Repository on the Hugging Face hub, as name/dataset, to which the Parquet files and their card are sent."""
+    """Repository on the Hugging Face hub, as name/dataset, to which the Parquet files and their card are sent; private
+    where it is new."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,10 +96,7 @@ def export(asked: Export) -> None:
     shown = ", ".join(f"{split} {n}" for split, n in counts.items())
     print(f"{shown or 'nothing'} -> {asked.out}, {lost.lines} rejected")
     if asked.push:
-        from huggingface_hub import HfApi
-
-        HfApi().create_repo(asked.push, repo_type="dataset", exist_ok=True)
-        HfApi().upload_folder(repo_id=asked.push, repo_type="dataset", folder_path=asked.out)
+        print(f"Sent to {hub.send(asked.out, asked.push, 'dataset', leave_out=[lost.path.name])}")
 
 
 def keep(

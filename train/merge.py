@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affectllm import hub
 from affectllm.errors import AffectError
 from affectllm.options import command
 
@@ -39,7 +40,8 @@ class Merge:
     licence: str = "other"
     """Licence of the merged weights, for the card: that of the base model binds, and those of the data may."""
     push: str | None = None
-    """Repository on the Hugging Face hub, as name/model, to which the merged model and its card are sent."""
+    """Repository on the Hugging Face hub, as name/model, to which the merged model and its card are sent; private
+    where it is new."""
 
 
 def main(run: Merge) -> None:
@@ -66,11 +68,7 @@ def main(run: Merge) -> None:
     partial.rename(run.out)
     print(f"Merged model written to {run.out}")
     if run.push:
-        from huggingface_hub import HfApi
-
-        HfApi().create_repo(run.push, exist_ok=True)
-        HfApi().upload_folder(repo_id=run.push, folder_path=run.out)
-        print(f"Sent to the hub as {run.push}")
+        print(f"Sent to {hub.send(run.out, run.push, 'model')}")
 
 
 def load_stored(run: Merge) -> "Backbone":

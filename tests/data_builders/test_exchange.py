@@ -12,6 +12,8 @@ from affectllm.data_builders import exchange
 from affectllm.errors import AffectError
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
+from tests.clips import conversation
+from tests.fake_hub import serve
 
 
 def built(folder: Path, *more: Conversation) -> list[Conversation]:
@@ -153,6 +155,16 @@ def test_rows_of_others_are_read_and_bad_ones_named(tmp_path: Path) -> None:
     assert kinds == [("video", None), ("text", "Before"), ("image", None), ("text", "after.")]
     assert third.media == Clip(video="y.mp4", image="x.jpg")
     assert (fourth.media, fourth.target.labels) == (Clip(audio="z.wav"), ["calm"])
+
+
+def test_the_parquet_files_are_sent_without_what_was_rejected(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, out = tmp_path / "data", tmp_path / "out"
+    jsonl.write(folder / "conversations.jsonl", [conversation("a", ["happy"])])
+    with serve(monkeypatch) as hub:
+        exchange.run(["export", str(folder), "--to", "parquet", "--out", str(out), "--push", "me/data"])
+    assert (hub.repositories[0]["type"], hub.repositories[0]["visibility"]) == ("dataset", "private")
+    assert set(hub.files) == {"README.md", "data/train.parquet"}
+    assert hub.files["data/train.parquet"] == (out / "data" / "train.parquet").read_bytes()
 
 
 def test_only_parquet_is_pushed(tmp_path: Path) -> None:

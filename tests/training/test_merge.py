@@ -17,6 +17,7 @@ from affectllm.models import load
 from affectllm.models.backbone import Backbone, Sample
 from affectllm.training.run import add_lora
 from tests.clips import conversation, write_toy_data
+from tests.fake_hub import serve
 from tests.tiny_models import TINY, families, save_tiny_omni
 from train.merge import Merge, main
 
@@ -205,21 +206,11 @@ def test_the_card_says_where_it_comes_from_and_how_good_it_is(tmp_path: Path) ->
 
 
 def test_the_merged_model_is_sent_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import huggingface_hub
-
-    sent: list[tuple[str, dict[str, Any]]] = []
-
-    class Hub:
-        def create_repo(self, name: str, **options: Any) -> None:
-            sent.append((name, options))
-
-        def upload_folder(self, **options: Any) -> None:
-            sent.append((options["repo_id"], {"files": {path.name for path in options["folder_path"].iterdir()}}))
-
-    monkeypatch.setattr(huggingface_hub, "HfApi", Hub)
     adapter = save_adapter(save_tiny_omni(tmp_path / "model"), tmp_path / "adapter")
-    main(Merge(adapter=adapter, out=tmp_path / "quiet"))
-    assert sent == []
-    main(Merge(adapter=adapter, out=tmp_path / "m", push="me/mine"))
-    assert sent[0] == ("me/mine", {"exist_ok": True})
-    assert {"README.md", "config.json"} <= sent[1][1]["files"]
+    with serve(monkeypatch) as hub:
+        main(Merge(adapter=adapter, out=tmp_path / "quiet"))
+        assert hub.repositories == []
+        main(Merge(adapter=adapter, out=tmp_path / "m", push="me/mine"))
+    assert hub.repositories[0]["visibility"] == "private"
+    sent = {path.relative_to(tmp_path / "m").as_posix() for path in (tmp_path / "m").rglob("*") if path.is_file()}
+    assert set(hub.files) == sent >= {"README.md", "config.json"}

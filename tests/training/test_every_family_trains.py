@@ -29,7 +29,7 @@ def test_supervised_and_grpo_steps(family: str, tmp_path: Path) -> None:
     sft(SFT(model=model, data=data, out=tmp_path / "sft", steps=2, batch=1, modalities=modalities))
     grpo(
         GRPO(
-            model=str(tmp_path / "sft"), data=data, out=tmp_path / "grpo", steps=1, prompts=1, group=2,
+            model=str(tmp_path / "sft"), data=data, out=tmp_path / "grpo", steps=1, prompts=1, group=4,
             max_new_tokens=6, rewards="tests.training.test_scripts:variety", modalities=modalities, rate=1e-2,
         )
     )  # fmt: skip

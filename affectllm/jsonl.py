@@ -49,6 +49,7 @@ def check(row: dict[str, Any], record: type[R], path: Path, number: int) -> R:
     """A row read by Python, which takes NaN too, as a record."""
     try:
         found = msgspec.convert(row, record)
+        # Half a character can be read, but never written again.
         msgspec.json.encode(found)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise AffectError(f"{path}:{number} ({row.get('id', 'no id')}), {problem_of(error)}.") from error

@@ -88,7 +88,8 @@ def true_length_mel(extractor: "WhisperFeatureExtractor", wave: np.ndarray) -> T
     """Mel features (1, mels, frames) of a 16 kHz wave, equal on every frame to those of the call that pads to 300 s.
 
     Qwen3-Omni's stock call pads only to the longest clip of a batch: the last frame of the longest sees its sound
-    mirrored, and a begun frame is dropped. Here no clip's features depend on its neighbours.
+    mirrored, and a begun frame is dropped, which in one clip of eight makes one audio token less than here. Here no
+    clip's features depend on its neighbours.
     """
     # One window of silence behind the clip stands for the padding that the stock call would add, so that the
     # last frames are equal to its; the frames of that silence are cut off again.

@@ -17,6 +17,7 @@ from affectllm.models import FAMILIES, imported, load, load_shape
 from affectllm.models.backbone import Backbone, Media, Sample, join_media
 from affectllm.models.generation import generate
 from affectllm.models.qwen3_omni import audio_tokens
+from affectllm.models.qwen_omni import true_length_mel
 from affectllm.records import Conversation
 from affectllm.training.run import add_lora
 from tests.clips import conversation, write_clip
@@ -255,6 +256,19 @@ def test_inputs_and_positions_are_those_of_the_stock_processor(
         torch.testing.assert_close(logits(backbone.model, ids, ours.media), expected, atol=1e-5, rtol=1e-5)
         found.append(mine)
     assert found[0].shape == found[1].shape or not torch.equal(found[0], found[1])
+
+
+@pytest.mark.parametrize("samples", [16000, 16001, 16384])
+def test_sound_is_that_of_a_stock_batch_to_its_last_frame(samples: int) -> None:
+    """Beside a longer clip, Qwen3-Omni's stock call puts silence behind the shorter one, as is done here for each."""
+    from transformers import WhisperFeatureExtractor
+
+    extractor = WhisperFeatureExtractor(feature_size=128)
+    wave = np.random.default_rng(0).normal(0, 0.1, samples + 1600).astype(np.float32)
+    batch = extractor([wave[:samples], wave], sampling_rate=16000, padding=True, truncation=False, return_tensors="pt")
+    ours = true_length_mel(extractor, wave[:samples])
+    assert ours.shape[-1] == -(-samples // 160)
+    torch.testing.assert_close(ours[0], batch["input_features"][0, :, : ours.shape[-1]], atol=1e-6, rtol=0)
 
 
 def test_time_positions_follow_the_frames_own_times(tmp_path: Path) -> None:

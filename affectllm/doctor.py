@@ -11,11 +11,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 from affectllm.options import command
 from affectllm.paths import cache_folder
+from affectllm.precision import native_bfloat16
 
 BASE = ("av", "jinja2", "msgspec", "numpy", "openpyxl", "pillow", "pyyaml", "rich", "scipy", "tyro")
 TRAIN = (
@@ -61,13 +61,6 @@ def machine() -> Iterator[Finding]:
     yield Finding("machine", "ok", f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores")
     seen = "yes" if native_bfloat16() else "no: float32 is used"
     yield Finding("bfloat16 on the CPU", "ok" if native_bfloat16() else "optional", seen)
-
-
-def native_bfloat16() -> bool:
-    """Whether the CPU multiplies bfloat16 itself (Linux tells; elsewhere no is assumed)."""
-    cpuinfo = Path("/proc/cpuinfo")
-    flags = cpuinfo.read_text() if cpuinfo.is_file() else ""
-    return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
 def packages() -> Iterator[Finding]:

@@ -42,7 +42,6 @@ class DPO(Run):
 
 
 def main(run: DPO) -> None:
-    from affectllm.models import load
     from affectllm.training.callbacks import RunLog
     from affectllm.training.dpo import decided_pairs
 
@@ -51,7 +50,7 @@ def main(run: DPO) -> None:
     if runs.is_finished(run):
         return
     pairs = decided_pairs(runs.read_split(run.data, run.split))
-    backbone = load(run.model, run.dtype, True, run.quantise, run.frames, run.max_pixels)
+    backbone = runs.load_model(run)
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
     runs.show_plan(backbone, pairs, run, work_of(run))

@@ -91,7 +91,6 @@ def main(run: GRPO) -> None:
     from transformers.integrations.deepspeed import unset_hf_deepspeed_config
 
     from affectllm import rewards
-    from affectllm.models import load
     from affectllm.training.dev import DevScore, take_best
     from affectllm.training.grpo_log import GRPOLog
     from affectllm.training.rollout import VLLMRollout
@@ -113,7 +112,7 @@ def main(run: GRPO) -> None:
     check_spread(run, config, functions, conversations)
     # What is left of DeepSpeed's third stage would load the model in parts; encoders are told apart by their weights.
     unset_hf_deepspeed_config()
-    backbone = load(run.model, run.dtype, True, run.quantise, run.frames, run.max_pixels)
+    backbone = runs.load_model(run)
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
     runs.show_plan(backbone, conversations, run, work_of(run))

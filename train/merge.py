@@ -73,12 +73,13 @@ def main(run: Merge) -> None:
 
 def load_stored(run: Merge) -> "Backbone":
     """The base model in the precision it is stored in, unless the user names another."""
-    from affectllm.models import ADAPTER_CONFIG, choose_dtype, load_base
+    from affectllm import precision
+    from affectllm.models import ADAPTER_CONFIG, load_base
 
     if not (run.adapter / ADAPTER_CONFIG).is_file():
         raise AffectError(f"{run.adapter} holds no {ADAPTER_CONFIG}. Is it the folder of an adapter?")
     name = run.model or json.loads((run.adapter / ADAPTER_CONFIG).read_text())["base_model_name_or_path"]
-    return load_base(name, "auto" if run.dtype == "auto" else choose_dtype(run.dtype))
+    return load_base(name, "auto" if run.dtype == "auto" else precision.named(run.dtype))
 
 
 def write_back(thinker: Path, full: Path, out: Path) -> None:

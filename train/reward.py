@@ -38,7 +38,6 @@ class Reward(Run):
 
 
 def main(run: Reward) -> None:
-    from affectllm.models import load
     from affectllm.training.callbacks import RunLog
     from affectllm.training.dpo import decided_pairs
 
@@ -47,7 +46,7 @@ def main(run: Reward) -> None:
     if runs.is_finished(run):
         return
     pairs = decided_pairs(runs.read_split(run.data, run.split))
-    backbone = load(run.model, run.dtype, True, run.quantise, run.frames, run.max_pixels)
+    backbone = runs.load_model(run)
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
     runs.show_plan(backbone, pairs, run, work_of(run))

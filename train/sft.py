@@ -86,7 +86,6 @@ class SFT(Run):
 
 
 def main(run: SFT) -> None:
-    from affectllm.models import load
     from affectllm.training.align import align_fusion
     from affectllm.training.callbacks import RunLog
     from affectllm.training.dev import DevScore, take_best
@@ -103,7 +102,7 @@ def main(run: SFT) -> None:
     conversations = [row for rows in data for row in rows]
     held_out = runs.read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
     runs.trackers(run)
-    backbone = load(run.model, run.dtype, True, run.quantise, run.frames, run.max_pixels)
+    backbone = runs.load_model(run)
     store = runs.media_store(backbone, run)
     resume = runs.last_checkpoint(run.out)
     if run.align_steps and not resume:

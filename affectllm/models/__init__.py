@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affectllm import precision
 from affectllm.errors import AffectError, missing_package
 from affectllm.models.families import FAMILIES, Family
 
@@ -29,7 +30,7 @@ def load(
     """A backbone ready to answer or to be trained.
 
     `name` is "nano", a model folder, a hub name, or an adapter folder (its base model is found in it).
-    `dtype` "auto" takes bfloat16 where the hardware multiplies it natively, float32 elsewhere.
+    `dtype` is float32, bfloat16, float16 or "auto" (`affectllm.precision.choose`).
     `quantise` puts the language model's layers into 4 bits, for training an adapter on them. `frames` of a clip and
     `max_pixels` of a frame are those that an adapter was trained with, unless others are given.
     Raises AffectError when the name leads nowhere or the family is not supported.
@@ -43,7 +44,7 @@ def load(
     quiet()
     adapter = Path(name) if (Path(name) / ADAPTER_CONFIG).is_file() else None
     base = json.loads((adapter / ADAPTER_CONFIG).read_text())["base_model_name_or_path"] if adapter else name
-    backbone = load_base(base, choose_dtype(dtype), quantise)
+    backbone = load_base(base, precision.choose(dtype), quantise)
     if adapter is not None:
         from affectllm.models.adapters import attach
 
@@ -78,7 +79,7 @@ def load_shape(name: str, dtype: str = "auto", frames: int | None = None, max_pi
     family = family_of(folder, base)
     kind = imported(family.model)
     with torch.device("meta"):
-        model = kind._from_config(kind.config_class.from_pretrained(folder), dtype=choose_dtype(dtype))
+        model = kind._from_config(kind.config_class.from_pretrained(folder), dtype=precision.choose(dtype))
         backbone = imported(family.backbone)(model, processor_of(folder, base), base)
         if adapter is not None:
             config = peft.PeftConfig.from_pretrained(str(adapter))
@@ -111,7 +112,7 @@ def load_base(name: str, dtype: "torch.dtype | str", quantise: bool = False) -> 
         from affectllm.models import quantise as bits
 
         options["quantization_config"] = bits.nf4(
-            wrap.never_quantised, choose_dtype("auto") if isinstance(dtype, str) else dtype
+            wrap.never_quantised, precision.choose("auto") if isinstance(dtype, str) else dtype
         )
     model = imported(family.model).from_pretrained(folder, dtype=dtype, **options)
     if quantise:
@@ -168,19 +169,3 @@ def find(name: str) -> str:
     if name.startswith((".", "/", "~")) and not Path(name).expanduser().is_dir():
         raise AffectError(f"No model folder {name}. Give 'nano', a folder with config.json, or a hub name.")
     return str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
-
-
-def choose_dtype(dtype: str) -> "torch.dtype":
-    import torch
-
-    known = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
-    if dtype != "auto":
-        if dtype not in known:
-            raise AffectError(f"--dtype {dtype} is none of auto, {', '.join(known)}.")
-        return known[dtype]
-    if torch.cuda.is_available():
-        return torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16
-    # Without these instructions bfloat16 is emulated on a CPU, and slower than float32.
-    return (
-        torch.bfloat16 if torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported() else torch.float32
-    )

@@ -12,6 +12,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from affectllm.errors import AffectError
+from affectllm.precision import widen
 
 WEIGHTS = "adapter_model.safetensors"
 PREFIX = "base_model.model."
@@ -56,6 +57,8 @@ def attach(model: nn.Module, folder: Path, trainable: bool = False) -> Any:
                 f"The adapter {folder} is for a model of another size: {name} is {tuple(tensor.shape)}, "
                 f"the model wants {tuple(expected[name].shape)}."
             )
+    # Before the values come in: what had been learnt would lose digits in the model's own precision.
+    widen(weight for name, weight in adapted.named_parameters() if "lora_" in name or ".modules_to_save." in name)
     peft.set_peft_model_state_dict(adapted, renamed)
     return adapted if trainable else adapted.eval()
 

@@ -7,6 +7,7 @@ inputs. A family (one file beside this) says how its media are read and how its 
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -91,6 +92,8 @@ class Backbone(ABC):
         self.model = model
         self.processor = processor
         self.name = name
+        self.dtype: torch.dtype = model.dtype
+        """The run's precision, of frozen weights and of what forwards compute in; what learns is float32."""
         self.guard = Guard()
         self.view: dict[str, int] = {}
         """What `look_at` has changed: kept beside adapters, so that a model answers about clips as it saw them."""
@@ -123,6 +126,14 @@ class Backbone(ABC):
     def core(self) -> Any:
         """The model itself, without the adapter around it."""
         return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+    def computing(self) -> AbstractContextManager[Any]:
+        """Within it, forwards compute in the run's precision, whatever each weight is stored in.
+
+        Trainers do the same by themselves; answers, likelihoods and encoders that run ahead of a forward come here.
+        """
+        half = self.dtype != torch.float32
+        return torch.autocast(self.core.device.type, self.dtype) if half else nullcontext()
 
     @property
     def tokenizer(self) -> Any:

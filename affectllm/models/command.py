@@ -47,7 +47,8 @@ class Compose:
     audio_layers: int = 4
     """First layers of Whisper, which alone are run, or last layers of HuBERT and WavLM, whose mean is taken."""
     dtype: str = "auto"
-    """Weights in float32, bfloat16 or float16."""
+    """Precision of the stored weights: float32, bfloat16 or float16; auto takes that of the language model's files. The
+    fusion is stored in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,7 +66,8 @@ class AffectGPT:
     alpha: float = 32.0
     """Of its adapter; the rank is read from the weights."""
     dtype: str = "auto"
-    """Weights in float32, bfloat16 or float16."""
+    """Precision of the stored weights: float32, bfloat16 or float16; auto takes that of the language model's files. The
+    fusion is stored in float32."""
 
 
 def run(words: list[str]) -> int:
@@ -80,25 +82,25 @@ def run(words: list[str]) -> int:
 
 
 def make(run: Compose) -> int:
-    from affectllm.models import choose_dtype, quiet
+    from affectllm.models import quiet
     from affectllm.models.affect.compose import compose
 
     quiet()
     names = ("fusion", "num_frames", "face_tokens", "voice_tokens", "fusion_tokens", "fusion_size", "audio_layers")
     options = {name: getattr(run, name) for name in names}
-    compose(run.llm, run.vision, run.audio, run.out, choose_dtype(run.dtype), **options)
+    compose(run.llm, run.vision, run.audio, run.out, run.dtype, **options)
     print(f"Composed model written to {run.out}. Its fusion is untrained: begin with affectllm train sft.")
     return 0
 
 
 def bring_in(run: AffectGPT) -> int:
-    from affectllm.models import choose_dtype, quiet
+    from affectllm.models import quiet
     from affectllm.models.affect import affectgpt
 
     if run.out.exists():
         raise AffectError(f"{run.out} exists. Choose another --out, or delete it.")
     quiet()
-    affectgpt.bring_in(run.checkpoint, run.llm, run.vision, run.audio, run.out, choose_dtype(run.dtype), run.alpha)
+    affectgpt.bring_in(run.checkpoint, run.llm, run.vision, run.audio, run.out, run.dtype, run.alpha)
     print(f"Model written to {run.out}: AffectGPT's fusion, its adapter merged.")
     return 0
 

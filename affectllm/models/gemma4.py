@@ -61,7 +61,7 @@ class Gemma4Backbone(Backbone):
         frames = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)
         made = self.processor.video_processor([frames], do_sample_frames=False, return_tensors="pt")
         return {
-            "pixel_values_videos": made["pixel_values_videos"].to(self.core.dtype),
+            "pixel_values_videos": made["pixel_values_videos"].to(self.dtype),
             "video_position_ids": made["video_position_ids"],
             "num_frames_per_video": torch.tensor([len(frames_THWC)]),
             TIMES: torch.from_numpy(times_s)[None],
@@ -78,7 +78,7 @@ class Gemma4Backbone(Backbone):
             )
         made = self.processor.feature_extractor([wave], sampling_rate=16000, return_tensors="pt")
         return {
-            "input_features": made["input_features"].to(self.core.dtype),
+            "input_features": made["input_features"].to(self.dtype),
             "input_features_mask": made["input_features_mask"],
         }
 
@@ -114,7 +114,7 @@ class Gemma4Backbone(Backbone):
     @property
     def fingerprint(self) -> str:
         options = [part.to_dict() for part in (self.processor.video_processor, self.processor.feature_extractor)]
-        options += [self.num_frames, str(self.core.dtype)]
+        options += [self.num_frames, str(self.dtype)]
         return hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode()).hexdigest()[:16]
 
 

@@ -25,16 +25,17 @@ def generate(
         if temperature
         else {"do_sample": False}
     )
-    output = backbone.model.generate(
-        input_ids=ids,
-        attention_mask=mask,
-        max_new_tokens=max_new_tokens,
-        pad_token_id=pad_id,
-        eos_token_id=backbone.tokenizer.eos_token_id,
-        **media,
-        **sampling,
-        **backbone.suppressed(),
-    )[:, ids.shape[1] :]
+    with backbone.computing():
+        output = backbone.model.generate(
+            input_ids=ids,
+            attention_mask=mask,
+            max_new_tokens=max_new_tokens,
+            pad_token_id=pad_id,
+            eos_token_id=backbone.tokenizer.eos_token_id,
+            **media,
+            **sampling,
+            **backbone.suppressed(),
+        )[:, ids.shape[1] :]
     texts = backbone.tokenizer.batch_decode(output, skip_special_tokens=True)
     return texts, [int((row != pad_id).sum()) for row in output]
 
@@ -68,7 +69,8 @@ def answer_log_probabilities(
         mask = (torch.arange(longest) >= torch.tensor(padding)[:, None]).long().to(device)
         media = {name: tensor.to(device) for name, tensor in join_media([sample for sample, _ in rows]).items()}
         most = max(len(answer) for _, answer in rows)
-        logits = backbone.model(input_ids=ids, attention_mask=mask, **media).logits[:, -most - 1 : -1].float()
+        with backbone.computing():
+            logits = backbone.model(input_ids=ids, attention_mask=mask, **media).logits[:, -most - 1 : -1].float()
         chosen = logits.log_softmax(-1).gather(2, ids[:, -most:, None])[..., 0]
         values += [float(row[-len(answer) :].mean()) for row, (_, answer) in zip(chosen, rows, strict=True)]
     return values

@@ -46,7 +46,7 @@ class QwenBackbone(Backbone):
             [frames], do_sample_frames=False, size=self.frame_size, return_tensors="pt"
         )
         return {
-            "pixel_values_videos": made["pixel_values_videos"].to(self.core.dtype),
+            "pixel_values_videos": made["pixel_values_videos"].to(self.dtype),
             "video_grid_thw": made["video_grid_thw"],
         }
 
@@ -104,7 +104,7 @@ class QwenBackbone(Backbone):
         device = self.core.model.visual.device
         patches, grid = (media[name].to(device) for name in ("pixel_values_videos", "video_grid_thw"))
         rest = {name: tensor for name, tensor in media.items() if name != "pixel_values_videos"}
-        with torch.no_grad():
+        with torch.no_grad(), self.computing():
             return {**rest, "video_tokens": self.encode_video(patches, grid)}
 
     def encode_video(self, patches: Tensor, grid: Tensor) -> Tensor:
@@ -115,7 +115,7 @@ class QwenBackbone(Backbone):
 
     @property
     def fingerprint(self) -> str:
-        options = [self.processor.video_processor.to_dict(), self.frame_size, self.num_frames, str(self.core.dtype)]
+        options = [self.processor.video_processor.to_dict(), self.frame_size, self.num_frames, str(self.dtype)]
         extractor = getattr(self.processor, "feature_extractor", None)
         if extractor is not None:
             options.append(extractor.to_dict())

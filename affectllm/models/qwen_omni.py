@@ -44,7 +44,7 @@ class QwenOmniBackbone(QwenBackbone):
 
     def audio(self, wave: np.ndarray) -> dict[str, Tensor]:
         """Mel features (1, mels, frames) and their mask (1, frames), at true length."""
-        features = true_length_mel(self.processor.feature_extractor, wave).to(self.core.dtype)
+        features = true_length_mel(self.processor.feature_extractor, wave).to(self.dtype)
         return {
             "input_features": features,
             "feature_attention_mask": torch.ones(1, features.shape[-1], dtype=torch.long),

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from affectllm import __version__, jsonl
+from affectllm import __version__, jsonl, precision
 from affectllm.errors import AffectError
 from affectllm.paths import cache_folder
 from affectllm.records import Conversation
@@ -54,7 +55,8 @@ class Run:
     max_pixels: int | None = None
     """Most pixels of a frame, which sets how many tokens a clip takes; without it, the processor's own limit."""
     dtype: str = "auto"
-    """Weights in float32, bfloat16 or float16; auto takes what the hardware multiplies natively."""
+    """Precision of frozen weights and of forwards: float32, bfloat16 or float16; auto takes what the hardware
+    multiplies natively. What learns is float32 in each."""
     quantise: bool = False
     """Keep the language model's own layers in 4 bits (NF4) under the adapter; encoders and heads stay as they are."""
     seed: int = 7
@@ -80,9 +82,10 @@ def options_of(run: Run) -> dict[str, Any]:
 def is_finished(run: Run) -> bool:
     """True when this very run is already complete; the folder of another run is an error.
 
-    The options are written first, so that a resumed run is known to be the same one.
+    The options are written first, so that a resumed run is known to be the same one; with them the precision that
+    `--dtype auto` means on this machine, since it may mean another where the run goes on.
     """
-    asked = options_of(run)
+    asked = options_of(run) | {"dtype": precision.full_name(precision.settle(run.dtype, run.trainer))}
     known = run.out / OPTIONS
     if known.is_file():
         before = json.loads(known.read_text())
@@ -91,7 +94,7 @@ def is_finished(run: Run) -> bool:
             key = other[0]
             raise AffectError(
                 f"{run.out} holds a run with another {key} ({before.get(key)!r}, now {asked[key]!r}). "
-                "Choose another --out, or delete that folder."
+                "Go on with the former value, choose another --out, or delete that folder."
             )
     if (run.out / FINISHED).is_file():
         print(f"{run.out} is finished already.")
@@ -120,6 +123,13 @@ def under(root: Path, row: Conversation) -> Conversation:
         name: str(root / value) for name in ("video", "audio", "image", "face") if (value := getattr(row.media, name))
     }
     return msgspec.structs.replace(row, media=msgspec.structs.replace(row.media, **paths))
+
+
+def load_model(run: Run) -> "Backbone":
+    """The model that the run begins with, an adapter in it ready to learn on."""
+    from affectllm.models import load
+
+    return load(run.model, run.dtype, True, run.quantise, run.frames, run.max_pixels)
 
 
 def media_store(backbone: "Backbone", run: Run) -> "MediaStore":
@@ -167,6 +177,7 @@ def dry_run(
         from affectllm.training.tuning import Tuning, prepare
 
         check_trainer_keys(getattr(trl, config), run)
+        precision.settle(run.dtype, run.trainer)
         rows = conversations or read_split(run.data, run.split)
         backbone = load_shape(run.model, run.dtype, run.frames, run.max_pixels)
         prepare(backbone, tuning or Tuning(rank=rank), run.seed)
@@ -207,6 +218,7 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
     from affectllm.training.spread import check_launch
 
     check_trainer_keys(kind, run)
+    computes = precision.settle(run.dtype, run.trainer)
     defaults: dict[str, Any] = {
         "output_dir": str(run.out / "checkpoints"),
         "seed": run.seed,
@@ -218,7 +230,8 @@ def trainer_config(kind: type["TrainingArguments"], run: Run, **settings: Any) -
         "disable_tqdm": not sys.stderr.isatty(),
         "remove_unused_columns": False,
         "use_cpu": not torch.cuda.is_available(),
-        "bf16": run_dtype_is_bf16(run),
+        "bf16": computes == "bf16",
+        "fp16": computes == "fp16",
         "gradient_checkpointing": torch.cuda.is_available(),
     }
     try:
@@ -256,14 +269,6 @@ def score_labels_only() -> None:
 
     gpu_only = trl_utils._use_triton
     trl_utils._use_triton = lambda device: device.type == "cpu" or gpu_only(device)
-
-
-def run_dtype_is_bf16(run: Run) -> bool:
-    import torch
-
-    from affectllm.models import choose_dtype
-
-    return choose_dtype(run.dtype) == torch.bfloat16
 
 
 def last_checkpoint(out: Path) -> str | None:
@@ -314,11 +319,21 @@ def record_of(trainer: "Trainer", run: Run) -> dict[str, Any]:
         "git": git_revision(),
         "data": [fingerprint(path) for path in (run.data, *getattr(run, "also", ()))],
         "data_manifest": json.loads(manifest.read_text()) if manifest.is_file() else None,
+        "precision": precisions(trainer),
         "processes": trainer.accelerator.num_processes,
         "distributed": trainer.accelerator.distributed_type.value,
         "steps": trainer.state.global_step,
         "log": trainer.state.log_history,
     }
+
+
+def precisions(trainer: "Trainer") -> dict[str, Any]:
+    """What forwards computed in, and how many weights learnt and stayed in which precision."""
+    counts: dict[str, Counter[str]] = {"learnt": Counter(), "frozen": Counter()}
+    for parameter in trainer.accelerator.unwrap_model(trainer.model).parameters():
+        dtype = str(parameter.dtype).removeprefix("torch.")
+        counts["learnt" if parameter.requires_grad else "frozen"][dtype] += parameter.numel()
+    return {"forwards": trainer.accelerator.mixed_precision, **counts}
 
 
 def fingerprint(data: Path) -> dict[str, str | None]:

@@ -7,6 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm.errors import AffectError
+from affectllm.precision import widen
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -59,6 +60,7 @@ def prepare(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
             )
     else:
         add_adapter(backbone, tuning, seed)
+    widen(parameter for parameter in backbone.model.parameters() if parameter.requires_grad)
     if isinstance(backbone.model, PeftModel):
         keep_off_the_hub(backbone.model)
 
@@ -108,16 +110,11 @@ def add_adapter(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
 
 @contextmanager
 def own_precision(backbone: "Backbone") -> Iterator[None]:
-    """Keep modules trained whole beside a 4-bit model as they are while TRL makes its trainer.
+    """Keep what learns in a 4-bit model as it is while TRL makes its trainer.
 
-    TRL turns all that learns there into bfloat16, adapters and fusion alike. An adapter's layers take inputs of any
-    precision; a fusion in bfloat16 fails in a float32 model, and would lose digits of what it had learnt.
+    TRL turns all of it into bfloat16, in which small steps, and digits of what had been learnt, are lost.
     """
-    kept = [
-        (parameter, parameter.data)
-        for name, parameter in backbone.model.named_parameters()
-        if parameter.requires_grad and is_extra(backbone, name)
-    ]
+    kept = [(parameter, parameter.data) for parameter in backbone.model.parameters() if parameter.requires_grad]
     yield
     for parameter, values in kept:
         parameter.data = values.to(parameter.device)

@@ -37,7 +37,7 @@ SHOWN = 5
 
 
 def bring_in(
-    checkpoint: Path, llm: str, vision: str, audio: str, out: Path, dtype: torch.dtype, alpha: float = 32.0
+    checkpoint: Path, llm: str, vision: str, audio: str, out: Path, dtype: str, alpha: float = 32.0
 ) -> None:
     """Compose a model of these parts in folder `out`, with the weights of an AffectGPT checkpoint (.pth).
 
@@ -48,7 +48,7 @@ def bring_in(
     partial = out.with_name(f".{out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     compose(llm, vision, audio, partial, dtype, fusion="affectgpt")
-    model = AffectForConditionalGeneration.from_pretrained(partial, dtype=dtype)
+    model = AffectForConditionalGeneration.from_pretrained(partial, dtype="auto")
     body: Any = model.model
     fill(body.fusion, {name: tensor for name, tensor in given.items() if not ADAPTED.fullmatch(name)}, checkpoint)
     merge(body.language_model, {name: tensor for name, tensor in given.items() if ADAPTED.fullmatch(name)}, alpha)

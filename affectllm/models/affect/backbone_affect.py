@@ -60,7 +60,8 @@ class AffectBackbone(Backbone):
             # A plan from a config alone has no weights to encode with; a forward takes the raw inputs as well.
             return dict(raw)
         kept = {"prosody": raw.pop("prosody")} if "prosody" in raw else {}
-        encoded = self.core.encode_media(**{name: tensor.to(device) for name, tensor in raw.items()})
+        with self.computing():
+            encoded = self.core.encode_media(**{name: tensor.to(device) for name, tensor in raw.items()})
         return {name: tensor.float().cpu() for name, tensor in {**encoded, **kept}.items()}
 
     def encoders_ahead(self) -> list[nn.Module]:
@@ -77,10 +78,9 @@ class AffectBackbone(Backbone):
 
     @property
     def fingerprint(self) -> str:
-        """The extractor's options and every weight of the two encoders."""
-        digest = hashlib.sha256(
-            json.dumps(self.processor.feature_extractor.to_dict(), sort_keys=True, default=str).encode()
-        )
+        """The extractor's options, every weight of the two encoders, and the precision that they run in."""
+        options = [self.processor.feature_extractor.to_dict(), str(self.dtype)]
+        digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode())
         for encoder in (self.core.model.face_encoder, self.core.model.voice_encoder):
             for name, weight in encoder.state_dict().items():
                 digest.update(name.encode())

@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelForCausalLM, AutoTokenizer
 
+from affectllm import precision
 from affectllm.errors import AffectError
 from affectllm.models.affect.configuration_affect import AffectConfig
 from affectllm.models.affect.modeling_affect import AffectForConditionalGeneration
@@ -14,14 +15,17 @@ from affectllm.models.affect.processing_affect import FACE, FUSION, VOICE, Affec
 TURNS = ("<|im_start|>", "<|im_end|>")
 
 
-def compose(llm: str, vision: str, audio: str, out: Path, dtype: torch.dtype, seed: int = 7, **options: Any) -> None:
+def compose(llm: str, vision: str, audio: str, out: Path, dtype: str, seed: int = 7, **options: Any) -> None:
     """Save a model of these parts as a folder that `affectllm.models.load` takes; `options` go into its config.
 
     `llm` is any causal language model, `vision` a CLIP, SigLIP or DINOv2, `audio` a HuBERT, WavLM or Whisper: folders
-    or hub names. Raises AffectError for parts of another kind.
+    or hub names. `dtype` is the precision they are stored in, "auto" that of the language model's files; the fusion is
+    float32. Raises AffectError for parts of another kind.
     """
     tokenizer = AutoTokenizer.from_pretrained(llm)
-    language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=dtype)
+    stored = "auto" if dtype == "auto" else precision.named(dtype)
+    language_model = AutoModelForCausalLM.from_pretrained(llm, dtype=stored)
+    given = language_model.dtype
     add_tokens(tokenizer, language_model)
     face_id, voice_id, fusion_id = tokenizer.convert_tokens_to_ids([FACE, VOICE, FUSION])
     embeddings: Any = language_model.get_input_embeddings()
@@ -39,17 +43,19 @@ def compose(llm: str, vision: str, audio: str, out: Path, dtype: torch.dtype, se
         **options,
     )
     torch.manual_seed(seed)
-    model = AffectForConditionalGeneration(config).to(dtype)
+    model = AffectForConditionalGeneration(config)
     body: Any = model.model
+    for part in (body.language_model, body.face_encoder, body.voice_encoder, model.lm_head):
+        part.to(given)
     body.language_model.load_state_dict(language_model.model.state_dict())
     model.lm_head.load_state_dict(language_model.get_output_embeddings().state_dict())
     tower = body.face_encoder.tower
-    tower.load_state_dict(type(tower).from_pretrained(vision, dtype=dtype).state_dict())
+    tower.load_state_dict(type(tower).from_pretrained(vision, dtype=given).state_dict())
     if config.audio_config.model_type == "whisper":
-        stored = AutoModel.from_pretrained(audio, dtype=dtype).encoder.state_dict()
-        body.voice_encoder.load_state_dict({name: stored[name] for name in body.voice_encoder.state_dict()})
+        whisper = AutoModel.from_pretrained(audio, dtype=given).encoder.state_dict()
+        body.voice_encoder.load_state_dict({name: whisper[name] for name in body.voice_encoder.state_dict()})
     else:
-        body.voice_encoder.tower.load_state_dict(AutoModel.from_pretrained(audio, dtype=dtype).state_dict())
+        body.voice_encoder.tower.load_state_dict(AutoModel.from_pretrained(audio, dtype=given).state_dict())
     model.tie_weights()
     model.generation_config.update(**special)
     model.save_pretrained(out)

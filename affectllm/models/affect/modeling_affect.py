@@ -94,6 +94,11 @@ class Fusion(nn.Module):
         return None if tokens is None else self.out_norm(self.out(tokens)) * self.scale
 
 
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The precision that a part of the model is stored in, and takes its inputs in."""
+    return next(module.parameters()).dtype
+
+
 def projector(size_in: int, size_out: int) -> nn.Sequential:
     return nn.Sequential(nn.LayerNorm(size_in), nn.Linear(size_in, size_out), nn.GELU())
 
@@ -110,6 +115,8 @@ class AffectPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     input_modalities = ["video", "audio", "text"]
     supports_gradient_checkpointing = True
+    # Small, trained, and given statistics in their own units, which half precision would blur.
+    _keep_in_fp32_modules_strict = ["fusion"]
     _no_split_modules = ["Fusion", "PreFusion", "AffectGPTFusion"]
     _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
@@ -172,10 +179,12 @@ class AffectModel(AffectPreTrainedModel):
         """
         encoded = {}
         if face_pixels is not None:
+            face_pixels = face_pixels.to(dtype_of(self.face_encoder))
             N, T = face_pixels.shape[:2]
             frames = face_pixels.flatten(0, 1)
             encoded["face_features"] = self.face_encoder(frames[:, None] if frames.ndim == 3 else frames).view(N, T, -1)
         if input_features is not None:
+            input_features = input_features.to(dtype_of(self.voice_encoder))
             states, mask = self.voice_encoder(input_features, feature_attention_mask)
             encoded["voice_features"] = chunk_statistics(states, mask, chunks=self.config.voice_chunks)
         return encoded
@@ -193,13 +202,15 @@ class AffectModel(AffectPreTrainedModel):
             config.fusion_token_id: None,
         }
         if media["face_features"] is not None or media["voice_features"] is not None:
-            fused = self.fusion(
-                media["face_features"],
-                media["voice_features"],
-                media["prosody"],
-                has_face=(input_ids == config.face_token_id).any(1),
-                has_voice=(input_ids == config.voice_token_id).any(1),
-            )
+            features = [media["face_features"], media["voice_features"], media["prosody"]]
+            wanted = dtype_of(self.fusion)
+            # In its own precision, also where the rest of the forward is in half of it.
+            with torch.autocast(input_ids.device.type, enabled=False):
+                fused = self.fusion(
+                    *(None if tensor is None else tensor.to(wanted) for tensor in features),
+                    has_face=(input_ids == config.face_token_id).any(1),
+                    has_voice=(input_ids == config.voice_token_id).any(1),
+                )
             tokens = dict(zip(tokens, fused, strict=True))
         for token_id, values in tokens.items():
             places = input_ids == token_id

@@ -31,6 +31,9 @@ class Quickstart:
     """A tenth of the clips and steps: the mechanics only."""
     seed: int = 7
     """Of the clips and of training."""
+    dtype: str = "auto"
+    """Precision of training and answers: float32, bfloat16 or float16; auto takes what the hardware multiplies
+    natively."""
 
 
 @dataclass(frozen=True)
@@ -54,23 +57,13 @@ def main(run: Quickstart) -> None:
     stage("build", "synthetic", "--out", run.out / "data", "--clips", size.clips, "--seed", run.seed)
     for name, modalities, steps in (("text_only", (), size.text_steps), ("sft", ("video", "audio"), size.sft_steps)):
         stage(
-            *(
-                "train",
-                "sft",
-                "--config",
-                config("nano_sft.yaml"),
-                "--data",
-                data,
-                "--out",
-                run.out / name,
-                "--seed",
-                run.seed,
-            ),
-            *("--steps", steps, "--align-steps", size.align_steps if modalities else 0, "--modalities", *modalities),
+            *("train", "sft", "--config", config("nano_sft.yaml"), "--data", data, "--out", run.out / name),
+            *("--seed", run.seed, "--dtype", run.dtype, "--steps", steps),
+            *("--align-steps", size.align_steps if modalities else 0, "--modalities", *modalities),
         )
     stage(
         *("train", "grpo", "--config", config("nano_grpo.yaml"), "--model", run.out / "sft", "--data", data),
-        *("--out", run.out / "grpo", "--steps", size.grpo_steps, "--seed", run.seed),
+        *("--out", run.out / "grpo", "--steps", size.grpo_steps, "--seed", run.seed, "--dtype", run.dtype),
     )
     evaluate(run, data)
     print(f"\n{NOTE}\nDone in {(time.monotonic() - start) / 60:.1f} minutes: {run.out / 'report.html'}")
@@ -84,16 +77,8 @@ def evaluate(run: Quickstart, data: Path) -> None:
     for name, model in models.items():
         modalities = () if name == "text_only" else ("video", "audio")
         stage(
-            "eval",
-            "predict",
-            "--model",
-            model,
-            "--data",
-            data,
-            "--out",
-            run.out / "eval" / name,
-            "--modalities",
-            *modalities,
+            *("eval", "predict", "--model", model, "--data", data, "--out", run.out / "eval" / name),
+            *("--dtype", run.dtype, "--modalities", *modalities),
         )
     for name in ("constant", *models):
         folder = run.out / "eval" / name

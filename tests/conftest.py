@@ -13,6 +13,9 @@ settings.load_profile("shared")
 # Tiny models lose more by handing work to a second thread than they gain; two tests run side by side instead.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Whatever the CPU can do, `--dtype auto` is float32 in tests, or bfloat16 where this is set to 1 (make test-bfloat16).
+os.environ.setdefault("AFFECTLLM_NATIVE_BFLOAT16", "0")
+
 # Tests never reach for a hub, and never report home.
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")

@@ -88,7 +88,7 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: DPO)
         max_length=None,
     )
     make_ready(store, pairs, config)
-    with own_precision(store.backbone):
+    with own_precision(store.backbone, config):
         return ClipDPOTrainer(
             model=store.backbone.model,
             args=config,

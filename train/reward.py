@@ -83,7 +83,7 @@ def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: Rewa
         remove_unused_columns=False,
     )
     make_ready(store, pairs, config)
-    with own_precision(store.backbone):
+    with own_precision(store.backbone, config):
         return ClipRewardTrainer(
             store.backbone.model,
             args=config,

@@ -21,7 +21,7 @@ import msgspec
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from trl import GRPOTrainer
+from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from affectllm.errors import AffectError
@@ -67,7 +67,8 @@ class ClipGRPOTrainer(GRPOTrainer):
 
     def __init__(
         self,
-        *args: Any,
+        *,
+        args: GRPOConfig,
         store: MediaStore,
         folder: Path,
         step: str = "shared",
@@ -94,8 +95,8 @@ class ClipGRPOTrainer(GRPOTrainer):
         if reason:
             print(f"The step goes row by row: {store.backbone.name} cannot share prompts, {reason}.", file=sys.stderr)
         self.shared = SharedForward(store.backbone) if step == "shared" and not reason else None
-        with own_precision(store.backbone):
-            super().__init__(*args, **kwargs)
+        with own_precision(store.backbone, args):
+            super().__init__(args=args, **kwargs)
         store.autocast, store.precision = self.accelerator.autocast, self.accelerator.mixed_precision
         if rollout:
             # Set behind TRL's own start, which would look for a vLLM in this environment: what is left of the option is

@@ -12,7 +12,7 @@ import msgspec
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
-from trl import SFTTrainer
+from trl import SFTConfig, SFTTrainer
 
 from affectllm import jsonl
 from affectllm.errors import AffectError
@@ -33,14 +33,21 @@ class ClipSFTTrainer(SFTTrainer):
     """
 
     def __init__(
-        self, *args: Any, backbone: Backbone, rates: dict[str, float], order: BatchOrder, folder: Path, **kwargs: Any
+        self,
+        *,
+        args: SFTConfig,
+        backbone: Backbone,
+        rates: dict[str, float],
+        order: BatchOrder,
+        folder: Path,
+        **kwargs: Any,
     ) -> None:
         self.backbone = backbone
         self.rates = rates
         self.order = order
         self.folder = folder
-        with own_precision(backbone):
-            super().__init__(*args, **kwargs)
+        with own_precision(backbone, args):
+            super().__init__(args=args, **kwargs)
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> BatchOrder:
         return self.order

@@ -7,11 +7,12 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm.errors import AffectError
-from affectllm.precision import widen
+from affectllm.precision import full_name, mixed, widen
 
 if TYPE_CHECKING:
     from peft import PeftModel
     from torch import nn
+    from transformers import TrainingArguments
 
     from affectllm.models.backbone import Backbone
 
@@ -109,11 +110,18 @@ def add_adapter(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
 
 
 @contextmanager
-def own_precision(backbone: "Backbone") -> Iterator[None]:
+def own_precision(backbone: "Backbone", config: "TrainingArguments") -> Iterator[None]:
     """Keep what learns in a 4-bit model as it is while TRL makes its trainer.
 
-    TRL turns all of it into bfloat16, in which small steps, and digits of what had been learnt, are lost.
+    TRL turns all of it into bfloat16, in which small steps, and digits of what had been learnt, are lost. Raises
+    AffectError when the trainer would compute in another precision than the model was loaded for.
     """
+    computes = "bf16" if config.bf16 else "fp16" if config.fp16 else "no"
+    if computes != mixed(backbone.dtype):
+        raise AffectError(
+            f"{backbone.name} was loaded in {full_name(mixed(backbone.dtype))}, and its trainer would compute in "
+            f"{full_name(computes)}. Give both the same --dtype."
+        )
     kept = [(parameter, parameter.data) for parameter in backbone.model.parameters() if parameter.requires_grad]
     yield
     for parameter, values in kept:

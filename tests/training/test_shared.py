@@ -59,7 +59,9 @@ def trainer_of(folder: Path, out: Path, **options: Any) -> ClipGRPOTrainer:
             if "lora_B" in name:
                 weight.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
     store = MediaStore(backbone, folder, FeatureCache(folder / "cache"))
-    options = {"prompts": 2, "group": 3, "rewards": "tests.training.test_scripts:variety", **options}
+    options = {
+        "prompts": 2, "group": 3, "rewards": "tests.training.test_scripts:variety", "dtype": "float32", **options,
+    }  # fmt: skip
     return make_trainer(store, rows_of(folder), GRPO(data=folder / "conversations.jsonl", out=out, **options))
 
 

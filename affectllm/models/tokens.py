@@ -4,6 +4,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from affectllm.models import seam
+
 
 def token_types(config: Any, input_ids: Tensor) -> Tensor:
     """0 text, 1 image, 2 video for each token (B, L), as `mm_token_type_ids` wants them."""
@@ -16,7 +18,7 @@ def add_token_types(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, A
     Without them M-RoPE falls back to text positions, and Gemma to one-way frames, in silence. They follow from the
     ids, so no trainer, collator or generation loop has to carry them. Behind the prompt only text is read.
     """
-    past = kwargs.get("past_key_values")
+    past = seam.cache_in(kwargs)
     prompt = past is None or past.get_seq_length() == 0
     if prompt and kwargs.get("mm_token_type_ids") is None and kwargs.get("input_ids") is not None:
         kwargs["mm_token_type_ids"] = token_types(model.config, kwargs["input_ids"])

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from affectllm.models import seam
 from affectllm.models.backbone import Backbone, Sample, join_media
 
 IGNORED = -100
@@ -232,12 +233,13 @@ class SharedForward:
                 use_cache=True,
                 **self.media(groups.samples),
             )
-            read.past_key_values.batch_select_indices(of_row)
+            cache = getattr(read, seam.CACHE)
+            cache.batch_select_indices(of_row)
             return stock(
                 input_ids=input_ids,
                 attention_mask=attention_mask,
                 position_ids=positions.index_select(-2, of_row),
-                past_key_values=read.past_key_values,
+                **{seam.CACHE: cache},
                 **options,
             )
 

@@ -17,6 +17,7 @@ from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
+from affectllm.models import seam
 from affectllm.models.affect.configuration_affect import AffectConfig
 from affectllm.models.affect.encoders import ImageEncoder, SpeechEncoder
 from affectllm.models.affect.face import FaceExpressionEncoder
@@ -118,7 +119,6 @@ class AffectPreTrainedModel(PreTrainedModel):
     # Small, trained, and given statistics in their own units, which half precision would blur.
     _keep_in_fp32_modules_strict = ["fusion"]
     _no_split_modules = ["Fusion", "PreFusion", "AffectGPTFusion"]
-    _skip_keys_device_placement = ["past_key_values"]
     _supports_sdpa = True
     _supports_flash_attn = True
     _supports_attention_backend = True
@@ -229,7 +229,6 @@ class AffectModel(AffectPreTrainedModel):
         input_ids: Tensor | None = None,
         attention_mask: Tensor | None = None,
         position_ids: Tensor | None = None,
-        past_key_values: Cache | None = None,
         inputs_embeds: Tensor | None = None,
         face_pixels: Tensor | None = None,
         input_features: Tensor | None = None,
@@ -243,18 +242,8 @@ class AffectModel(AffectPreTrainedModel):
             encoded = self.encode_media(face_pixels, input_features, feature_attention_mask)
             media = {"face_features": face_features, "voice_features": voice_features, "prosody": prosody, **encoded}
             inputs_embeds = self.embed(input_ids, media)
-        outputs = self.language_model(
-            inputs_embeds=inputs_embeds,
-            attention_mask=attention_mask,
-            position_ids=position_ids,
-            past_key_values=past_key_values,
-            **kwargs,
-        )
-        return BaseModelOutputWithPast(
-            last_hidden_state=outputs.last_hidden_state,
-            past_key_values=outputs.past_key_values,
-            hidden_states=outputs.hidden_states,
-            attentions=outputs.attentions,
+        return self.language_model(
+            inputs_embeds=inputs_embeds, attention_mask=attention_mask, position_ids=position_ids, **kwargs
         )
 
 
@@ -295,15 +284,18 @@ class AffectForConditionalGeneration(AffectPreTrainedModel, GenerationMixin):
         prosody: Tensor | None = None,
         face_features: Tensor | None = None,
         voice_features: Tensor | None = None,
+        cache: Cache | None = None,
         labels: Tensor | None = None,
         logits_to_keep: int | Tensor = 0,
         **kwargs: Any,
     ) -> CausalLMOutputWithPast:
+        # `generate` looks in this signature for the name that its version gives the cache.
+        known = past_key_values if cache is None else cache
         outputs = self.model(
             input_ids=input_ids,
             attention_mask=attention_mask,
             position_ids=position_ids,
-            past_key_values=past_key_values,
+            **{seam.CACHE: known},
             inputs_embeds=inputs_embeds,
             face_pixels=face_pixels,
             input_features=input_features,
@@ -323,9 +315,9 @@ class AffectForConditionalGeneration(AffectPreTrainedModel, GenerationMixin):
         return CausalLMOutputWithPast(
             loss=loss,
             logits=logits,
-            past_key_values=outputs.past_key_values,
             hidden_states=outputs.hidden_states,
             attentions=outputs.attentions,
+            **{seam.CACHE: getattr(outputs, seam.CACHE)},
         )
 
     def prepare_inputs_for_generation(

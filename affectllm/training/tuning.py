@@ -7,7 +7,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm.errors import AffectError
-from affectllm.precision import full_name, mixed, widen
+from affectllm.precision import Mixed, full_name, mixed, widen
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -116,7 +116,7 @@ def own_precision(backbone: "Backbone", config: "TrainingArguments") -> Iterator
     TRL turns all of it into bfloat16, in which small steps, and digits of what had been learnt, are lost. Raises
     AffectError when the trainer would compute in another precision than the model was loaded for.
     """
-    computes = "bf16" if config.bf16 else "fp16" if config.fp16 else "no"
+    computes: Mixed = "bf16" if config.bf16 else "fp16" if config.fp16 else "no"
     if computes != mixed(backbone.dtype):
         raise AffectError(
             f"{backbone.name} was loaded in {full_name(mixed(backbone.dtype))}, and its trainer would compute in "

@@ -20,7 +20,7 @@ TYPED = ("Qwen2.5-VL", "Qwen3-VL", "Gemma 4")
 class Body(torch.nn.Module):
     """A model's body that says which tokens it takes for a video."""
 
-    class config:
+    class config:  # noqa: N801  (as transformers names it)
         image_token_id, video_token_id = 5, 6
 
     def forward(self, input_ids: torch.Tensor, mm_token_type_ids: Any = None, **cache: Any) -> Any:

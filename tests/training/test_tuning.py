@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def run(folder: Path, out: Path, **options: Any) -> SFT:
     given = SFT(
         model=str(folder / "model"), data=folder / "conversations.jsonl", out=out, steps=2, batch=1, rate=1e-2,
-        **options,
+        dtype="float32", **options,
     )  # fmt: skip
     main(given)
     return given
@@ -107,7 +107,7 @@ def test_parts_learn_at_their_own_rates(folder: Path, tmp_path: Path) -> None:
 
     options = SFT(
         data=folder / "conversations.jsonl", out=tmp_path, steps=20, rate=1e-3, train_vision=True, vision_rate=1e-5,
-        train_projector=True, projector_rate=5e-4, trainer={"use_cpu": True, "bf16": False, "weight_decay": 0.1},
+        train_projector=True, projector_rate=5e-4, dtype="float32", trainer={"use_cpu": True, "weight_decay": 0.1},
     )  # fmt: skip
     backbone = load(str(folder / "model"), "float32", trainable=True)
     prepare(backbone, tuning_of(options), 7)

@@ -92,7 +92,8 @@ def test_each_clip_is_read_once(store: MediaStore) -> None:
 def test_swapping_the_clip_changes_grpo_log_probabilities(store: MediaStore, tmp_path: Path) -> None:
     """Policy and reference both: the forward that TRL leaves blind."""
     data = store.root / "conversations.jsonl"
-    run = GRPO(data=data, out=tmp_path, prompts=1, group=2, steps=1, rewards="tests.training.test_scripts:variety")
+    reward = "tests.training.test_scripts:variety"
+    run = GRPO(data=data, out=tmp_path, prompts=1, group=2, steps=1, rewards=reward, dtype="float32")
     backbone = load(store.backbone.name, dtype="float32")
     runs.add_lora(backbone, 4, 0.0, 7)
     fresh = MediaStore(backbone, store.root, store.cache)

@@ -51,7 +51,7 @@ def run(script: str, given: Data, out: Path, launch: Launch, options: str, draw:
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(ROOT)}
     environment |= {"DRAW_BY_PLACE": draw, "AFFECTLLM_CACHE": f"{out}-cache"}
     if launch in ("zero2", "zero3"):
-        words += ["--trainer.use_cpu", "false", "--trainer.bf16", "false"]
+        words += ["--trainer.use_cpu", "false"]
         words += ["--trainer.deepspeed", str(ROOT / "train" / "deepspeed" / f"{launch}.json")]
         environment |= {"DS_ACCELERATOR": "cpu", "RANK": "0", "LOCAL_RANK": "0", "WORLD_SIZE": "1"}
         environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": free_port()}
@@ -61,7 +61,7 @@ def run(script: str, given: Data, out: Path, launch: Launch, options: str, draw:
         [sys.executable, *starts.get(launch, [file]), *words],
         env=environment, cwd=ROOT, capture_output=True, text=True, check=False, timeout=280,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.returncode == 0, done.stderr[-6000:]
     return done.stdout + done.stderr
 
 

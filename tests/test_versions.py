@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-from affectllm import versions
+from affectllm import models, versions
 from affectllm.errors import AffectError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -132,3 +132,28 @@ def test_the_lock_has_an_exact_version_of_every_package_inside_its_range_and_no_
             ((operator, version),) = [(part.operator, part.version) for part in pin.specifier]
             assert operator == "==", pin
             assert asked.specifier.contains(version), f"{pin}: make lock"
+
+
+def test_a_model_that_is_loaded_says_it_before_anything_of_the_packages_can_fail(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in (versions.SAID, *versions.RANKS):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(versions, "outside", lambda packages: [versions.Outside("trl", "1.17.0", ">=1.12,<1.17")])
+    with pytest.raises(AffectError, match="nowhere"):
+        models.load("nowhere/of-this-name")
+    assert capsys.readouterr().err.startswith("affectllm: not tried with trl 1.17.0")
+
+
+@pytest.mark.parametrize("words", [["--help"], ["--version"], ["train", "sft", "--help"]])
+def test_help_and_version_stay_light_and_say_nothing(words: list[str]) -> None:
+    script = (
+        "import contextlib, sys\n"
+        "from affectllm.cli import main\n"
+        "with contextlib.suppress(SystemExit):\n"
+        f"    main({words})\n"
+        "assert not {'torch', 'transformers', 'packaging.requirements'} & set(sys.modules)\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != versions.SAID}
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, env=environment, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

@@ -2,18 +2,40 @@
 #   make quickstart   set up, then clips -> SFT -> GRPO -> report on the embedded nano model (CPU, no hub)
 #   make test         set up, then every test
 PYTHON ?= python3
-VENV ?= .venv
+# Which packages: locked (constraints.txt), oldest (the lower bounds of pyproject.toml) or newest (what the index has today).
+PACKAGES ?= locked
+VENV ?= .venv$(addprefix -,$(filter-out locked,$(PACKAGES)))
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --progress-bar off
+# The locker, in an environment of its own: it must run when the lock itself cannot be installed.
+UV := build/uv/bin/uv
+# The lock stays with the CUDA 13.0 builds; torch 2.15 brings those of 13.2.
+LOCK_AT ?= torch==2.14.1 torchvision==0.29.1
 
-.PHONY: setup quickstart quickstart-mini test test-slow lint bench clean
+.PHONY: setup quickstart quickstart-mini test test-slow test-oldest test-newest lint lock fresh bench clean install-locked install-oldest install-newest
 
 setup: $(VENV)/ready
 
-$(VENV)/ready: pyproject.toml
+$(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --progress-bar off -e '.[all]'
+	$(MAKE) --no-print-directory install-$(PACKAGES)
 	touch $@
+
+# Packages that come as source (deepspeed, decord elsewhere) are built with the locked setuptools too.
+install-locked:
+	$(PIP) --upgrade --constraint constraints.txt pip
+	$(PIP) --constraint constraints.txt --build-constraint constraints.txt -e '.[all]'
+
+install-oldest: $(UV)
+	$(UV) pip install --quiet --python $(BIN)/python --resolution lowest-direct -e '.[all]'
+
+install-newest:
+	$(PIP) --upgrade pip
+	$(PIP) --upgrade --upgrade-strategy eager -e '.[all]'
+
+$(UV):
+	$(PYTHON) -m venv build/uv
+	build/uv/bin/python -m pip install --quiet --progress-bar off --constraint constraints.txt uv
 
 quickstart: setup
 	$(BIN)/affectllm quickstart --out runs/quickstart
@@ -21,15 +43,32 @@ quickstart: setup
 quickstart-mini: setup
 	$(BIN)/affectllm quickstart --mini --out runs/quickstart-mini
 
-lint: setup
-	$(BIN)/ruff check .
-	$(BIN)/mypy
-
-test: setup lint
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: setup
-	$(BIN)/pytest -m slow
+	$(BIN)/python -m pytest -m slow
+
+test-oldest:
+	$(MAKE) --no-print-directory test PACKAGES=oldest VENV=.venv-oldest
+
+# The index is asked again each time.
+test-newest:
+	rm -f .venv-newest/ready
+	$(MAKE) --no-print-directory test PACKAGES=newest VENV=.venv-newest
+
+lint: setup
+	$(BIN)/python -m ruff check .
+	$(BIN)/python -m mypy
+
+lock: $(UV)
+	$(UV) pip compile --quiet --universal --python-version 3.11 --no-annotate --upgrade \
+		$(addprefix --upgrade-package ,$(LOCK_AT)) --custom-compile-command 'make lock' \
+		--extra all --output-file constraints.txt pyproject.toml
+
+# A clean clone, set up and run with PYTHON: one row of docs/environments.md. FRESH holds options (benchmarks/fresh.py --help).
+fresh:
+	$(PYTHON) benchmarks/fresh.py $(FRESH)
 
 # What needs no training and some minutes on an idle machine; benchmarks/*.py --help names the others.
 bench: setup
@@ -37,4 +76,4 @@ bench: setup
 		$(BIN)/python benchmarks/$$name.py || exit 1; done
 
 clean:
-	rm -rf $(VENV) runs build *.egg-info
+	rm -rf $(VENV) .venv-oldest .venv-newest runs build *.egg-info

@@ -14,7 +14,7 @@
   use       affectllm explain CLIP                           labels, reasoning and evidence for one clip
             affectllm demo                                   the same in a browser
   set up    affectllm setup-nano                             fetch the embedded CPU model once
-            affectllm doctor                                 what is installed, what is missing, how to mend it
+            affectllm doctor                                 what is installed, missing or not tried, and the repair
             affectllm quickstart                             the whole way on drawn clips
 
 Every command answers --help.

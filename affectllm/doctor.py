@@ -1,9 +1,10 @@
-"""Say what is installed, what is missing, and the command that mends it.
+"""Say what is installed, what is missing or was not tried, and the command that repairs it.
 
 affectllm doctor
 """
 
 import importlib.metadata
+import importlib.util
 import json as json_
 import os
 import platform
@@ -13,19 +14,17 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Literal
 
+from affectllm import versions
 from affectllm.options import command
 from affectllm.paths import cache_folder
 from affectllm.precision import native_bfloat16
 
-BASE = ("av", "jinja2", "msgspec", "numpy", "openpyxl", "pillow", "pyyaml", "rich", "scipy", "tyro")
-TRAIN = (
-    "accelerate", "datasets", "gguf", "h5py", "peft", "qwen-vl-utils", "safetensors", "torch", "torchvision",
-    "transformers", "trl", "espeakng-loader",
-)  # fmt: skip
-LINUX = ("bitsandbytes", "deepspeed", "decord")
-OPTIONAL = {"demo": ("gradio",), "judge": ("openai",), "inspect": ("inspect-ai",)}
+# Extras that every training run needs; what other extras bring is asked for by one command each.
+REQUIRED = ("", "train")
 # What must import together; each pair breaks in its own way when the versions do not fit.
 TOGETHER = "import torch, torchvision, transformers, peft, trl"
+
+State = Literal["ok", "missing", "optional", "broken", "untried"]
 
 
 @dataclass(frozen=True)
@@ -33,13 +32,13 @@ class Doctor:
     json: bool = False
     """Print one JSON object."""
     strict: bool = False
-    """Leave with exit code 1 when something needed is missing."""
+    """Leave with exit code 1 when something needed is missing; versions that were not tried do not count."""
 
 
 @dataclass(frozen=True)
 class Finding:
     what: str
-    state: Literal["ok", "missing", "optional", "broken"]
+    state: State
     seen: str
     mend: str = ""
 
@@ -64,30 +63,34 @@ def machine() -> Iterator[Finding]:
 
 
 def packages() -> Iterator[Finding]:
-    """Every package by its extra, with the command that installs it."""
-    for name in BASE:
-        yield package(name, "missing", "pip install affectllm")
-    for name in TRAIN:
-        yield package(name, "missing", "pip install 'affectllm[train]'")
-    for name in LINUX if sys.platform == "linux" else ():
-        yield package(name, "optional", "pip install 'affectllm[train]'")
-    for extra, names in OPTIONAL.items():
-        for name in names:
-            yield package(name, "optional", f"pip install 'affectllm[{extra}]'")
+    """Every package by its extra, with the command that installs it; tools of development only where they are odd."""
+    for needed in versions.needed():
+        finding = package(needed)
+        if needed.extra != versions.TOOLS or finding.state == "untried":
+            yield finding
 
 
-def package(name: str, absent: Literal["missing", "optional"], mend: str) -> Finding:
+def package(needed: versions.Needed) -> Finding:
+    """One package: missing, or of a version that was tried, or not."""
+    odd = versions.outside([needed])
+    if odd:
+        seen = f"{odd[0].version} (tried: {needed.tried})"
+        return Finding(needed.name, "untried", seen, f"pip install '{needed.name}{needed.tried}'")
     try:
-        return Finding(name, "ok", importlib.metadata.version(name))
+        return Finding(needed.name, "ok", importlib.metadata.version(needed.name))
     except importlib.metadata.PackageNotFoundError:
-        return Finding(name, absent, "not installed", mend)
+        repair = f"pip install 'affectllm[{needed.extra}]'" if needed.extra else "pip install affectllm"
+        state: State = "missing" if needed.everywhere and needed.extra in REQUIRED else "optional"
+        return Finding(needed.name, state, "not installed", repair)
+
+
+def installed(*names: str) -> bool:
+    return all(importlib.util.find_spec(name) for name in names)
 
 
 def together() -> Iterator[Finding]:
     """Try the imports that break when versions do not fit, in a process of their own."""
-    if any(
-        package(name, "missing", "").state != "ok" for name in ("torch", "torchvision", "transformers", "peft", "trl")
-    ):
+    if not installed("torch", "torchvision", "transformers", "peft", "trl"):
         return
     done = subprocess.run([sys.executable, "-c", TOGETHER], capture_output=True, text=True, check=False)
     if done.returncode == 0:
@@ -121,7 +124,7 @@ def show(findings: list[Finding]) -> None:
     from rich.table import Column, Table
     from rich.text import Text
 
-    colors = {"ok": "green", "missing": "red", "broken": "red", "optional": "yellow"}
+    colors = {"ok": "green", "missing": "red", "broken": "red", "optional": "yellow", "untried": "yellow"}
     # A command is copied as it stands: it is not broken into lines; paths are, but not cut.
     table = Table("what", "state", Column("seen", overflow="fold"), Column("mend with", no_wrap=True), box=None)
     for finding in findings:

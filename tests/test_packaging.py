@@ -16,7 +16,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     out = tmp_path_factory.mktemp("wheel")
     # A copy, since building leaves its folder behind, and what is left behind gets into the next wheel.
     copy = shutil.copytree(
-        ROOT, out / "source", ignore=shutil.ignore_patterns(".git", ".venv", "runs", "build", "*.egg-info", ".*_cache")
+        ROOT, out / "source", ignore=shutil.ignore_patterns(".git", ".venv*", "runs", "build", "*.egg-info", ".*_cache")
     )
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(copy)],

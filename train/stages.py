@@ -18,7 +18,7 @@ from typing import Any, NamedTuple, get_type_hints
 
 import yaml
 
-from affectllm import jsonl
+from affectllm import jsonl, versions
 from affectllm.errors import AffectError
 from affectllm.options import command, parse
 from affectllm.training import run as runs
@@ -51,6 +51,8 @@ class Stage(NamedTuple):
 
 
 def main(run: Stages) -> None:
+    # Each stage is a process of its own and would say it again.
+    versions.say_outside()
     for stage in read_chain(run):
         if runs.is_finished(stage.options):
             continue

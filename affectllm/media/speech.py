@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from affectllm import versions
 from affectllm.errors import AffectError
 
 RATE_HZ = 16000
@@ -53,6 +54,7 @@ def transcribe(wave: np.ndarray, model: str = "nano", language: str | None = Non
 
 @cache
 def load(name: str) -> Recogniser:
+    versions.say_outside()
     import torch
     from transformers import AutoFeatureExtractor, AutoModelForSpeechSeq2Seq, AutoTokenizer
     from transformers.utils import logging

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from affectllm import precision
+from affectllm import precision, versions
 from affectllm.errors import AffectError, missing_package
 from affectllm.models.families import FAMILIES, Family
 
@@ -35,6 +35,8 @@ def load(
     `max_pixels` of a frame are those that an adapter was trained with, unless others are given.
     Raises AffectError when the name leads nowhere or the family is not supported.
     """
+    # Said before the imports, which is where a version that was not tried may fail.
+    versions.say_outside()
     try:
         import peft  # noqa: F401
         import transformers  # noqa: F401
@@ -69,6 +71,7 @@ def load_shape(name: str, dtype: str = "auto", frames: int | None = None, max_pi
 
     Everything that `load` takes; what it gives can be counted and asked for prompts, not run.
     """
+    versions.say_outside()
     import peft
     import torch
 
@@ -93,6 +96,7 @@ def quiet() -> None:
     """No bars and notices of the libraries below while weights load: they say nothing a user can act on."""
     import warnings
 
+    versions.say_outside()
     from transformers.utils import logging
 
     logging.disable_progress_bar()

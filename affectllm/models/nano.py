@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from affectllm import versions
 from affectllm.errors import AffectError
 from affectllm.jsonl import make_folder
 from affectllm.options import command
@@ -65,6 +66,7 @@ def main(run: SetupNano) -> None:
 
 def set_up(run: SetupNano) -> None:
     """Fetch, check and convert the weights, and put the folder in its place."""
+    versions.say_outside()
     from transformers.utils import logging
 
     from affectllm.models import nano_weights

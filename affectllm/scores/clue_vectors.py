@@ -11,6 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
+from affectllm import versions
 from affectllm.errors import AffectError
 from affectllm.records import Clues
 from affectllm.scores.clue_words import SENTENCE_END, read
@@ -28,6 +29,7 @@ class ClueEncoder:
     """
 
     def __init__(self, name: str) -> None:
+        versions.say_outside()
         import torch
         from transformers import AutoModel, AutoTokenizer
 

@@ -21,7 +21,7 @@ from affectllm.models import seam
 from affectllm.models.affect.configuration_affect import AffectConfig
 from affectllm.models.affect.encoders import ImageEncoder, SpeechEncoder
 from affectllm.models.affect.face import FaceExpressionEncoder
-from affectllm.models.affect.prefusion import AffectGPTFusion, PreFusion, QFormer
+from affectllm.models.affect.prefusion import AffectGPTFusion, PreFusion, QFormer, in_own_precision
 from affectllm.models.affect.voice import VoiceEncoder, chunk_statistics
 
 # What the encoders read, and what they give: a forward takes either.
@@ -53,6 +53,7 @@ class Fusion(nn.Module):
     prosody_mean: Tensor
     prosody_scale: Tensor
 
+    @in_own_precision
     def forward(
         self, face: Tensor | None, voice: Tensor | None, prosody: Tensor | None, has_face: Tensor, has_voice: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -67,7 +68,7 @@ class Fusion(nn.Module):
             parts.append(spread(face, has_face))
             masks.append(has_face[:, None].expand(-1, face.shape[1]))
         if voice is not None and prosody is not None:
-            statistics = self.prosody((prosody - self.prosody_mean) / self.prosody_scale)[:, None]
+            statistics = self.prosody(((prosody - self.prosody_mean) / self.prosody_scale).to(prosody.dtype))[:, None]
             voice = torch.cat([self.voice(voice) + self.kind[1], statistics + self.kind[2]], dim=1)
             parts.append(spread(voice, has_voice))
             masks.append(has_voice[:, None].expand(-1, voice.shape[1]))
@@ -202,15 +203,13 @@ class AffectModel(AffectPreTrainedModel):
             config.fusion_token_id: None,
         }
         if media["face_features"] is not None or media["voice_features"] is not None:
-            features = [media["face_features"], media["voice_features"], media["prosody"]]
-            wanted = dtype_of(self.fusion)
-            # In its own precision, also where the rest of the forward is in half of it.
-            with torch.autocast(input_ids.device.type, enabled=False):
-                fused = self.fusion(
-                    *(None if tensor is None else tensor.to(wanted) for tensor in features),
-                    has_face=(input_ids == config.face_token_id).any(1),
-                    has_voice=(input_ids == config.voice_token_id).any(1),
-                )
+            fused = self.fusion(
+                media["face_features"],
+                media["voice_features"],
+                media["prosody"],
+                has_face=(input_ids == config.face_token_id).any(1),
+                has_voice=(input_ids == config.voice_token_id).any(1),
+            )
             tokens = dict(zip(tokens, fused, strict=True))
         for token_id, values in tokens.items():
             places = input_ids == token_id

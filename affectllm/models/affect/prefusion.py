@@ -14,12 +14,40 @@ word embeddings by a norm. Rows that lack a modality are legal in all.
 Shapes: N clips, B rows, T features of a modality, H the fusion width, D the language model's.
 """
 
+from collections.abc import Callable
+from functools import wraps
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 KINDS = ("attention", "attention_softmax", "qformer", "none", "affectgpt")
+
+
+Tokens = tuple[Tensor | None, Tensor | None, Tensor | None]
+
+
+def in_own_precision(forward: Callable[..., Tokens]) -> Callable[..., Tokens]:
+    """A fusion's forward in the precision of its weights, whatever its features and the rest of the model are in.
+
+    Its weights are float32 unless FSDP lends them in half precision.
+    """
+
+    @wraps(forward)
+    def cast(
+        self: nn.Module,
+        face: Tensor | None,
+        voice: Tensor | None,
+        prosody: Tensor | None,
+        has_face: Tensor,
+        has_voice: Tensor,
+    ) -> Tokens:
+        own = next(self.parameters()).dtype
+        features = [None if tensor is None else tensor.to(own) for tensor in (face, voice, prosody)]
+        with torch.autocast(has_face.device.type, enabled=False):
+            return forward(self, *features, has_face, has_voice)
+
+    return cast
 
 
 class WeightedSum(nn.Module):
@@ -82,6 +110,7 @@ class PreFusion(nn.Module):
         self.out_norm = nn.LayerNorm(D)
         self.scale = nn.Parameter(torch.tensor(config.token_scale))
 
+    @in_own_precision
     def forward(
         self, face: Tensor | None, voice: Tensor | None, prosody: Tensor | None, has_face: Tensor, has_voice: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
@@ -139,6 +168,7 @@ class AffectGPTFusion(nn.Module):
         self.mix, self.share = nn.Linear(2 * H, H), nn.Linear(H, 2)
         self.both_out = nn.Linear(H, D)
 
+    @in_own_precision
     def forward(
         self, face: Tensor | None, voice: Tensor | None, prosody: Tensor | None, has_face: Tensor, has_voice: Tensor
     ) -> tuple[Tensor | None, Tensor | None, Tensor | None]:

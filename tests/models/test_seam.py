@@ -2,6 +2,7 @@
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,8 +21,7 @@ TYPED = ("Qwen2.5-VL", "Qwen3-VL", "Gemma 4")
 class Body(torch.nn.Module):
     """A model's body that says which tokens it takes for a video."""
 
-    class config:  # noqa: N801  (as transformers names it)
-        image_token_id, video_token_id = 5, 6
+    config = SimpleNamespace(image_token_id=5, video_token_id=6)
 
     def forward(self, input_ids: torch.Tensor, mm_token_type_ids: Any = None, **cache: Any) -> Any:
         return None if mm_token_type_ids is None else mm_token_type_ids.tolist()

@@ -34,6 +34,7 @@ from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Target
 from affectllm.training import run as runs
 from affectllm.training.grpo import ClipGRPOTrainer
+from affectllm.training.seam import score_labels_only
 
 # Scripts and tests of the repository are not installed.
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -196,7 +197,7 @@ def question(name: str) -> Conversation:
 
 def measure(backbone: Backbone, name: str, group: int, tokens: int, run: Benchmark) -> None:
     rows = [question(f"clip{i}") for i in range(run.prompts)]
-    runs.score_labels_only()
+    score_labels_only()
     with tempfile.TemporaryDirectory() as folder:
         options = GRPO(
             data=Path(folder) / "none", out=Path(folder), prompts=run.prompts, group=group, max_new_tokens=tokens,

@@ -44,6 +44,7 @@ class DPO(Run):
 def main(run: DPO) -> None:
     from affectllm.training.callbacks import RunLog
     from affectllm.training.dpo import decided_pairs
+    from affectllm.training.seam import score_labels_only
 
     if run.dry_run:
         return runs.dry_run(run, run.rank, work_of(run), "DPOConfig")
@@ -54,7 +55,7 @@ def main(run: DPO) -> None:
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
     runs.show_plan(backbone, pairs, run, work_of(run))
-    runs.score_labels_only()
+    score_labels_only()
     trainer = make_trainer(store, pairs, run)
     runs.watch(trainer, RunLog(run.out / "log.jsonl"))
     trainer.train(resume_from_checkpoint=runs.last_checkpoint(run.out))

@@ -94,6 +94,7 @@ def main(run: GRPO) -> None:
     from affectllm.training.dev import DevScore, take_best
     from affectllm.training.grpo_log import GRPOLog
     from affectllm.training.rollout import VLLMRollout
+    from affectllm.training.seam import score_labels_only
 
     if run.group < 2:
         raise AffectError(f"--group {run.group}: GRPO compares the completions of a clip, so it needs at least 2.")
@@ -116,7 +117,7 @@ def main(run: GRPO) -> None:
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)
     runs.show_plan(backbone, conversations, run, work_of(run))
-    runs.score_labels_only()
+    score_labels_only()
     rollout = VLLMRollout(server, store, run.out / "rollout") if server else None
     trainer = make_trainer(store, conversations, run, rollout)
     runs.watch(trainer, GRPOLog(run.out, run.alarm_after))

@@ -90,6 +90,7 @@ def main(run: SFT) -> None:
     from affectllm.training.callbacks import RunLog
     from affectllm.training.dev import DevScore, take_best
     from affectllm.training.quarantine import Quarantine
+    from affectllm.training.seam import score_labels_only
     from affectllm.training.spread import is_spread
 
     if run.dry_run:
@@ -109,7 +110,7 @@ def main(run: SFT) -> None:
         align_fusion(store, conversations, run.align_steps, run.seed, Quarantine(run.out))
     prepare(backbone, tuning_of(run), run.seed)
     runs.show_plan(backbone, conversations, run, work_of(run))
-    runs.score_labels_only()
+    score_labels_only()
     trainer = make_trainer(store, conversations, run, mix_of(run, data))
     runs.watch(trainer, RunLog(run.out / "log.jsonl"))
     expected = store.expected_bytes(conversations)

@@ -137,9 +137,21 @@ def family_of(folder: str, name: str) -> Family:
         raise AffectError(f"Model {name} cannot be read: {first_line(error)}") from error
     for family in FAMILIES:
         if found in family.types:
+            check_layout(family, name)
             return family
     known = ", ".join(f"{family.types[0]} ({family.name})" for family in FAMILIES)
     raise AffectError(f"Model {name} is of the family '{found}', which is not supported. Supported: {known}.")
+
+
+def check_layout(family: Family, name: str) -> None:
+    """Raise AffectError where the installed transformers has the family's parts in other places."""
+    from affectllm.models import seam
+
+    if family.since and seam.older_than(family.since):
+        raise AffectError(
+            f"Model {name} is a {family.name}, which needs transformers {family.since} or newer; installed is "
+            f"{seam.INSTALLED}. Install it: pip install -U 'transformers>={family.since}'"
+        )
 
 
 def processor_of(folder: str, name: str) -> Any:

@@ -18,6 +18,9 @@ class Family(NamedTuple):
     """What --model may be."""
     untested: str
     """What no test of this project has run."""
+    since: str = ""
+    """The transformers from which on its parts are where this project looks for them; empty where all that are tried
+    have them there."""
 
     @property
     def tested(self) -> str:
@@ -44,6 +47,7 @@ FAMILIES = (
         ("video", "audio"),
         "Qwen/Qwen2.5-Omni-7B",
         HUB_WEIGHTS,
+        since="5.21",
     ),
     Family(
         "Qwen3-Omni Thinker",
@@ -53,6 +57,7 @@ FAMILIES = (
         ("video", "audio"),
         "Qwen/Qwen3-Omni-30B-A3B-Instruct",
         HUB_WEIGHTS,
+        since="5.21",
     ),
     Family(
         "Qwen2.5-VL",

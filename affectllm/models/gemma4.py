@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from affectllm.errors import AffectError
+from affectllm.models import seam
 from affectllm.models.backbone import TIMES, Backbone, Look, Media
 from affectllm.models.tokens import add_token_types, metadata, token_types
 
@@ -36,6 +37,9 @@ class Gemma4Backbone(Backbone):
         super().__init__(model, processor, name)
         # Not by subclassing, for the reason given in qwen_vl.py.
         model.model.register_forward_pre_hook(add_token_types, with_kwargs=True)
+        self.counts_frames = seam.takes(model.model, "num_frames_per_video")
+        if not self.counts_frames:
+            model.model.register_forward_pre_hook(seam.each_frame_a_video, with_kwargs=True)
         model.prepare_inputs_for_generation = MethodType(prepare_inputs, model)
 
     @property
@@ -57,14 +61,14 @@ class Gemma4Backbone(Backbone):
         return made
 
     def video(self, frames_THWC: np.ndarray, times_s: np.ndarray) -> dict[str, Tensor]:
-        """Patches (T, patches, values) with their places (T, patches, 2), the frame count (1,) and times (1, T)."""
+        """Patches (T, patches, values), places (T, patches, 2), times (1, T), where it is read the frame count (1,)."""
         frames = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)
         made = self.processor.video_processor([frames], do_sample_frames=False, return_tensors="pt")
         return {
             "pixel_values_videos": made["pixel_values_videos"].to(self.dtype),
             "video_position_ids": made["video_position_ids"],
-            "num_frames_per_video": torch.tensor([len(frames_THWC)]),
             TIMES: torch.from_numpy(times_s)[None],
+            **({"num_frames_per_video": torch.tensor([len(frames_THWC)])} if self.counts_frames else {}),
         }
 
     def audio(self, wave: np.ndarray) -> dict[str, Tensor]:
@@ -99,7 +103,7 @@ class Gemma4Backbone(Backbone):
     def expand(self, prompt: str, media: dict[str, Tensor]) -> list[int]:
         """The processor's own text for clip and sound, with the clip's own times."""
         p = self.processor
-        if "num_frames_per_video" in media:
+        if "video_position_ids" in media:
             places = media["video_position_ids"][0]
             patches = int((places != -1).all(-1).sum())
             inputs = {

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from affectllm.errors import AffectError
+from affectllm.models import seam
 from affectllm.models.backbone import Backbone, Look, Media
 
 
@@ -53,14 +54,14 @@ class QwenBackbone(Backbone):
     @property
     def frame_size(self) -> dict[str, int]:
         """Least and most pixels of a clip; what a processor sets beside its video processor's own size wins."""
-        return self.processor.videos_kwargs.get("size") or dict(self.processor.video_processor.size)
+        return seam.video_options(self.processor).get("size") or dict(self.processor.video_processor.size)
 
     def set_pixels(self, max_pixels: int) -> None:
         least = (self.processor.video_processor.patch_size * self.processor.video_processor.merge_size) ** 2
         if max_pixels < least:
             raise AffectError(f"--max-pixels {max_pixels}: {self.name} makes a token of {least} pixels.")
         # A mapping of its own: processors of one class share theirs.
-        self.processor.videos_kwargs = {**self.processor.videos_kwargs, "size": self.size_of(max_pixels)}
+        self.processor.videos_kwargs = {**seam.video_options(self.processor), "size": self.size_of(max_pixels)}
 
     def size_of(self, max_pixels: int) -> dict[str, int]:
         """The processor's limits for frames of at most so many pixels each."""

@@ -4,8 +4,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from affectllm.models import seam
 from affectllm.models.backbone import TIMES, Look
 from affectllm.models.qwen_vl import QwenVLBackbone
 from affectllm.models.tokens import metadata
@@ -27,6 +28,10 @@ def give_encoder_output(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
 
 class Qwen3VLBackbone(QwenVLBackbone):
     placed = staticmethod(give_encoder_output)
+
+    def frozen_encoders(self) -> list[nn.Module]:
+        # Without a place for the encoder's output (before transformers 5.18) it runs in every forward.
+        return super().frozen_encoders() if seam.takes(self.core.model, "mm_encoder_outputs") else []
 
     def encode_video(self, patches: Tensor, grid: Tensor) -> Tensor:
         """The encoder's last states, and beside them the inner ones that the language model's layers read."""

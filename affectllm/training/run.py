@@ -259,18 +259,6 @@ def watch(trainer: "Trainer", log: "RunLog") -> None:
     trainer.add_callback(log)
 
 
-def score_labels_only() -> None:
-    """Let TRL's fused head skip positions without a label on a CPU too, as it does on a GPU.
-
-    TRL scores every position where kernels are compiled per shape; a plain CPU has no such kernels, and the
-    vocabulary projection is a fifth of a small model's step.
-    """
-    import trl.trainer.utils as trl_utils
-
-    gpu_only = trl_utils._use_triton
-    trl_utils._use_triton = lambda device: device.type == "cpu" or gpu_only(device)
-
-
 def last_checkpoint(out: Path) -> str | None:
     """The newest whole checkpoint, or None for a fresh start."""
     from transformers.trainer_utils import get_last_checkpoint

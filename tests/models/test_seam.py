@@ -1,27 +1,110 @@
-"""The key-value cache goes by the name that the installed transformers gives it, and decoding steps are known by it."""
+"""What transformers must be like for the models here, and what the seam makes of its versions."""
 
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from transformers import DynamicCache
 
-from affectllm.models import load, seam
+from affectllm.errors import AffectError
+from affectllm.models import load, load_shape, seam
 from affectllm.models.tokens import add_token_types
 from tests.clips import conversation, write_clip
-from tests.tiny_models import TINY, save_tiny_affect
+from tests.contracts import Accepts, Attributes, Method, Names, Row, Text
+from tests.tiny_models import TINY, need, save_tiny_affect, save_tiny_omni
+
+BACKBONE, AFFECT = "affectllm/models/backbone.py", "affectllm/models/affect/modeling_affect.py"
+GENERATION = "transformers:GenerationMixin"
+QWEN, QWEN3 = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl", "transformers.models.qwen3_vl.modeling_qwen3_vl"
+GEMMA = "transformers.models.gemma4.modeling_gemma4"
+BODY = ("input_ids", "attention_mask", "position_ids", "inputs_embeds", seam.CACHE)
+ROWS: list[Row] = [
+    Method(
+        f"{GENERATION}._prepare_position_ids_for_generation", ("inputs_tensor", "model_kwargs"),
+        f"{BACKBONE} and qwen_vl.py",
+    ),
+    Accepts(
+        f"{GENERATION}.prepare_inputs_for_generation", ("input_ids", "is_first_iteration", "kwargs"),
+        f"{AFFECT} and gemma4.py",
+    ),
+    Text(f"{GENERATION}._validate_model_kwargs", ("signature(self.forward)",), f"{AFFECT}, whose forward names both"),
+    Method("transformers:PreTrainedModel._from_config", ("config",), "affectllm/models/__init__.py"),
+    Method("transformers:PreTrainedModel._init_weights", ("module",), AFFECT),
+    Names(
+        "transformers:PreTrainedModel",
+        ("_no_split_modules", "_skip_keys_device_placement", "_supports_sdpa", "_supports_flash_attn",
+         "_supports_attention_backend", "_tied_weights_keys", "supports_gradient_checkpointing", "input_modalities",
+         "set_attn_implementation", "base_model", "loss_function"),
+        f"{AFFECT} and affectllm/training/spread.py",
+    ),
+    Text("transformers:PreTrainedModel.post_init", ("_skip_keys_device_placement.update",), AFFECT),
+    Names("transformers:PreTrainedConfig", ("_attn_implementation", "get_text_config"), "affectllm/training/shared.py"),
+    Names("transformers.initialization:", ("normal_", "constant_", "copy_"), AFFECT),
+    Method(
+        "transformers.models.whisper.modeling_whisper:WhisperEncoderLayer.forward", ("hidden_states", "attention_mask"),
+        "affectllm/models/affect/voice.py",
+    ),
+    Method("transformers:Cache.batch_select_indices", ("indices",), "affectllm/training/shared.py"),
+    Names("transformers:Cache", ("get_seq_length",), "affectllm/models/tokens.py"),
+    Names("transformers.modeling_outputs:CausalLMOutputWithPast", (seam.CACHE,), AFFECT),
+    Accepts("transformers:LlamaModel.forward", ("inputs_embeds", "attention_mask", "position_ids", seam.CACHE), AFFECT),
+    Accepts(f"{QWEN}:Qwen2_5_VLModel.forward", (*BODY, "mm_token_type_ids"), "affectllm/models/tokens.py"),
+    Accepts(f"{QWEN3}:Qwen3VLModel.forward", (*BODY, "mm_token_type_ids"), "affectllm/models/tokens.py"),
+    Accepts(f"{GEMMA}:Gemma4Model.forward", (*BODY, "mm_token_type_ids"), "affectllm/models/tokens.py"),
+    Method(f"{QWEN}:Qwen2_5_VLModel.get_video_features", ("pixel_values_videos", "video_grid_thw"), "qwen.py"),
+    Method(f"{QWEN3}:Qwen3VLModel.get_video_features", ("pixel_values_videos", "video_grid_thw"), "qwen3_vl.py"),
+    Names(f"{QWEN3}:BaseModelOutputWithDeepstackFeatures", ("pooler_output", "deepstack_features"), "qwen3_vl.py"),
+    Method("transformers:Qwen3VLProcessor.replace_video_token", ("video_inputs", "video_idx"), "qwen3_vl.py"),
+    Method("transformers:Gemma4Processor.replace_video_token", ("video_inputs", "video_idx"), "gemma4.py"),
+    Method("transformers:Gemma4Processor.replace_audio_token", ("audio_inputs", "audio_idx"), "gemma4.py"),
+    Accepts("transformers.video_utils:VideoMetadata", ("total_num_frames", "fps", "frames_indices"), "tokens.py"),
+    Attributes(
+        GENERATION, ("_prepare_position_ids_for_generation", "prepare_inputs_for_generation"),
+        "qwen_vl.py and gemma4.py, which set them on an instance",
+    ),
+]  # fmt: skip
+OMNI = "transformers.models.qwen2_5_omni.modeling_qwen2_5_omni:Qwen2_5OmniThinkerModel"
+OMNI_ROWS: list[Row] = [
+    Accepts(f"{OMNI}.forward", (*BODY, "video_second_per_grid", "feature_attention_mask"), "qwen_omni.py"),
+    Method(f"{OMNI}.get_video_features", ("pixel_values_videos", "video_grid_thw"), "qwen.py"),
+    Method(f"{OMNI}.get_audio_features", ("input_features", "feature_attention_mask"), "qwen_omni.py"),
+    Attributes(OMNI, ("visual", "audio_tower", "language_model"), "qwen.py and qwen_omni.py"),
+]
 
 TYPED = ("Qwen2.5-VL", "Qwen3-VL", "Gemma 4")
 """Families whose bodies want the kind of every token of a prompt."""
 
 
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: f"{row.place} {type(row).__name__}")
+def test_transformers_is_as_the_models_need_it(row: Row) -> None:
+    change = row.change()
+    assert change is None, change
+
+
+@pytest.mark.parametrize("row", OMNI_ROWS, ids=lambda row: f"{row.place} {type(row).__name__}")
+def test_the_thinker_is_as_its_backbone_needs_it(row: Row) -> None:
+    need("Qwen2.5-Omni Thinker")
+    change = row.change()
+    assert change is None, change
+
+
+def test_a_thinker_of_another_layout_is_refused_with_the_version_it_needs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_tiny_omni(tmp_path)
+    monkeypatch.setattr(seam, "INSTALLED", "5.20.2")
+    for read in (load, load_shape):
+        with pytest.raises(AffectError, match=r"needs transformers 5\.21 or newer; installed is 5\.20\.2"):
+            read(str(tmp_path))
+
+
 class Body(torch.nn.Module):
     """A model's body that says which tokens it takes for a video."""
 
-    class config:  # noqa: N801  (as transformers names it)
-        image_token_id, video_token_id = 5, 6
+    config = SimpleNamespace(image_token_id=5, video_token_id=6)
 
     def forward(self, input_ids: torch.Tensor, mm_token_type_ids: Any = None, **cache: Any) -> Any:
         return None if mm_token_type_ids is None else mm_token_type_ids.tolist()

@@ -1,0 +1,24 @@
+"""What is changed inside TRL, in one place.
+
+The rest of the code overrides TRL's methods and reads its attributes where it needs them. tests/training/test_seam.py
+lists them all, and says what a new version has changed.
+"""
+
+import trl.trainer.utils as trl_utils
+from torch import device
+
+compiles = trl_utils._use_triton
+
+
+def score_labels_only() -> None:
+    """Let TRL's fused head skip positions without a label on a CPU too, as it does on a GPU.
+
+    TRL scores every position where kernels are compiled per shape; a plain CPU has no such kernels, and the
+    vocabulary projection is a fifth of a small model's step.
+    """
+    trl_utils._use_triton = on_cpu_too
+
+
+def on_cpu_too(place: device) -> bool:
+    """Whether positions without a label are skipped on this device."""
+    return place.type == "cpu" or compiles(place)

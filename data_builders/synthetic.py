@@ -7,12 +7,14 @@ sentences of the test split appear nowhere else. A score on these clips says tha
 model reads real people: training and test clips come from one generator.
 """
 
+import hashlib
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass
+from importlib.metadata import version
 from multiprocessing import get_context, parent_process
 from pathlib import Path
 from threading import Thread
@@ -24,7 +26,7 @@ from affectllm.options import command
 from affectllm.progress import progress
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Clues, Conversation, Meta, Target
-from affectllm.synthetic.script import FACE_CLUES, SPLITS, VOICE_CLUES, ClipPlan, plan_clip, split_sizes
+from affectllm.synthetic.script import DRAWING, FACE_CLUES, SPLITS, VOICE_CLUES, ClipPlan, plan_clip, split_sizes
 
 LICENCE = "CC0-1.0"
 
@@ -36,7 +38,7 @@ class Synthetic:
     clips: int = 600
     """Clips over all splits: a fifth for the test, a twenty-fifth for development."""
     seed: int = 7
-    """The same seed gives the same pictures and sounds."""
+    """The same seed gives the same pictures and waves, on every machine."""
     size: int = 160
     """Side of the square picture in pixels (even)."""
     fps: int = 10
@@ -53,7 +55,12 @@ def main(run: Synthetic) -> None:
     draw_clips(run, missing(run, plans))
     options = {"clips": run.clips, "seed": run.seed, "size": run.size, "fps": run.fps}
     manifest = write(
-        run.out, (converse(plan, run.seed) for plan in plans), sources=[], options=options, licence=LICENCE
+        run.out,
+        (converse(plan, run.seed) for plan in plans),
+        sources=[],
+        options=options,
+        licence=LICENCE,
+        notes={"clips_sha256": hash_of(clip_path(run, plan) for plan in plans), "drawn_with": versions()},
     )
     print("\n".join(summary(manifest, run.out)))
 
@@ -74,7 +81,7 @@ def write_recipe(run: Synthetic, plans: Sequence[ClipPlan]) -> None:
     Raises AffectError where the folder's clips were made another way: kept, they would get wrong labels.
     """
     path = run.out / "recipe.jsonl"
-    rows = [{"id": plan.name, **asdict(plan), "size": run.size, "fps": run.fps} for plan in plans]
+    rows = [{"id": plan.name, "drawing": DRAWING, **asdict(plan), "size": run.size, "fps": run.fps} for plan in plans]
     earlier = {row["id"]: row for row in jsonl.read_dicts(path)} if path.is_file() else {}
     for row in rows:
         if earlier.get(row["id"], row) != row:
@@ -144,6 +151,19 @@ def draw(job: tuple[Path, ClipPlan, int, int, int]) -> None:
     from affectllm.synthetic.clips import write_clip
 
     write_clip(*job)
+
+
+def hash_of(paths: Iterable[Path]) -> str:
+    """One SHA-256 of all files, in this order."""
+    found = hashlib.sha256()
+    for path in paths:
+        found.update(path.read_bytes())
+    return found.hexdigest()
+
+
+def versions() -> dict[str, str]:
+    """Of what draws, speaks and encodes: with other ones the bytes of the clips may be others."""
+    return {name: version(name) for name in ("av", "espeakng-loader", "numpy", "pillow", "scipy")}
 
 
 def converse(plan: ClipPlan, seed: int) -> Conversation:

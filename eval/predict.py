@@ -151,7 +151,7 @@ def header_once(run: Predict) -> None:
     view = {"frames": run.frames, "max_pixels": run.max_pixels}
     asked |= {key: value for key, value in view.items() if value is not None}
     known = run.out / "predict.json"
-    if known.is_file() and (before := json.loads(known.read_text())) != asked:
+    if known.is_file() and (before := json.loads(known.read_text("utf-8"))) != asked:
         key = next(key for key in {**before, **asked} if before.get(key) != asked.get(key))
         raise AffectError(
             f"{run.out} holds answers with another {key} ({before.get(key)!r}, now {asked.get(key)!r}). "

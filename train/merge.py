@@ -78,7 +78,7 @@ def load_stored(run: Merge) -> "Backbone":
 
     if not (run.adapter / ADAPTER_CONFIG).is_file():
         raise AffectError(f"{run.adapter} holds no {ADAPTER_CONFIG}. Is it the folder of an adapter?")
-    name = run.model or json.loads((run.adapter / ADAPTER_CONFIG).read_text())["base_model_name_or_path"]
+    name = run.model or json.loads((run.adapter / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"]
     return load_base(name, "auto" if run.dtype == "auto" else precision.named(run.dtype))
 
 

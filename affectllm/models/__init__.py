@@ -45,7 +45,7 @@ def load(
 
     quiet()
     adapter = Path(name) if (Path(name) / ADAPTER_CONFIG).is_file() else None
-    base = json.loads((adapter / ADAPTER_CONFIG).read_text())["base_model_name_or_path"] if adapter else name
+    base = json.loads((adapter / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"] if adapter else name
     backbone = load_base(base, precision.choose(dtype), quantise)
     if adapter is not None:
         from affectllm.models.adapters import attach
@@ -77,7 +77,7 @@ def load_shape(name: str, dtype: str = "auto", frames: int | None = None, max_pi
 
     quiet()
     adapter = Path(name) if (Path(name) / ADAPTER_CONFIG).is_file() else None
-    base = json.loads((adapter / ADAPTER_CONFIG).read_text())["base_model_name_or_path"] if adapter else name
+    base = json.loads((adapter / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"] if adapter else name
     folder = find(base)
     family = family_of(folder, base)
     kind = imported(family.model)

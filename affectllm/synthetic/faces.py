@@ -7,6 +7,8 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw
 
+from affectllm.synthetic.exact import sine
+
 Color = tuple[int, int, int]
 OVERSAMPLING = 2
 """Drawn at twice the size and shrunk, which smooths the edges."""
@@ -90,8 +92,8 @@ def draw_face(person: Identity, expression: Expression, time_s: float, loudness:
     side = size * OVERSAMPLING
     image = Image.new("RGB", (side, side), person.background)
     pen = ImageDraw.Draw(image)
-    x = side / 2 + side * 0.012 * math.sin(2 * time_s + 50 * person.face_width)
-    y = side * 0.53 + side * 0.01 * math.sin(3.1 * time_s) + side * 0.03 * expression.head_low
+    x = side / 2 + side * 0.012 * sine(2 * time_s + 50 * person.face_width)
+    y = side * 0.53 + side * 0.01 * sine(3.1 * time_s) + side * 0.03 * expression.head_low
     draw_head(pen, person, x, y, side)
     eye_y, eye = y + person.eye_height * side, person.eye_size * side
     blinking = time_s % 2.3 <= 0.12
@@ -172,12 +174,22 @@ def draw_mouth(
     bend = expression.smile * 0.055 * side
     across = np.linspace(-1, 1, 15)
     line = y - bend * (across**2 - 0.35)
-    upper = list(zip(x + half * across, line - opening * 0.5 * (1 - across**2), strict=True))
-    lower = list(zip(x + half * across, line + opening * (1 - across**2), strict=True))[::-1]
-    pen.polygon(upper + lower, fill=(70, 20, 25))
+    upper, lower = line - opening * 0.5 * (1 - across**2), line + opening * (1 - across**2)
+    fill_between(pen, x + half * across, upper, lower, (70, 20, 25))
     if expression.smile > 0.4 and opening > 0.02 * side:  # teeth
-        pen.polygon(upper + [(px, py - opening * 0.9) for px, py in lower], fill=(245, 245, 240))
-    pen.line([*upper, *lower, upper[0]], fill=person.lips, width=2 * OVERSAMPLING + 1)
+        fill_between(pen, x + half * across, upper, lower - opening * 0.9, (245, 245, 240))
+    outline = np.stack([x + half * np.append(across, across[::-1]), np.append(upper, lower[::-1])], 1)
+    pen.line([*map(tuple, outline), tuple(outline[0])], fill=person.lips, width=2 * OVERSAMPLING + 1)
+
+
+def fill_between(pen: ImageDraw.ImageDraw, x: np.ndarray, one: np.ndarray, other: np.ndarray, color: Color) -> None:
+    """Fill between two curves, pixel by pixel: a polygon that crosses itself is another one to Pillow before 11.3."""
+    columns = np.arange(math.ceil(x[0]), math.floor(x[-1]) + 1)
+    ends = np.rint([np.interp(columns, x, one), np.interp(columns, x, other)]).astype(int)
+    top, bottom = ends.min(0), ends.max(0)
+    rows = np.arange(top.min(), bottom.max() + 1)[:, None]
+    inside = (top <= rows) & (rows <= bottom)
+    pen.bitmap((int(columns[0]), int(rows[0, 0])), Image.fromarray(np.uint8(255) * inside), fill=color)
 
 
 def shaded(color: Color) -> Color:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+DRAWING = 2
+"""Counts the ways in which a plan has become a clip: a folder is never continued in another one."""
 SPLITS = ("train", "dev", "test")
 EMOTIONS = ("neutral", "happy", "sad", "angry", "fearful", "surprised", "disgusted")
 FACE_CLUES = {

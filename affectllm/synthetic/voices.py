@@ -1,6 +1,7 @@
 """Speech with emotional prosody: espeak-ng out of its Python wheel, then tremolo, harshness and loudness."""
 
 import ctypes
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import astuple, dataclass
@@ -9,8 +10,11 @@ from random import Random
 import numpy as np
 
 from affectllm.errors import AffectError, missing_package
+from affectllm.synthetic.exact import noise, saturate, sine
 
 RATE_HZ = 16000
+FULL_SCALE = 32768
+"""Of 16-bit samples."""
 LONGEST_S = 4.0
 LEAD_S = 0.1
 # espeak-ng's speak_lib.h: parameters, output mode and text encoding.
@@ -63,9 +67,7 @@ def draw_speaker(rng: Random, voices: tuple[str, ...], variants: tuple[str, ...]
 
 
 def speak(sentence: str, speaker: Speaker, prosody: Prosody, rng: Random) -> np.ndarray:
-    """A 16 kHz mono wave, float32 in -1..1, of at most four seconds with a little silence around."""
-    from scipy.signal import resample_poly
-
+    """A 16 kHz mono wave of at most four seconds with a little silence around: float32 in -1..1, in 16-bit steps."""
     wave, rate_hz = pronounce(
         sentence,
         speaker.voice,
@@ -73,17 +75,32 @@ def speak(sentence: str, speaker: Speaker, prosody: Prosody, rng: Random) -> np.
         pitch=round(np.clip(speaker.pitch * prosody.pitch * rng.uniform(0.95, 1.05), 0, 99)),
         pitch_range=round(np.clip(50 * prosody.range * rng.uniform(0.9, 1.1), 0, 99)),
     )
-    divisor = np.gcd(rate_hz, RATE_HZ)
-    wave = resample_poly(wave, RATE_HZ // divisor, rate_hz // divisor)
+    wave = resample(wave, rate_hz)
     time_s = np.arange(len(wave)) / RATE_HZ
-    wave = wave * (1 - 0.35 * prosody.tremolo * (0.5 + 0.5 * np.sin(2 * np.pi * 6.5 * time_s)))
+    wave = wave * (1 - 0.35 * prosody.tremolo * (0.5 + 0.5 * sine(2 * np.pi * 6.5 * time_s)))
     if prosody.harshness:
-        wave = np.tanh(wave * (1 + 3 * prosody.harshness)) / np.tanh(1 + 1.5 * prosody.harshness)
+        wave = saturate(wave * (1 + 3 * prosody.harshness)) / saturate(1 + 1.5 * prosody.harshness)
     peak = prosody.loudness * 0.9 * rng.uniform(0.85, 1.1)
     wave = wave[: int(LONGEST_S * RATE_HZ)] / (np.abs(wave).max() + 1e-6) * peak
     wave = np.pad(wave, int(LEAD_S * RATE_HZ))
-    noise = np.random.default_rng(rng.getrandbits(32)).normal(0, 0.002, len(wave))
-    return (wave + noise).clip(-1, 1).astype(np.float32)
+    wave = (wave + 0.002 * noise(rng.getrandbits(32), len(wave))) * FULL_SCALE
+    return (np.rint(wave).clip(1 - FULL_SCALE, FULL_SCALE - 1) / FULL_SCALE).astype(np.float32)
+
+
+def resample(wave: np.ndarray, rate_hz: int) -> np.ndarray:
+    """The wave of 16-bit steps at 16 kHz, float64.
+
+    The filter is rounded to 30 bits, so that its products with 16-bit samples and their sums are exact: the order of
+    adding, which differs with the CPU, changes nothing, nor does the last digit of the filter's sines.
+    """
+    from scipy.signal import firwin, resample_poly
+
+    divisor = math.gcd(rate_hz, RATE_HZ)
+    up, down = RATE_HZ // divisor, rate_hz // divisor
+    widest = max(up, down)
+    # The filter that resample_poly would design by itself.
+    taps = firwin(20 * widest + 1, 1 / widest, window=("kaiser", 5.0))
+    return resample_poly(wave.astype(np.float64), up, down, window=np.rint(taps * 2**30) / 2**30)
 
 
 def pronounce(sentence: str, voice: str, speed: int, pitch: int, pitch_range: int) -> tuple[np.ndarray, int]:

@@ -134,7 +134,7 @@ def take_best(backbone: "Backbone", folder: Path, writes: bool = True) -> None:
 
     if writes:
         write_weights(backbone, folder / LAST)
-    best = json.loads((folder / BEST / "dev.json").read_text())
+    best = json.loads((folder / BEST / "dev.json").read_text("utf-8"))
     if isinstance(backbone.model, PeftModel):
         set_peft_model_state_dict(backbone.model, load_file(folder / BEST / "adapter_model.safetensors"))
     else:

@@ -88,7 +88,7 @@ def is_finished(run: Run) -> bool:
     asked = options_of(run) | {"dtype": precision.full_name(precision.settle(run.dtype, run.trainer))}
     known = run.out / OPTIONS
     if known.is_file():
-        before = json.loads(known.read_text())
+        before = json.loads(known.read_text("utf-8"))
         other = [key for key in asked if key not in HARMLESS and before.get(key) != asked[key]]
         if other:
             key = other[0]
@@ -306,7 +306,7 @@ def record_of(trainer: "Trainer", run: Run) -> dict[str, Any]:
         "versions": {m.__name__: m.__version__ for m in (torch, transformers, trl, peft)} | {"affectllm": __version__},
         "git": git_revision(),
         "data": [fingerprint(path) for path in (run.data, *getattr(run, "also", ()))],
-        "data_manifest": json.loads(manifest.read_text()) if manifest.is_file() else None,
+        "data_manifest": json.loads(manifest.read_text("utf-8")) if manifest.is_file() else None,
         "precision": precisions(trainer),
         "processes": trainer.accelerator.num_processes,
         "distributed": trainer.accelerator.distributed_type.value,

@@ -90,7 +90,7 @@ def test_wanted_answer_is_read_back_as_the_target(built: Path) -> None:
 def test_clip_is_a_real_video_with_sound(built: Path) -> None:
     with av.open(str(built / "clips" / "test_0000.mp4")) as container:
         picture, sound = container.streams.video[0], container.streams.audio[0]
-        assert (picture.codec_context.name, sound.codec_context.name) == ("h264", "aac")
+        assert (picture.codec_context.name, sound.codec_context.name) == ("h264", "flac")
         assert (picture.width, picture.height, picture.average_rate) == (SIZE, SIZE, FPS)
         assert (sound.rate, sound.channels) == (RATE_HZ, 1)
     frames, wave = decode(built / "clips" / "test_0000.mp4")

@@ -17,12 +17,13 @@ from safetensors.torch import load_file
 
 from affectllm import jsonl
 from affectllm.media.cache import FeatureCache
-from affectllm.models import load
+from affectllm.models import FAMILIES, load, seam
 from affectllm.models.backbone import Backbone, Sample
 from affectllm.models.generation import answer_log_probabilities
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Answer, Clip, Conversation, Meta, Target
 from affectllm.training import run as runs
+from affectllm.training.seam import score_labels_only
 from affectllm.training.store import MediaStore
 from benchmarks.gpu_book import free
 from benchmarks.gpu_omni import Bench
@@ -49,6 +50,10 @@ def main(bench: Bench) -> None:
     chosen = ("Qwen2.5-Omni Thinker",) if bench.tiny else tuple(TINY)
     for dtype in ("bfloat16",) if bench.device == "cpu" else ("bfloat16", "float16"):
         for family in chosen:
+            since = next(known.since for known in FAMILIES if known.name == family)
+            if since and seam.older_than(since):
+                bench.book.skip(f"{family} {dtype}", f"needs transformers {since}")
+                continue
             folder = bench.folder / "families" / f"{dtype}-{family.replace(' ', '-')}"
             with bench.book.part(f"{family} {dtype}"):
                 stages(bench, family, dtype, folder)
@@ -172,7 +177,7 @@ def two_ways(folder: Path, dtype: str, rows: list[Conversation], kinds: tuple[An
     runs.add_lora(backbone, 16, 0.0, 7)
     store = MediaStore(backbone, folder, FeatureCache(folder / "cache"), kinds)
     options = GRPO(data=folder / "none", out=folder / "ways", dtype=dtype, steps=1, **steps)
-    runs.score_labels_only()
+    score_labels_only()
     trainer = make_trainer(store, rows, options)
     if trainer.shared is None:
         return None

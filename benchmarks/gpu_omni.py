@@ -28,12 +28,13 @@ from transformers import PrinterCallback
 
 from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
-from affectllm.models import segments
+from affectllm.models import FAMILIES, check_layout, segments
 from affectllm.models.backbone import Backbone, Look, Media, join_media
 from affectllm.models.lora import LeanLinear
 from affectllm.records import Clip, Conversation, Message
 from affectllm.training import run as runs
 from affectllm.training.plan import GIB, Work, flops, memory_gib
+from affectllm.training.seam import score_labels_only
 from affectllm.training.store import MediaStore
 from benchmarks.gpu_book import Book, free, peak_tflops, synchronise
 from benchmarks.grpo_step import SHAPES, costs_of, greatest_difference, question, random_omni
@@ -92,6 +93,7 @@ class Bench:
     def omni(self) -> Backbone:
         """The model without an adapter, in bfloat16 on the device."""
         begun = time.perf_counter()
+        check_layout(next(family for family in FAMILIES if family.name == "Qwen2.5-Omni Thinker"), "Qwen2.5-Omni-7B")
         shape = {**SHAPES["mini"], "text": (64, 2, 4, 2, 128)} if self.tiny else SHAPES[self.shape]
         backbone = random_omni(shape, torch.bfloat16)
         # Frames keep the size that they are drawn in.
@@ -259,7 +261,7 @@ def sft_steps(bench: Bench, setting: Setting, view: View, steps: int, backbone: 
             data=folder / "none", out=folder, steps=steps + warm, batch=setting.batch, dtype="bfloat16",
             trainer={"save_strategy": "no", **checkpointing(setting.checkpointing)},
         )  # fmt: skip
-        runs.score_labels_only()
+        score_labels_only()
         trainer = sft_trainer(store, rows, options)
         trainer.remove_callback(PrinterCallback)
         clock = Clock()
@@ -343,7 +345,7 @@ def grpo_both_ways(bench: Bench, view: View, rounds: int) -> None:
     backbone = bench.adapted()
     group, tokens = (4, 6) if bench.tiny else (8, 128)
     rows = [question("clip0")]
-    runs.score_labels_only()
+    score_labels_only()
     with tempfile.TemporaryDirectory(dir=bench.folder) as name:
         store = NoiseStore(backbone, Path(name), view)
         options = GRPO(

@@ -241,9 +241,12 @@ def costs_of(trainer: ClipGRPOTrainer) -> dict[str, dict[str, list[float]]]:
         nonlocal way
         way = "peer" if way == "ours" else "ours"
         trainer.shared = shared if way == "ours" else None
+        PEAK.begin()
         with counted_clips(trainer.store.backbone) as clips:
             result = clocked(stock["training_step"], found[way]["step"])(*args, **kwargs)
         found[way]["clips encoded"].append(clips[0])
+        if torch.cuda.is_available():
+            found[way]["peak"].append(PEAK.highest())
         return result
 
     def generation(*args: Any, **kwargs: Any) -> Any:
@@ -260,6 +263,28 @@ def costs_of(trainer: ClipGRPOTrainer) -> dict[str, dict[str, list[float]]]:
     for costs in found.values():
         costs["training"] = [a - b for a, b in zip(costs["step"], costs["generation"], strict=True)]
     return found
+
+
+class Peak:
+    """The GPU's highest allocated memory since `begin`, also where the counter is set back in between."""
+
+    def __init__(self) -> None:
+        self.before = 0
+
+    def begin(self) -> None:
+        self.before = 0
+        if torch.cuda.is_available():
+            torch.cuda.reset_peak_memory_stats()
+
+    def highest(self) -> int:
+        return max(self.before, torch.cuda.max_memory_allocated())
+
+    def set_back(self) -> None:
+        self.before = self.highest()
+        torch.cuda.reset_peak_memory_stats()
+
+
+PEAK = Peak()
 
 
 def now() -> float:
@@ -285,7 +310,7 @@ def kept_bytes(method: Callable[..., Any], costs: list[float], model: torch.nn.M
 
     def measured(*args: Any, **kwargs: Any) -> Any:
         if torch.cuda.is_available():
-            torch.cuda.reset_peak_memory_stats()
+            PEAK.set_back()
             before = torch.cuda.memory_allocated()
             result = method(*args, **kwargs)
             costs.append(torch.cuda.max_memory_allocated() - before)

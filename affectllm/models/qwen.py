@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from affectllm.errors import AffectError
-from affectllm.models import seam
+from affectllm.models import seam, segments
 from affectllm.models.backbone import Backbone, Look, Media
 
 
@@ -25,6 +25,10 @@ class QwenBackbone(Backbone):
     lora_targets = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     seconds_key: str
     """The forward's name for seconds per grid step."""
+
+    def __init__(self, model: Any, processor: Any, name: str) -> None:
+        super().__init__(model, processor, name)
+        segments.use(self.towers())
 
     @property
     def placeholders(self) -> dict[str, int]:

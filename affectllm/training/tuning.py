@@ -63,7 +63,29 @@ def prepare(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
         add_adapter(backbone, tuning, seed)
     widen(parameter for parameter in backbone.model.parameters() if parameter.requires_grad)
     if isinstance(backbone.model, PeftModel):
+        from affectllm.models.lora import make_lean
+
         keep_off_the_hub(backbone.model)
+        make_lean(backbone.model)
+    if not (tuning.vision or tuning.audio):
+        begin_at_words(backbone.core)
+
+
+def begin_at_words(core: Any) -> None:
+    """Let gradients begin at the word embeddings when checkpointing asks for inputs that have them.
+
+    transformers lets the patches of an image have them too: activations of frozen encoders would be kept, and gone
+    through backwards, for nothing.
+    """
+
+    def enable_input_require_grads() -> None:
+        def begin(module: "nn.Module", args: Any, output: Any) -> None:
+            output.requires_grad_(True)
+
+        core._require_grads_hook = core.get_input_embeddings().register_forward_hook(begin)
+        core._require_grads_hooks = [core._require_grads_hook]
+
+    core.enable_input_require_grads = enable_input_require_grads
 
 
 def keep_off_the_hub(model: "PeftModel") -> None:

@@ -1,0 +1,50 @@
+"""LoRA layers in half precision without float32 copies of their inputs.
+
+PEFT turns a layer's input into the precision of the adapter, float32, and under autocast torch turns it back: two
+passes over the largest tensors of a step, and one more tensor kept for the backward of each layer. Then the product
+with B, its scaling and the sum are a pass each. Here the adapter's weights are cast, which are small, and product,
+scaling and sum are one. Weights that learn stay float32, and so do their gradients and what the optimiser adds up.
+"""
+
+from typing import Any
+
+import torch
+from peft.tuners.lora import layer as lora
+from torch import Tensor, nn
+
+HALF = (torch.bfloat16, torch.float16)
+
+
+class LeanLinear(lora.Linear):
+    """PEFT's layer with another forward in half precision; all else, merging included, is PEFT's."""
+
+    def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        if args or kwargs or not self.plain():
+            return super().forward(x, *args, **kwargs)
+        result = self.base_layer(x)
+        if result.dtype not in HALF:
+            return super().forward(x)
+        (name,) = self.active_adapters
+        # A layer is called rather than its weight read wherever hooks may gather it.
+        down, up = (side[name].weight.to(result.dtype) for side in (self.lora_A, self.lora_B))
+        hidden = nn.functional.linear(self.lora_dropout[name](x.to(result.dtype)), down)
+        flat = torch.addmm(result.flatten(0, -2), hidden.flatten(0, -2), up.t(), alpha=self.scaling[name])
+        return flat.view(result.shape)
+
+    def plain(self) -> bool:
+        """One adapter of the plain form, whole on this device, that is neither merged nor switched off."""
+        if self.disable_adapters or self.merged or len(self.active_adapters) != 1:
+            return False
+        name = self.active_adapters[0]
+        if name not in self.lora_A or name in self.lora_variant or self.lora_bias.get(name):
+            return False
+        # ZeRO-3 leaves an empty weight here until the module itself is called.
+        return not hasattr(self.lora_A[name].weight, "ds_id")
+
+
+def make_lean(model: nn.Module) -> None:
+    """Give the model's LoRA layers that forward, in place."""
+    for module in model.modules():
+        # Layers of other kinds (4 bits, embeddings) have a forward of their own.
+        if type(module) is lora.Linear:
+            module.__class__ = LeanLinear

@@ -60,8 +60,9 @@ def look(path: Path, limits: Limits) -> Kind:
         with path.open("rb") as file:
             head = file.read(1024)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise unreadable(path, f"the system says '{reason}'", "Check the path and your permissions") from error
+        # A name that Python refuses is put into other words by each version of it.
+        said = "embedded null byte" if "\0" in str(path) else getattr(error, "strerror", None) or str(error)
+        raise unreadable(path, f"the system says '{said}'", "Check the path and your permissions") from error
     check_size(path, status.st_size, limits)
     refuse_text(path, head)
     if head.startswith(NUMPY):

@@ -93,7 +93,7 @@ OMNI_TEMPLATE = (
 
 
 def need(name: str) -> None:
-    """Skip a test of a family whose parts the installed transformers has in other places."""
+    """Skip a test of a family that the installed transformers has in another form."""
     from affectllm.models import FAMILIES, seam
 
     since = next(family.since for family in FAMILIES if family.name == name)
@@ -282,6 +282,7 @@ def vl_ids(tokenizer: PreTrainedTokenizerFast) -> dict[str, int]:
 
 def save_tiny_qwen_vl(folder: Path, seed: int = 0) -> Path:
     """A Qwen2.5-VL with random weights, saved as a folder."""
+    need("Qwen2.5-VL")
     from transformers import (
         Qwen2_5_VLConfig,
         Qwen2_5_VLForConditionalGeneration,

@@ -144,7 +144,7 @@ def family_of(folder: str, name: str) -> Family:
 
 
 def check_layout(family: Family, name: str) -> None:
-    """Raise AffectError where the installed transformers has the family's parts in other places."""
+    """Raise AffectError where the installed transformers has another form of the family than is needed here."""
     from affectllm.models import seam
 
     if family.since and seam.older_than(family.since):

@@ -61,12 +61,14 @@ class Gemma4Backbone(Backbone):
         return made
 
     def video(self, frames_THWC: np.ndarray, times_s: np.ndarray) -> dict[str, Tensor]:
-        """Patches (T, patches, values), places (T, patches, 2), times (1, T), where it is read the frame count (1,)."""
+        """Patches (T, patches, values), places (T, patches, 2), times (1, T); the frame count (1,) if it is asked."""
         frames = torch.from_numpy(frames_THWC).permute(0, 3, 1, 2)
         made = self.processor.video_processor([frames], do_sample_frames=False, return_tensors="pt")
+        # Until transformers 5.18 the number of clips, here 1, is the first dimension.
+        patches, places = (made[name].flatten(0, -3) for name in ("pixel_values_videos", "video_position_ids"))
         return {
-            "pixel_values_videos": made["pixel_values_videos"].to(self.dtype),
-            "video_position_ids": made["video_position_ids"],
+            "pixel_values_videos": patches.to(self.dtype),
+            "video_position_ids": places,
             TIMES: torch.from_numpy(times_s)[None],
             **({"num_frames_per_video": torch.tensor([len(frames_THWC)])} if self.counts_frames else {}),
         }
@@ -128,5 +130,7 @@ def prepare_inputs(model: Any, input_ids: Tensor, is_first_iteration: bool = Fal
     The larger sizes let the tokens of a frame attend to each other both ways; masks made ahead of the forward, as for
     a static cache, need the kinds here.
     """
-    kwargs["mm_token_type_ids"] = token_types(model.config, input_ids) if is_first_iteration else None
+    kinds = token_types(model.config, input_ids) if is_first_iteration else None
+    seam.tell_masks(model, kinds)
+    kwargs["mm_token_type_ids"] = kinds
     return type(model).prepare_inputs_for_generation(model, input_ids, is_first_iteration=is_first_iteration, **kwargs)

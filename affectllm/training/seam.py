@@ -4,8 +4,8 @@ The rest of the code overrides TRL's methods and reads its attributes where it n
 lists them all, and says what a new version has changed.
 """
 
+import torch
 import trl.trainer.utils as trl_utils
-from torch import device
 
 compiles = trl_utils._use_triton
 
@@ -19,6 +19,6 @@ def score_labels_only() -> None:
     trl_utils._use_triton = on_cpu_too
 
 
-def on_cpu_too(place: device) -> bool:
+def on_cpu_too(device: torch.device) -> bool:
     """Whether positions without a label are skipped on this device."""
-    return place.type == "cpu" or compiles(place)
+    return device.type == "cpu" or compiles(device)

@@ -246,6 +246,9 @@ def test_inputs_and_positions_are_those_of_the_stock_processor(
                 frames -= name.startswith("Qwen3-Omni")
                 axis = 1 if key != "input_features" or "input_features_mask" in theirs else 2
                 other, value = other.narrow(axis, 0, frames), value.narrow(axis, 0, frames)
+            if name == "Gemma 4":
+                # The stock call counts clips in a first dimension until transformers 5.18.
+                other = other.reshape(value.shape)
             torch.testing.assert_close(value.to(other.dtype), other, atol=1e-6, rtol=0)
         ids = torch.tensor([ours.prompt_ids])
         mine = positions(backbone.model, input_ids=ids, attention_mask=torch.ones_like(ids), **ours.media)

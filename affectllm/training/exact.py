@@ -6,8 +6,8 @@ compared with each completion alone, with its own clip and prompt, without paddi
 rows that were exchanged as well. Both ways start from the clip itself, not from what is kept of it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -19,7 +19,9 @@ from torch.utils._pytree import tree_map
 
 from affectllm.errors import AffectError
 from affectllm.models.backbone import Backbone, Sample, join_media
+from affectllm.records import Conversation
 from affectllm.training.shared import SharedForward, group_rows
+from affectllm.training.store import MediaStore
 
 EXACT = 1e-4
 """Largest difference of a log-probability that is rounding in any case, in float32."""
@@ -225,22 +227,63 @@ def check_prompts(samples: Sequence[Sample], ids: Tensor, mask: Tensor) -> None:
             )
 
 
-def first_rows(samples: Sequence[Sample]) -> list[int]:
-    """Places of all rows of the first prompt and two of the next, so that an exchange between prompts shows too."""
-    members = group_rows(samples).members
-    return sorted([*members[0], *(members[1][:2] if len(members) > 1 else [])])
+def first_rows(samples: Sequence[Sample], valid: Tensor) -> list[int]:
+    """Rows that have tokens: all of the first prompt, and two of the next, to show what passes from one to the other."""
+    said = [row for row, tokens in enumerate(valid.sum(1).tolist()) if tokens]
+    members = group_rows([samples[row] for row in said]).members
+    return sorted(said[place] for group, most in zip(members, (len(said), 2), strict=False) for place in group[:most])
 
 
-def check_kept(name: str, kept: Mapping[str, Tensor], made: Mapping[str, Tensor], half: bool) -> None:
-    """Raise AffectError where the media that a run has kept of a clip are not those that the clip gives now."""
-    if missing := made.keys() ^ kept.keys():
-        raise AffectError(f"What is kept of a clip's media for {name} lacks or adds: {', '.join(sorted(missing))}.")
-    limit = KEPT_HALF if half else KEPT
-    for key, tensor in made.items():
-        own, new = kept[key].double().cpu(), tensor.double().cpu()
-        gap = float((own - new).norm() / new.norm().clamp(min=1e-12)) if own.shape == new.shape else float("inf")
+def refuse_half(store: MediaStore) -> None:
+    """Raise AffectError where weights that are spread over processes, or forwards over them, are not float32."""
+    if store.precision != "no" or store.backbone.core.dtype != torch.float32:
+        raise AffectError(
+            "--check-exact sees nothing in half precision where weights are spread over processes (FSDP, ZeRO-3), since "
+            "it cannot take them in float32 there. Check with --dtype float32, or with one process or "
+            "train/accelerate/ddp.yaml, each in another --out; then leave out --check-exact here."
+        )
+
+
+def made_anew(
+    store: MediaStore, samples: Sequence[Sample], asked: Mapping[int, tuple[Sample, Conversation]]
+) -> list[Sample]:
+    """The same samples with their clips read again; AffectError where a run has kept something else of them.
+
+    `asked` holds the conversation of each, by the sample's identity. Both ways would learn alike from what is kept, so
+    comparing them cannot show that it is wrong.
+    """
+    half = store.precision != "no" or store.backbone.core.dtype != torch.float32
+    groups = group_rows(samples)
+    fresh = []
+    for sample in groups.samples:
+        conversation = asked[id(sample)][1]
+        made = store.backbone.sample(conversation, store.root, store.modalities)
+        media = made.media
+        if store.encodes:
+            with torch.no_grad(), store.autocast():
+                media = store.backbone.encode(media)
+        check_kept(store, conversation.id, sample.media, media, KEPT_HALF if half else KEPT)
+        fresh.append(made)
+    return [fresh[of] for of in groups.of_row]
+
+
+def check_kept(
+    store: MediaStore, name: str, kept: Mapping[str, Tensor], made: Mapping[str, Tensor], limit: float
+) -> None:
+    """Raise AffectError where the media kept of conversation `name` are not those that its clip gives now."""
+    for key in kept.keys() | made.keys():
+        gap = difference_of(kept[key], made[key]) if key in kept and key in made else float("inf")
         if not gap <= limit:
             raise AffectError(
-                f"The {key} kept of a clip for {name} differ from those made of the clip now by {gap:.1e} of their "
-                f"size (allowed: {limit:.0e}). Delete the folder features in $AFFECTLLM_CACHE, and start again."
+                f"What is kept of the clip of conversation '{name}' ({key}) differs from what the clip gives now, by "
+                f"{gap:.1e} of its size (allowed: {limit:.0e}). Empty the cache with 'affectllm cache prune --max-gib 0', "
+                "and start again."
             )
+
+
+def difference_of(kept: Tensor, made: Tensor) -> float:
+    """The norm of what two tensors differ by, as a part of the second; infinite where their shapes differ."""
+    if kept.shape != made.shape:
+        return float("inf")
+    gap, size = (kept.cpu().double() - made.cpu().double()).norm(), made.cpu().double().norm()
+    return 0.0 if gap == 0 else float(gap / size)

@@ -65,9 +65,9 @@ class GRPO(Run):
     vllm_url: str = "http://127.0.0.1:8000"
     """Where that server answers; it must see --out under the same path."""
     check_exact: bool = False
-    """Before the first step, score the first completions both ways, and stop when a log-probability differs by more than
-    rounding (1e-4). It sees wrong positions and masks, exchanged rows, missing or outdated media, in any --dtype, since it
-    computes in float32 itself. It costs about as much as one step row by row, and the memory of one weight more."""
+    """Before the first step, score the first completions both ways, and stop when a log-probability differs by more
+    than rounding (1e-4). It sees wrong positions and masks, exchanged rows and missing or outdated media, in every
+    --dtype, since it computes in float32. It costs about one step row by row, and one weight more in memory."""
     dynamic_sampling: int = 0
     """How often, at most, groups whose rewards are all equal are replaced by groups over other clips; 0 keeps them."""
     replay: int = 0

@@ -1,4 +1,4 @@
-"""Whether sharing prompts is exact: the first completions are scored both ways, in float32 whatever the run's precision.
+"""Whether sharing prompts is exact: the first completions are scored both ways, in float32 in every precision.
 
 In half precision rounding hides what a wrong mask does. So weights stay as they are, and every operation of the check
 takes them in float32, one at a time: the memory is that of one weight more. What the shared way computes of a batch is
@@ -70,9 +70,7 @@ class InFloat32(TorchDispatchMode):
 class AtTheDoor(TorchFunctionMode):
     """Convolutions compare the precision of their arguments before `InFloat32` sees them: raised here."""
 
-    SEEN = frozenset(
-        getattr(torch, f"conv{kind}{n}d") for kind in ("", "_transpose") for n in (1, 2, 3)
-    )
+    SEEN = frozenset(getattr(torch, f"conv{kind}{n}d") for kind in ("", "_transpose") for n in (1, 2, 3))
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -112,17 +110,17 @@ def raised(value: Any) -> Any:
 @contextmanager
 def in_float32() -> Iterator[None]:
     """Forwards in float32 to the last digit: no half precision, no autocast, no TF32."""
-    backends = torch.backends
-    parts = (backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn, backends.mkldnn.matmul, backends.mkldnn.conv)
-    before = [part.fp32_precision for part in parts]  # type: ignore[attr-defined]
+    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
+    parts: list[Any] = [cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv]
+    before = [part.fp32_precision for part in parts]
     for part in parts:
-        part.fp32_precision = "ieee"  # type: ignore[attr-defined]
+        part.fp32_precision = "ieee"
     try:
         with InFloat32(), AtTheDoor():
             yield
     finally:
         for part, precision in zip(parts, before, strict=True):
-            part.fp32_precision = precision  # type: ignore[attr-defined]
+            part.fp32_precision = precision
         # An autocast around this one would take the copies that were made in it for its own.
         torch.clear_autocast_cache()
 
@@ -228,7 +226,7 @@ def check_prompts(samples: Sequence[Sample], ids: Tensor, mask: Tensor) -> None:
 
 
 def first_rows(samples: Sequence[Sample], valid: Tensor) -> list[int]:
-    """Rows that have tokens: all of the first prompt, and two of the next, to show what passes from one to the other."""
+    """Rows that have tokens: all of the first prompt, and two of the next, so that an exchange shows."""
     said = [row for row, tokens in enumerate(valid.sum(1).tolist()) if tokens]
     members = group_rows([samples[row] for row in said]).members
     return sorted(said[place] for group, most in zip(members, (len(said), 2), strict=False) for place in group[:most])
@@ -238,8 +236,8 @@ def refuse_half(store: MediaStore) -> None:
     """Raise AffectError where weights that are spread over processes, or forwards over them, are not float32."""
     if store.precision != "no" or store.backbone.core.dtype != torch.float32:
         raise AffectError(
-            "--check-exact sees nothing in half precision where weights are spread over processes (FSDP, ZeRO-3), since "
-            "it cannot take them in float32 there. Check with --dtype float32, or with one process or "
+            "--check-exact cannot take weights in float32 that are spread over processes (FSDP, ZeRO-3), and in half "
+            "precision it would see nothing. Check with --dtype float32, with one process, or with "
             "train/accelerate/ddp.yaml, each in another --out; then leave out --check-exact here."
         )
 
@@ -276,8 +274,8 @@ def check_kept(
         if not gap <= limit:
             raise AffectError(
                 f"What is kept of the clip of conversation '{name}' ({key}) differs from what the clip gives now, by "
-                f"{gap:.1e} of its size (allowed: {limit:.0e}). Empty the cache with 'affectllm cache prune --max-gib 0', "
-                "and start again."
+                f"{gap:.1e} of its size (allowed: {limit:.0e}). Empty the cache with 'affectllm cache prune "
+                "--max-gib 0', and start again."
             )
 
 

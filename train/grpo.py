@@ -65,7 +65,9 @@ class GRPO(Run):
     vllm_url: str = "http://127.0.0.1:8000"
     """Where that server answers; it must see --out under the same path."""
     check_exact: bool = False
-    """Take the first batch both ways, and stop when a log-probability differs by more than rounding (1e-4)."""
+    """Before the first step, score the first completions both ways, and stop when a log-probability differs by more
+    than rounding (1e-4). It sees wrong positions and masks, exchanged rows and missing or outdated media, in every
+    --dtype, since it computes in float32. It costs about one step row by row, and one weight more in memory."""
     dynamic_sampling: int = 0
     """How often, at most, groups whose rewards are all equal are replaced by groups over other clips; 0 keeps them."""
     replay: int = 0
@@ -147,6 +149,9 @@ def check_spread(
     conversations: "Sequence[Conversation]",
 ) -> None:
     """Raise AffectError for options under which processes would read different numbers of batches on their own."""
+    import torch
+
+    from affectllm import precision
     from affectllm.training.spread import will_spread
 
     if not will_spread(config):
@@ -154,6 +159,9 @@ def check_spread(
     refused = {
         "--dev-every": bool(run.dev_every),
         "--rollout vllm-server": run.rollout == "vllm-server",
+        "--check-exact in half precision": run.check_exact
+        and run.grpo_step == "shared"
+        and precision.choose(run.dtype) != torch.float32,
         "a reward of influence": any(getattr(function, "measured", None) == "influence" for function in functions),
         "--sft-weight over conversations without an answer": run.sft_weight > 0
         and any(conversation.messages[-1].role != "assistant" for conversation in conversations),

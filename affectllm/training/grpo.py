@@ -29,16 +29,14 @@ from affectllm.models.backbone import Sample, join_media
 from affectllm.models.generation import left_padded
 from affectllm.records import Conversation
 from affectllm.training.counterfactual import influence
+from affectllm.training.exact import compare, first_rows, made_anew, refuse_half, score_rows
 from affectllm.training.grpo_log import Rollouts, blame
 from affectllm.training.guidance import Guidance, supervised_loss
 from affectllm.training.rollout import VLLMRollout
 from affectllm.training.shared import SharedForward, group_rows, obstacle
-from affectllm.training.spread import gather_to_generate, reference_left_out
+from affectllm.training.spread import gather_to_generate, is_spread, reference_left_out
 from affectllm.training.store import MediaStore
 from affectllm.training.tuning import own_precision
-
-# Largest difference of a log-probability between the two ways. Below float32 rounding alone exceeds it.
-EXACT, EXACT_HALF = 1e-4, 0.25
 
 
 class EpochSampler(RepeatSampler):
@@ -91,6 +89,7 @@ class ClipGRPOTrainer(GRPOTrainer):
         self._rewards = torch.empty(0)
         self._seconds: defaultdict[str, float] = defaultdict(float)
         self._check_exact = check_exact
+        self._asked: dict[int, tuple[Sample, Conversation]] = {}
         reason = obstacle(store.backbone) if step == "shared" else None
         if reason:
             print(f"The step goes row by row: {store.backbone.name} cannot share prompts, {reason}.", file=sys.stderr)
@@ -214,6 +213,8 @@ class ClipGRPOTrainer(GRPOTrainer):
                         read = self.store.encoded_sample if self.shared else self.store.sample
                         sample = self._samples[chosen["prompt"]] = read(conversation)
                         self.guidance.note(sample, conversation)
+                        if self._check_exact:
+                            self._asked[id(sample)] = (sample, conversation)
                         if self.rollout:
                             self.rollout.note(sample, conversation)
                         break
@@ -386,8 +387,7 @@ class ClipGRPOTrainer(GRPOTrainer):
                 parts.append(self._score_rows(model, samples, ids, mask, logits_to_keep, compute_aux_loss))
                 continue
             if self._check_exact:
-                self._check_exact = False
-                self._compare(model, samples, ids, mask, logits_to_keep)
+                self._check_exact = not self._compare(model, samples, ids, mask, logits_to_keep)
             with self.accelerator.autocast():
                 valid = mask[:, -logits_to_keep:]
                 parts.append((*self.shared.score(model, samples, ids[:, -logits_to_keep:], valid), None))
@@ -400,30 +400,26 @@ class ClipGRPOTrainer(GRPOTrainer):
         self, model: torch.nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int, aux: bool = False
     ) -> tuple[Tensor, Any, Any]:
         """Log-probabilities, entropies (rows, keep) and the router's loss, every row with its clip and prompt."""
-        labels = ids.masked_fill(mask == 0, -100)
-        labels[:, :-keep] = -100
-        media = {name: tensor.to(ids.device) for name, tensor in join_media(samples).items()}
-        router = {"output_router_logits": True} if aux else {}
         with self.accelerator.autocast():
-            output = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True, **media, **router)
-        entropies = None if output.entropy is None else output.entropy[:, -keep:]
-        return output.log_probs[:, -keep:], entropies, output.aux_loss
+            return score_rows(model, samples, ids, mask, keep, aux)
 
-    def _compare(self, model: torch.nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int) -> None:
-        """Raise AffectError when sharing prompts changes a log-probability of these rows."""
-        assert self.shared is not None
-        with torch.no_grad(), self.accelerator.autocast():
-            one = self.shared.score(model, samples, ids[:, -keep:], mask[:, -keep:])[0]
-            other = self._score_rows(model, samples, ids, mask, keep)[0]
-        difference = float((one - other).abs().max())
-        half = self.store.backbone.core.dtype != torch.float32 or self.args.bf16 or self.args.fp16
-        limit = EXACT_HALF if half else EXACT
-        if not difference <= limit:
-            raise AffectError(
-                f"Sharing prompts changes log-probabilities of {self.store.backbone.name} by up to {difference:.1e} "
-                f"(allowed: {limit:.0e}). Train with: --grpo-step rows"
-            )
+    def _compare(self, model: torch.nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int) -> bool:
+        """Whether there was anything to compare both ways in; AffectError when they differ, see `training/exact.py`."""
+        spread = is_spread(self)
+        if spread:
+            refuse_half(self.store)
+            with self.accelerator.autocast():
+                difference = compare(model, self.store.backbone, samples, ids, mask, keep, spread)
+        else:
+            rows = first_rows(samples, mask[:, -keep:])
+            if not rows:
+                return False
+            own = made_anew(self.store, [samples[row] for row in rows], self._asked)
+            model = self.accelerator.unwrap_model(model, keep_torch_compile=False)
+            difference = compare(model, self.store.backbone, own, ids[rows], mask[rows], keep)
+        self._asked.clear()
         print(f"Shared and row-by-row log-probabilities differ by at most {difference:.1e}.", file=sys.stderr)
+        return True
 
 
 def alive(rewards: Sequence[float | None]) -> bool:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 OPTIONS, FINISHED = "options.json", "run.json"
 # Options that do not change the result: a run may be resumed with other values of these.
-HARMLESS = {"save_every", "dry_run", "report_to", "cache_gib", "vllm_url"}
+HARMLESS = {"save_every", "dry_run", "report_to", "cache_gib", "vllm_url", "check_exact"}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,13 +10,11 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from affectllm import jsonl
-from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
-from affectllm.models.backbone import Sample
+from affectllm.models.backbone import Backbone, Sample
 from affectllm.records import Conversation, Part
 from affectllm.training import run as runs
-from affectllm.training import shared
 from affectllm.training.grpo import ClipGRPOTrainer, regroup
 from affectllm.training.shared import group_rows, pack
 from affectllm.training.store import MediaStore
@@ -50,15 +48,20 @@ def rows_of(folder: Path) -> list[Conversation]:
     return list(jsonl.read(folder / "conversations.jsonl", Conversation))
 
 
-def trainer_of(folder: Path, out: Path, **options: Any) -> ClipGRPOTrainer:
-    backbone = load(str(folder / "model"), dtype="float32")
+def adapted(folder: Path, dtype: str = "float32", **options: Any) -> Backbone:
+    """The folder's model with an adapter that says something."""
+    backbone = load(str(folder / "model"), dtype=dtype, **options)
     runs.add_lora(backbone, 4, 0.0, 7)
     # An adapter that has learnt nothing is zero: its gradients would hide half of the errors.
     with torch.no_grad():
         for name, weight in backbone.model.named_parameters():
             if "lora_B" in name:
                 weight.normal_(std=0.1, generator=torch.Generator().manual_seed(len(name)))
-    store = MediaStore(backbone, folder, FeatureCache(folder / "cache"))
+    return backbone
+
+
+def trainer_of(folder: Path, out: Path, **options: Any) -> ClipGRPOTrainer:
+    store = MediaStore(adapted(folder, options.get("dtype", "float32")), folder, FeatureCache(folder / "cache"))
     options = {
         "prompts": 2, "group": 3, "rewards": "tests.training.test_scripts:variety", "dtype": "float32", **options,
     }  # fmt: skip
@@ -227,16 +230,6 @@ def test_both_ways_train_the_same_adapter(folder: Path, tmp_path: Path, start: s
         found.append(load_file(tmp_path / way / "adapter_model.safetensors"))
     for name, weight in found[0].items():
         torch.testing.assert_close(found[1][name], weight, atol=2e-6, rtol=1e-4, msg=name)
-
-
-def test_a_wrong_position_is_noticed_before_the_first_step(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    trainer = trainer_of(folder, tmp_path, steps=1, check_exact=True)
-    stock = shared.SharedForward.positions
-    monkeypatch.setattr(shared.SharedForward, "positions", lambda self, sample: stock(self, sample) * 2)
-    with pytest.raises(AffectError, match="--grpo-step rows"):
-        trainer.train()
 
 
 def test_a_model_that_cannot_share_goes_row_by_row_and_says_so(

@@ -24,6 +24,9 @@ REQUIRED = ("", "train")
 # What must import together; each pair breaks in its own way when the versions do not fit.
 TOGETHER = "import torch, torchvision, transformers, peft, trl"
 
+# Of the table in a file or pipe.
+WIDTH = 200
+
 State = Literal["ok", "missing", "optional", "broken", "untried"]
 
 
@@ -129,8 +132,8 @@ def show(findings: list[Finding]) -> None:
     table = Table("what", "state", Column("seen", overflow="fold"), Column("mend with", no_wrap=True), box=None)
     for finding in findings:
         table.add_row(finding.what, Text(finding.state, colors[finding.state]), finding.seen, finding.mend)
-    # 'affectllm[train]' is no markup.
-    Console(markup=False).print(table)
+    # 'affectllm[train]' is no markup. In a file or a pipe lines are whole, however narrow the terminal is.
+    Console(width=None if Console().is_terminal else WIDTH, markup=False).print(table)
 
 
 if __name__ == "__main__":

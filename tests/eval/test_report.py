@@ -52,21 +52,21 @@ def test_the_report_holds_numbers_slices_and_examples(folder: Path) -> None:
     report(
         Report(runs=(f"sad={folder / 'sad'}", f"oracle={folder / 'oracle'}"), gold=gold, out=folder, note="Toy clips.")
     )
-    results = json.loads((folder / "results.json").read_text())
+    results = json.loads((folder / "results.json").read_text("utf-8"))
     assert list(results) == ["sad", "oracle"]
     assert results["oracle"]["set_f1"]["value"] == pytest.approx(1.0)
     assert results["oracle"]["clue_face"] == pytest.approx(1.0)
     assert results["sad"]["set_f1"]["low"] <= results["sad"]["set_f1"]["value"] <= results["sad"]["set_f1"]["high"]
     assert {"set_f1", "clue_face", "clue_voice", "parse_failures", "labels_per_clip"} <= results["sad"].keys()
-    page = (folder / "report.html").read_text()
+    page = (folder / "report.html").read_text("utf-8")
     assert "Toy clips." in page
     assert "oracle - sad" in page
     assert "several gold labels" in page
     # Answers are foreign text.
     assert "<script>" not in page
     assert "http" not in page
-    assert "| oracle | 1.000 |" in (folder / "report.md").read_text()
-    assert r"\toprule" in (folder / "report.tex").read_text()
+    assert "| oracle | 1.000 |" in (folder / "report.md").read_text("utf-8")
+    assert r"\toprule" in (folder / "report.tex").read_text("utf-8")
 
 
 def test_the_difference_is_paired(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

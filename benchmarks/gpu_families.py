@@ -95,7 +95,7 @@ def stages(bench: Bench, family: str, dtype: str, folder: Path) -> None:
         found["difference"] = media_matter(str(folder / "sft"), dtype, folder, rows)
     with stage("grpo shared") as found:
         found["log_probability_difference"] = two_ways(folder, dtype, rows, kinds, steps)
-        grpo(GRPO(out=folder / "shared", grpo_step="shared", **start, **steps, **common))
+        grpo(GRPO(out=folder / "shared", grpo_step="shared", check_exact=True, **start, **steps, **common))
         found |= learnt(folder / "shared", folder / "sft")
     with stage("grpo rows") as found:
         grpo(GRPO(out=folder / "rows", grpo_step="rows", **start, **steps, **common))

@@ -259,6 +259,7 @@ def sft_steps(bench: Bench, setting: Setting, view: View, steps: int, backbone: 
             store.media(row.media, store.modalities)
         options = SFT(
             data=folder / "none", out=folder, steps=steps + warm, batch=setting.batch, dtype="bfloat16",
+            max_tokens=8192,
             trainer={"save_strategy": "no", **checkpointing(setting.checkpointing)},
         )  # fmt: skip
         score_labels_only()

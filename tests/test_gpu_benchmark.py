@@ -16,6 +16,8 @@ from benchmarks.gpu_book import Book
 from benchmarks.gpu_quickstart import scores
 
 ROOT = Path(gpu.__file__).parents[1]
+# One process goes through every section: on a busy machine that takes minutes.
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")

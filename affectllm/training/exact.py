@@ -110,8 +110,9 @@ def raised(value: Any) -> Any:
 @contextmanager
 def in_float32() -> Iterator[None]:
     """Forwards in float32 to the last digit: no half precision, no autocast, no TF32."""
-    cuda, cudnn, mkldnn = torch.backends.cuda, torch.backends.cudnn, torch.backends.mkldnn
-    parts: list[Any] = [cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv]
+    backends: Any = torch.backends
+    cudnn, mkldnn = backends.cudnn, backends.mkldnn
+    parts = [backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv]
     before = [part.fp32_precision for part in parts]
     for part in parts:
         part.fp32_precision = "ieee"

@@ -116,13 +116,14 @@ def gather_to_generate(trainer: "Trainer") -> None:
 
 @contextmanager
 def reference_left_out(trainer: "Trainer") -> Iterator[None]:
-    """Let a checkpoint under ZeRO-3 be written without the adapter that a policy is compared with.
+    """Let a checkpoint be written without the adapter that a policy is compared with.
 
-    transformers gathers what learns and nothing else there, and PEFT then misses the reference's weights. A resumed run
-    copies them from the adapter it starts from, as this one did.
+    A resumed run copies that from the adapter it starts from, as this one did. With it in the checkpoint, transformers
+    until 5.22 loads the reference and forgets the policy; and under ZeRO-3 it gathers what learns and nothing else, and
+    PEFT then misses the reference's weights.
     """
     adapters = getattr(trainer.model, "peft_config", {})
-    reference = adapters.pop("ref", None) if trainer.is_deepspeed_enabled and is_spread(trainer) else None
+    reference = adapters.pop("ref", None)
     try:
         yield
     finally:

@@ -358,7 +358,17 @@ def grpo_both_ways(bench: Bench, view: View, rounds: int) -> None:
         trainer.remove_callback(PrinterCallback)
         fixed_length(trainer, tokens)
         found = costs_of(trainer)
+        report_step(bench, options, store, rows, found, rounds)
+        # Last: what was measured is kept, should the section's time end here.
         difference = greatest_difference(trainer, rows, group, tokens)
+    bench.book.row("grpo exactness", difference, "largest difference of a log-probability", group, prompts=len(rows))
+
+
+def report_step(
+    bench: Bench, options: GRPO, store: NoiseStore, rows: Sequence[Conversation], found: dict[str, Any], rounds: int
+) -> None:
+    """Times and peaks of a step both ways, as `costs_of` gives them."""
+    backbone, group, tokens = store.backbone, options.group, options.max_new_tokens
     sample = store.sample(rows[0])
     prompt = len(sample.prompt_ids)
     more = {"prompt_tokens": prompt, "group": group, "new_tokens": tokens, "shape": bench.shape, "dtype": "bfloat16"}
@@ -371,7 +381,6 @@ def grpo_both_ways(bench: Bench, view: View, rounds: int) -> None:
             times_as_fast=round(rows_way / ours, 2), **more,
         )  # fmt: skip
     bench.book.row(f"grpo completions, prompt {prompt}", group / least["ours"]["step"], "completions/s", rounds, **more)
-    bench.book.row(f"grpo exactness, prompt {prompt}", difference, "largest difference of a log-probability", group)
     for way, name in (("ours", "shared"), ("peer", "rows")):
         planned = memory_gib(
             backbone, prompt, sample.media, runs.complete(options, grpo_work(with_step(options, name)))

@@ -40,7 +40,7 @@ from benchmarks.gpu_book import Book, free, peak_tflops, synchronise
 from benchmarks.grpo_step import SHAPES, costs_of, greatest_difference, question, random_omni
 from benchmarks.media_read import draw
 from benchmarks.sft_epoch import Clock
-from eval.predict import Predict, answer_batch
+from eval.predict import Predict, answer_batch, read_ahead
 from train.grpo import GRPO
 from train.grpo import make_trainer as grpo_trainer
 from train.grpo import work_of as grpo_work
@@ -423,6 +423,9 @@ def memory(bench: Bench) -> None:
 
 # Answers
 
+BATCHES = 3
+"""Of `eval predict`; the first is read before anything can be answered."""
+
 
 def predict(bench: Bench) -> None:
     """The path of `eval predict` over clips on the disk: decoding, encoders, and answers of 64 tokens."""
@@ -430,9 +433,8 @@ def predict(bench: Bench) -> None:
     backbone.model.eval()
     folder = bench.folder / "predict"
     folder.mkdir()
-    default = Predict(data=folder / "none", out=folder).batch
-    sizes = (2,) if bench.tiny else (default, 2 * default)
-    rows = [question(f"clip{i}") for i in range(max(sizes))]
+    batch = 2 if bench.tiny else Predict(data=folder / "none", out=folder).batch
+    rows = [question(f"clip{i}") for i in range(BATCHES * batch)]
     size, length, different = ((80, 60), 10, 2) if bench.tiny else ((640, 360), 125, 8)
     drawn = [draw(folder / f"drawn{i}.mp4", length, i, size) for i in range(different)]
     for i, row in enumerate(rows):
@@ -442,12 +444,11 @@ def predict(bench: Bench) -> None:
     tokens = 4 if bench.tiny else 64
     backbone.core.generation_config.min_new_tokens = tokens
     try:
-        answers(bench, backbone, folder, rows[: 1 if bench.tiny else 4], tokens, "warm-up")
+        answers(bench, backbone, folder, rows[: 1 if bench.tiny else 4], batch, tokens, "warm-up")
         with bench.book.part("encoders"):
-            encoders(bench, backbone, sizes[0])
-        for size in sizes:
-            with bench.book.part(f"predict, batch {size}"):
-                answers(bench, backbone, folder, rows[:size], tokens, f"predict, batch {size}")
+            encoders(bench, backbone, batch)
+        with bench.book.part(f"predict, batch {batch}"):
+            answers(bench, backbone, folder, rows, batch, tokens, f"predict, batch {batch}")
     finally:
         backbone.core.generation_config.min_new_tokens = before
         backbone.model.train()
@@ -474,10 +475,11 @@ def encoders(bench: Bench, backbone: Backbone, clips: int) -> None:
 
 
 def answers(
-    bench: Bench, backbone: Backbone, folder: Path, rows: Sequence[Conversation], tokens: int, name: str
+    bench: Bench, backbone: Backbone, folder: Path, rows: Sequence[Conversation], batch: int, tokens: int, name: str
 ) -> None:
-    """One batch whose clips nobody has read yet, then the same from the cache."""
-    options = Predict(data=folder / "none", out=folder / "answers", batch=len(rows), max_new_tokens=tokens)
+    """Batches whose clips nobody has read yet, each read while the one in front is answered, then from the cache."""
+    options = Predict(data=folder / "none", out=folder / "answers", batch=batch, max_new_tokens=tokens)
+    batches = [rows[i : i + batch] for i in range(0, len(rows), batch)]
     with tempfile.TemporaryDirectory(dir=bench.folder) as cache:
         store = MediaStore(backbone, folder, FeatureCache(Path(cache)))
         with peaks() as peak:
@@ -485,7 +487,8 @@ def answers(
             for _ in range(2):
                 synchronise()
                 begun = time.perf_counter()
-                found = list(answer_batch(store, rows, options))
+                read = read_ahead(store, batches)
+                found = [answer for clips in read for answer in answer_batch(store, clips, options)]
                 synchronise()
                 times.append(time.perf_counter() - begun)
     wrong = [answer.error for answer in found if answer.error]

@@ -9,11 +9,12 @@ as wanted without the model. A clip that cannot be read gets an answer with its 
 import json
 import time
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from affectllm import jsonl
+from affectllm import jsonl, precision
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.progress import progress
@@ -89,20 +90,50 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
     )
     torch.manual_seed(run.seed)
     batches = [conversations[i : i + run.batch] for i in range(0, len(conversations), run.batch)]
-    for batch in progress(batches, f"Answering with {run.model}", total=len(batches)):
-        yield from answer_batch(store, batch, run)
+    for clips in progress(read_ahead(store, batches), f"Answering with {run.model}", total=len(batches)):
+        yield from answer_batch(store, clips, run)
 
 
-def answer_batch(store: "MediaStore", batch: Sequence[Conversation], run: Predict) -> Iterator[Answer]:
+class Read(NamedTuple):
+    """A conversation as the model reads it, or why its clip cannot be read."""
+
+    conversation: Conversation
+    sample: "Sample | None"
+    error: str | None
+
+
+def read_ahead(store: "MediaStore", batches: Sequence[Sequence[Conversation]]) -> Iterator[list[Read]]:
+    """The clips of each batch, read while the batch in front of it is answered: reading takes as long as answering."""
+    with ThreadPoolExecutor(1) as reader:
+        coming = [reader.submit(read_batch, store, batch) for batch in batches[:1]]
+        for batch in [*batches[1:], None]:
+            here = coming.pop().result()
+            if batch is not None:
+                coming.append(reader.submit(read_batch, store, batch))
+            yield here
+
+
+def read_batch(store: "MediaStore", batch: Sequence[Conversation]) -> list[Read]:
+    return [read_clip(store, conversation) for conversation in batch]
+
+
+def read_clip(store: "MediaStore", conversation: Conversation) -> Read:
+    try:
+        return Read(conversation, store.sample(conversation), None)
+    except AffectError as error:
+        return Read(conversation, None, str(error))
+
+
+def answer_batch(store: "MediaStore", clips: Sequence[Read], run: Predict) -> Iterator[Answer]:
     """One answer a conversation; clips that cannot be read are answered by their error."""
     from affectllm.models.generation import generate
 
     readable: list[tuple[Conversation, Sample]] = []
-    for conversation in batch:
-        try:
-            readable.append((conversation, store.sample(conversation)))
-        except AffectError as error:
-            yield make_answer(store, conversation, run, text="", tokens=0, seconds=0.0, error=str(error))
+    for conversation, sample, error in clips:
+        if sample is not None:
+            readable.append((conversation, sample))
+        else:
+            yield make_answer(store, conversation, run, text="", tokens=0, seconds=0.0, error=error)
     if not readable:
         return
     start = time.monotonic()
@@ -146,6 +177,8 @@ def header_once(run: Predict) -> None:
         "data": str(run.data),
         "split": run.split,
         "modalities": list(run.modalities),
+        # What --dtype auto means here: elsewhere it may be another precision.
+        "dtype": str(precision.choose(run.dtype)).removeprefix("torch."),
     }
     asked |= {"max_new_tokens": run.max_new_tokens, "temperature": run.temperature, "seed": run.seed}
     view = {"frames": run.frames, "max_pixels": run.max_pixels}

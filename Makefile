@@ -8,12 +8,13 @@ VENV ?= .venv$(addprefix -,$(filter-out locked,$(PACKAGES)))
 BIN := $(VENV)/bin
 # Compiled at first use instead of all at once: half of the set-up's time went into files that nothing imports.
 PIP := $(BIN)/python -m pip install --quiet --progress-bar off --no-compile
+MODEL_TESTS := tests/models tests/training tests/test_explain.py tests/test_quickstart.py
 # The locker, in an environment of its own: it must run when the lock itself cannot be installed.
 UV := build/uv/bin/uv
 # The lock stays with the CUDA 13.0 builds; torch 2.15 brings those of 13.2.
 LOCK_AT ?= torch==2.14.1 torchvision==0.29.1
 
-.PHONY: setup quickstart quickstart-mini test test-slow test-oldest test-newest lint lock fresh bench clean install-locked install-oldest install-newest
+.PHONY: setup quickstart quickstart-mini test test-bfloat16 test-slow test-oldest test-newest lint lock fresh bench clean install-locked install-oldest install-newest
 
 setup: $(VENV)/ready
 
@@ -46,6 +47,10 @@ quickstart-mini: setup
 
 test: setup
 	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+# What computes with models once more, as on a CPU that multiplies bfloat16: there --dtype auto is bfloat16.
+test-bfloat16: setup
+	AFFECTLLM_NATIVE_BFLOAT16=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(MODEL_TESTS)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -124,6 +124,8 @@ class Attributes(NamedTuple):
         used = {
             node.attr
             for base in kind.__mro__[:-1]
+            # Generic is written in C from Python 3.12 on.
+            if base.__module__ != "typing"
             for node in ast.walk(tree_of(base))
             if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "self"
         }

@@ -37,9 +37,9 @@ class Gemma4Backbone(Backbone):
         super().__init__(model, processor, name)
         # Not by subclassing, for the reason given in qwen_vl.py.
         model.model.register_forward_pre_hook(add_token_types, with_kwargs=True)
-        self.counts_frames = seam.takes(model.model, "num_frames_per_video")
+        self.counts_frames = not seam.older_than("5.23")
         if not self.counts_frames:
-            model.model.register_forward_pre_hook(seam.each_frame_a_video, with_kwargs=True)
+            seam.read_frames_alone(model.model)
         model.prepare_inputs_for_generation = MethodType(prepare_inputs, model)
 
     @property

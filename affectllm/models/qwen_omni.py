@@ -30,14 +30,16 @@ class QwenOmniBackbone(QwenBackbone):
 
     @property
     def placeholders(self) -> dict[str, int]:
-        return {"video": self.processor.video_token_id, "audio": self.processor.audio_token_id}
+        # By the tokens: the processor has no ids of them until transformers 5.22.
+        video, audio = self.tokenizer.convert_tokens_to_ids([self.processor.video_token, self.processor.audio_token])
+        return {"video": video, "audio": audio}
 
     @property
     def media_token_ids(self) -> list[int]:
         p = self.processor
         # Begin and end marks too: M-RoPE counts them to find the media of a row.
         marks = [p.vision_bos_token, p.vision_eos_token, p.audio_bos_token, p.audio_eos_token]
-        return [p.image_token_id, p.video_token_id, p.audio_token_id, *self.tokenizer.convert_tokens_to_ids(marks)]
+        return self.tokenizer.convert_tokens_to_ids([p.image_token, p.video_token, p.audio_token, *marks])
 
     def preprocess(self, media: Media) -> dict[str, Tensor]:
         return super().preprocess(media) | ({} if media.wave is None else self.audio(media.wave))

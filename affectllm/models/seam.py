@@ -8,6 +8,7 @@ import inspect
 from dataclasses import fields
 from typing import Any
 
+import torch
 import transformers
 from packaging.version import Version
 from torch import Tensor, nn
@@ -41,15 +42,23 @@ def video_options(processor: Any) -> dict[str, Any]:
     return processor.valid_processor_kwargs._defaults.get("videos_kwargs", {}) if own is None else own
 
 
-def each_frame_a_video(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Forward pre-hook of Gemma's body until 5.18, which has no frame counts and so takes clips of one length only.
+def read_frames_alone(body: Any) -> None:
+    """Let Gemma's body until 5.22 read clips of different length, whose frames come one after the other.
 
-    The vision tower reads each frame alone: frames shown as videos of one frame give the same tokens.
+    Until 5.18 it takes clips of one length only, then none at all in a forward, which forgets to hand on the counts of
+    frames. The vision tower reads each frame alone: frames shown as videos of one frame give the same tokens.
     """
-    for name in ("pixel_values_videos", "video_position_ids"):
-        if kwargs.get(name) is not None:
-            kwargs[name] = kwargs[name].unsqueeze(1)
-    return args, kwargs
+    stock = body.get_video_features
+    counted = "num_frames_per_video" in inspect.signature(stock).parameters
+
+    # Under the stock names, by which `generate` gives them.
+    def get_video_features(pixel_values_videos: Tensor, video_position_ids: Tensor, **options: Any) -> Any:
+        if counted:
+            one = torch.ones(len(pixel_values_videos), dtype=torch.long)
+            return stock(pixel_values_videos, video_position_ids, num_frames_per_video=one, **options)
+        return stock(pixel_values_videos.unsqueeze(1), video_position_ids.unsqueeze(1), **options)
+
+    body.get_video_features = get_video_features
 
 
 def tell_masks(model: Any, kinds: Tensor | None) -> None:

@@ -13,7 +13,7 @@ from transformers import AutoConfig, AutoProcessor
 
 from affectllm import jsonl
 from affectllm.errors import AffectError
-from affectllm.models import FAMILIES, imported, load, load_shape
+from affectllm.models import FAMILIES, imported, load, load_shape, seam
 from affectllm.models.backbone import Backbone, Media, Sample, join_media
 from affectllm.models.generation import generate
 from affectllm.models.qwen3_omni import audio_tokens
@@ -250,6 +250,8 @@ def test_inputs_and_positions_are_those_of_the_stock_processor(
                 # The stock call counts clips in a first dimension until transformers 5.18.
                 other = other.reshape(value.shape)
             torch.testing.assert_close(value.to(other.dtype), other, atol=1e-6, rtol=0)
+        if name == "Gemma 4" and seam.older_than("5.23") and not seam.older_than("5.19"):
+            pytest.skip("the stock model's forward takes no video in these versions")
         ids = torch.tensor([ours.prompt_ids])
         mine = positions(backbone.model, input_ids=ids, attention_mask=torch.ones_like(ids), **ours.media)
         known = {key: value for key, value in theirs.items() if not key.startswith("num_soft")}

@@ -26,7 +26,8 @@ class LeanLinear(lora.Linear):
             return super().forward(x)
         (name,) = self.active_adapters
         # A layer is called rather than its weight read wherever hooks may gather it.
-        down, up = (side[name].weight.to(result.dtype) for side in (self.lora_A, self.lora_B))
+        sides: tuple[Any, Any] = (self.lora_A, self.lora_B)
+        down, up = (side[name].weight.to(result.dtype) for side in sides)
         hidden = nn.functional.linear(self.lora_dropout[name](x.to(result.dtype)), down)
         flat = torch.addmm(result.flatten(0, -2), hidden.flatten(0, -2), up.t(), alpha=self.scaling[name])
         return flat.view(result.shape)

@@ -23,7 +23,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,8 +56,8 @@ class Stage(NamedTuple):
 def main(words: list[str] | None = None) -> int:
     run = parse(words)
     stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
-    logs = Path(run.logs).resolve() / f"{stamp}-{run.packages}-{os.getpid()}"
-    logs.mkdir(parents=True)
+    Path(run.logs).mkdir(parents=True, exist_ok=True)
+    logs = Path(mkdtemp(prefix=f"{stamp}-{run.packages}-", dir=Path(run.logs).resolve()))
     with TemporaryDirectory(prefix="affectllm-fresh-") as folder:
         clone = Path(folder) / "affectllm"
         if subprocess.run(["git", "-C", str(ROOT), "status", "--porcelain"], capture_output=True, check=True).stdout:

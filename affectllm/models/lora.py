@@ -19,11 +19,9 @@ class LeanLinear(lora.Linear):
     """PEFT's layer with another forward in half precision; all else, merging included, is PEFT's."""
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        if args or kwargs or not self.plain():
+        if args or kwargs or not self.plain() or self.computes_in(x) not in HALF:
             return super().forward(x, *args, **kwargs)
         result = self.base_layer(x)
-        if result.dtype not in HALF:
-            return super().forward(x)
         (name,) = self.active_adapters
         # A layer is called rather than its weight read wherever hooks may gather it.
         sides: tuple[Any, Any] = (self.lora_A, self.lora_B)
@@ -31,6 +29,11 @@ class LeanLinear(lora.Linear):
         hidden = nn.functional.linear(self.lora_dropout[name](x.to(result.dtype)), down)
         flat = torch.addmm(result.flatten(0, -2), hidden.flatten(0, -2), up.t(), alpha=self.scaling[name])
         return flat.view(result.shape)
+
+    def computes_in(self, x: Tensor) -> torch.dtype:
+        """The precision of the layer's own product."""
+        kind = x.device.type
+        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.get_base_layer().weight.dtype
 
     def plain(self) -> bool:
         """One adapter of the plain form, whole on this device, that is neither merged nor switched off."""

@@ -6,7 +6,7 @@ with B, its scaling and the sum are a pass each. Here the adapter's weights are 
 scaling and sum are one. Weights that learn stay float32, and so do their gradients and what the optimiser adds up.
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from peft.tuners.lora import layer as lora
@@ -32,8 +32,8 @@ class LeanLinear(lora.Linear):
 
     def computes_in(self, x: Tensor) -> torch.dtype:
         """The precision of the layer's own product."""
-        kind = x.device.type
-        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else self.get_base_layer().weight.dtype
+        kind, weight = x.device.type, cast("Tensor", self.get_base_layer().weight)
+        return torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else weight.dtype
 
     def plain(self) -> bool:
         """One adapter of the plain form, whole on this device, that is neither merged nor switched off."""

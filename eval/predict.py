@@ -8,11 +8,12 @@ as wanted without the model. A clip that cannot be read gets an answer with its 
 
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from affectllm import jsonl, precision
 from affectllm.errors import AffectError
@@ -23,6 +24,8 @@ from affectllm.records import Answer, Conversation
 if TYPE_CHECKING:
     from affectllm.models.backbone import Sample
     from affectllm.training.store import MediaStore
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,13 +106,19 @@ class Read(NamedTuple):
 
 
 def read_ahead(store: "MediaStore", batches: Sequence[Sequence[Conversation]]) -> Iterator[list[Read]]:
-    """The clips of each batch, read while the batch in front of it is answered: reading takes as long as answering."""
-    with ThreadPoolExecutor(1) as reader:
-        coming = [reader.submit(read_batch, store, batch) for batch in batches[:1]]
-        for batch in [*batches[1:], None]:
+    """The clips of each batch; where a GPU answers, they are read while it answers the batch in front of them."""
+    read = partial(read_batch, store)
+    # A CPU that answers has no cores to spare: both would take twice as long.
+    return map(read, batches) if store.backbone.core.device.type == "cpu" else one_ahead(read, batches)
+
+
+def one_ahead(make: Callable[[Any], Made], given: Sequence[Any]) -> Iterator[Made]:
+    """What `make` makes of each, in order, the next one in a thread while its forerunner is used."""
+    with ThreadPoolExecutor(1) as maker:
+        coming = [maker.submit(make, one) for one in given[:1]]
+        for number in range(1, len(given) + 1):
             here = coming.pop().result()
-            if batch is not None:
-                coming.append(reader.submit(read_batch, store, batch))
+            coming += [maker.submit(make, one) for one in given[number : number + 1]]
             yield here
 
 

@@ -28,7 +28,7 @@ class Quickstart:
     out: Path = Path("runs/quickstart")
     """Folder for data, adapters, answers and the report."""
     mini: bool = False
-    """A tenth of the clips and steps: the mechanics only."""
+    """A few clips and steps: the mechanics only."""
     seed: int = 7
     """Of the clips and of training."""
     dtype: str = "auto"
@@ -46,7 +46,7 @@ class Size:
 
 
 FULL = Size(clips=600, sft_steps=80, text_steps=30, align_steps=400, grpo_steps=6)
-MINI = Size(clips=60, sft_steps=6, text_steps=3, align_steps=40, grpo_steps=1)
+MINI = Size(clips=40, sft_steps=4, text_steps=2, align_steps=20, grpo_steps=1)
 
 
 def main(run: Quickstart) -> None:

@@ -28,3 +28,9 @@ def shared_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no real data at {folder.parent.name}/{folder.name} beside the clone")
     return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes come first: two processes share the files, and none should wait for the last one."""
+    limits = {item: marker.args[0] for item in items if (marker := item.get_closest_marker("timeout"))}
+    items.sort(key=lambda item: -limits.get(item, 0))

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.timeout(900)
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Of all sections but the quickstart, run as a user runs them."""
+    """Of all sections but the quickstart and what repeats one at another length, run as a user runs them."""
     out = tmp_path_factory.mktemp("gpu")
-    asked = ["--tiny", "--sections", "families", "sft", "grpo", "memory", "predict", "grpo-long", "--minutes", "300"]
+    asked = ["--tiny", "--sections", "families", "sft", "grpo", "memory", "predict", "--minutes", "300"]
     # On a machine with a GPU too, this is a test of the CPU's road.
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "AFFECTLLM_CACHE": str(out / "cache")}
     done = subprocess.run(
@@ -52,8 +52,7 @@ def test_rows_carry_what_was_measured(results: dict[str, Any]) -> None:
         2 * (rates[0]["prompt_tokens"] + rates[0]["answer_tokens"]) / rates[0]["step_s"], rel=1e-2
     )
     assert {"weights", "gradients", "optimizer", "activations", "head"} == set(rates[0]["planned_parts_gib"])
-    for section in ("grpo", "grpo-long"):
-        assert any(name.startswith("grpo completions") for name in names(results, section))
+    assert any(name.startswith("grpo completions") for name in names(results, "grpo"))
     assert {"encoders", "predict, batch 2"} <= set(names(results, "predict"))
     assert len(names(results, "memory")) == 1
 
@@ -62,7 +61,7 @@ def test_results_say_what_made_them(results: dict[str, Any]) -> None:
     assert results["machine"]["card"] is None
     assert results["machine"]["versions"]["torch"]
     assert results["options"]["tiny"] is True
-    assert set(results["sections"]) == {"families", "sft", "grpo", "memory", "predict", "grpo-long"}
+    assert set(results["sections"]) == {"families", "sft", "grpo", "memory", "predict"}
     assert not results["failures"]
 
 

@@ -1,5 +1,5 @@
 """`python -m affectllm` is the `affectllm` command."""
 
-from affectllm.cli import main
+from affectllm.commands.cli import main
 
 main()

@@ -17,9 +17,10 @@ from safetensors.torch import load_file
 
 from affectllm import jsonl
 from affectllm.media.cache import FeatureCache
-from affectllm.models import FAMILIES, load, seam
-from affectllm.models.backbone import Backbone, Sample
-from affectllm.models.generation import answer_log_probabilities
+from affectllm.models import FAMILIES, load
+from affectllm.models.base import seam
+from affectllm.models.base.backbone import Backbone, Sample
+from affectllm.models.base.generation import answer_log_probabilities
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Answer, Clip, Conversation, Meta, Target
 from affectllm.training import run as runs

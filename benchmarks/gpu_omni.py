@@ -28,9 +28,10 @@ from transformers import PrinterCallback
 
 from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
-from affectllm.models import FAMILIES, check_layout, segments
-from affectllm.models.backbone import Backbone, Look, Media, join_media
-from affectllm.models.lora import LeanLinear
+from affectllm.models import FAMILIES, check_layout
+from affectllm.models.base import segments
+from affectllm.models.base.backbone import Backbone, Look, Media, join_media
+from affectllm.models.base.lora import LeanLinear
 from affectllm.records import Clip, Conversation, Message
 from affectllm.training import run as runs
 from affectllm.training.plan import GIB, Work, flops, memory_gib
@@ -534,7 +535,7 @@ def quantise(backbone: Backbone) -> None:
     import bitsandbytes as bnb
     from transformers.quantizers import AutoHfQuantizer
 
-    from affectllm.models import quantise as bits
+    from affectllm.models.base import quantise as bits
 
     core = backbone.core
     layers = [

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Backbone, Media, Sample
+from affectllm.models.base.backbone import Backbone, Media, Sample
 from affectllm.options import command
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Target
@@ -109,7 +109,7 @@ def random_omni(shape: dict[str, Any], dtype: torch.dtype) -> Backbone:
         WhisperFeatureExtractor,
     )
 
-    from affectllm.models.qwen_omni import QwenOmniBackbone
+    from affectllm.models.families.qwen_omni import QwenOmniBackbone
 
     tokenizer = byte_tokenizer(["<|endoftext|>", "<|im_start|>", "<|im_end|>", *OMNI_TOKENS.values()], **OMNI_TOKENS)
     ids = tokenizer.convert_tokens_to_ids

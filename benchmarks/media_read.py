@@ -167,7 +167,7 @@ def mel_stage(run: Benchmark) -> None:
     import torch
     from transformers import WhisperFeatureExtractor
 
-    from affectllm.models.qwen_omni import true_length_mel
+    from affectllm.models.families.qwen_omni import true_length_mel
 
     torch.set_num_threads(1)
     extractor = WhisperFeatureExtractor(feature_size=128, chunk_length=300, nb_max_frames=30000)

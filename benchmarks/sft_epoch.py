@@ -35,7 +35,7 @@ from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.media import read_audio, read_frames
 from affectllm.media.cache import FeatureCache
-from affectllm.models.backbone import Backbone, Media, used_modalities
+from affectllm.models.base.backbone import Backbone, Media, used_modalities
 from affectllm.options import command
 from affectllm.records import Clip, Conversation
 from affectllm.training import run as runs
@@ -127,14 +127,14 @@ HEAVY: dict[str, Any] = {
 
 def heavy(dtype: torch.dtype) -> Backbone:
     """A composed model of these parts, made in place on the device."""
-    from affectllm.models.affect import (
+    from affectllm.models.families.affect import (
         AffectConfig,
         AffectFeatureExtractor,
         AffectForConditionalGeneration,
         AffectProcessor,
     )
-    from affectllm.models.affect.backbone_affect import AffectBackbone
-    from affectllm.models.affect.processing_affect import FACE, FUSION, VOICE
+    from affectllm.models.families.affect.backbone_affect import AffectBackbone
+    from affectllm.models.families.affect.processing_affect import FACE, FUSION, VOICE
     from tests.tiny_models import END, START, byte_tokenizer
 
     tokenizer = byte_tokenizer(["<|endoftext|>", START, END, FACE, VOICE, FUSION])

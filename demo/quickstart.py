@@ -13,7 +13,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from affectllm.cli import run as run_command
+from affectllm.commands.cli import run as run_command
 from affectllm.errors import AffectError
 from affectllm.options import command
 

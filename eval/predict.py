@@ -22,7 +22,7 @@ from affectllm.progress import progress
 from affectllm.records import Answer, Conversation
 
 if TYPE_CHECKING:
-    from affectllm.models.backbone import Sample
+    from affectllm.models.base.backbone import Sample
     from affectllm.training.store import MediaStore
 
 Made = TypeVar("Made")
@@ -135,7 +135,7 @@ def read_clip(store: "MediaStore", conversation: Conversation) -> Read:
 
 def answer_batch(store: "MediaStore", clips: Sequence[Read], run: Predict) -> Iterator[Answer]:
     """One answer a conversation; clips that cannot be read are answered by their error."""
-    from affectllm.models.generation import generate
+    from affectllm.models.base.generation import generate
 
     readable: list[tuple[Conversation, Sample]] = []
     for conversation, sample, error in clips:

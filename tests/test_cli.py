@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from affectllm import __version__, cli
+from affectllm import __version__
+from affectllm.commands import cli
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -19,7 +20,7 @@ def leave(words: list[str]) -> int | None:
     return end.value.code  # type: ignore[return-value]
 
 
-@pytest.mark.parametrize("code", ["import affectllm", "from affectllm.cli import main; main(['--help'])"])
+@pytest.mark.parametrize("code", ["import affectllm", "from affectllm.commands.cli import main; main(['--help'])"])
 def test_starting_imports_nothing_heavy(code: str) -> None:
     check = code + "; import sys; assert not {'torch', 'numpy', 'transformers', 'av', 'msgspec'} & set(sys.modules)"
     done = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=False)

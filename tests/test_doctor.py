@@ -4,7 +4,8 @@ import importlib.metadata
 
 import pytest
 
-from affectllm import doctor, versions
+from affectllm import versions
+from affectllm.commands import doctor
 
 TRL = versions.Needed("trl", "train", ">=1.12,<1.17", everywhere=True)
 DECORD = versions.Needed("decord", "train", ">=0.6,<0.7", everywhere=False)

@@ -7,8 +7,8 @@ import pytest
 
 from affectllm.errors import AffectError
 from affectllm.explain import Explainer, by_modality, default_model
-from affectllm.media.speech import Transcript
 from affectllm.models import load
+from affectllm.models.speech import Transcript
 from demo.app import build_page, check_length, show
 from tests.clips import write_clip
 from tests.tiny_models import save_tiny_affect, save_tiny_qwen_vl
@@ -88,7 +88,7 @@ def test_without_an_adapter_the_way_to_one_is_named(tmp_path: Path, monkeypatch:
 def test_a_subtitle_written_by_a_speech_model_is_marked(
     explainer: Explainer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("affectllm.media.speech.transcribe", lambda wave, model, language: Transcript("I won.", model))
+    monkeypatch.setattr("affectllm.models.speech.transcribe", lambda wave, model, language: Transcript("I won.", model))
     found = explainer.explain(write_clip(tmp_path / "a.mp4"), asr="toy", max_new_tokens=4)
     assert found.notes == ["subtitle by toy, automatic: I won."]
     assert found.evidence["words"].influence is not None

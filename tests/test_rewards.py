@@ -12,9 +12,10 @@ import pytest
 
 from affectllm import building, jsonl, rewards, vocabulary
 from affectllm.answers.lists import split_labels
+from affectllm.commands import rewards as command
 from affectllm.errors import AffectError
 from affectllm.records import Clues, Target
-from affectllm.rewards import adapters, command, probes, terms
+from affectllm.rewards import adapters, probes, terms
 from affectllm.scores import open_vocabulary
 
 WHEELS = vocabulary.load()

@@ -149,7 +149,7 @@ def test_a_model_that_is_loaded_says_it_before_anything_of_the_packages_can_fail
 def test_help_and_version_stay_light_and_say_nothing(words: list[str]) -> None:
     script = (
         "import contextlib, sys\n"
-        "from affectllm.cli import main\n"
+        "from affectllm.commands.cli import main\n"
         "with contextlib.suppress(SystemExit):\n"
         f"    main({words})\n"
         "assert not {'torch', 'transformers', 'packaging.requirements'} & set(sys.modules)\n"

@@ -30,13 +30,13 @@ def save_tiny_affect(folder: Path, seed: int = 0, image: dict[str, Any] | None =
     """A composed model of the embedded one's class, saved as a folder; `parts` go into its config."""
     from transformers import LlamaConfig, WhisperConfig
 
-    from affectllm.models.affect import (
+    from affectllm.models.families.affect import (
         AffectConfig,
         AffectFeatureExtractor,
         AffectForConditionalGeneration,
         AffectProcessor,
     )
-    from affectllm.models.affect.processing_affect import FACE, FUSION, VOICE
+    from affectllm.models.families.affect.processing_affect import FACE, FUSION, VOICE
 
     tokenizer = byte_tokenizer(["<|endoftext|>", START, END, FACE, VOICE, FUSION])
     text = LlamaConfig(
@@ -94,7 +94,8 @@ OMNI_TEMPLATE = (
 
 def need(name: str) -> None:
     """Skip a test of a family that the installed transformers has in another form."""
-    from affectllm.models import FAMILIES, seam
+    from affectllm.models import FAMILIES
+    from affectllm.models.base import seam
 
     since = next(family.since for family in FAMILIES if family.name == name)
     if since and seam.older_than(since):

@@ -18,7 +18,7 @@ from affectllm.errors import AffectError
 from affectllm.options import command
 
 if TYPE_CHECKING:
-    from affectllm.models.backbone import Backbone
+    from affectllm.models.base.backbone import Backbone
 
 THINKER = "thinker."
 

@@ -41,20 +41,20 @@ FAMILIES = {
 }
 COMMANDS = {
     "demo": "affectllm.demo.app",
-    "doctor": "affectllm.doctor",
+    "doctor": "affectllm.commands.doctor",
     "explain": "affectllm.demo.explain",
     "quickstart": "affectllm.demo.quickstart",
     "setup-nano": "affectllm.models.nano",
 }
 # Commands with verbs of their own (`affectllm vocab coverage FILE`): the module's `run(words)` reads them.
 VERBS = {
-    "cache": "affectllm.media.cache_command",
+    "cache": "affectllm.commands.cache",
     "data": "affectllm.data_builders.check",
     "grpo": "affectllm.reports.grpo_view",
-    "media": "affectllm.media.command",
-    "models": "affectllm.models.command",
-    "rewards": "affectllm.rewards.command",
-    "vocab": "affectllm.vocabulary.command",
+    "media": "affectllm.commands.media",
+    "models": "affectllm.commands.models",
+    "rewards": "affectllm.commands.rewards",
+    "vocab": "affectllm.commands.vocab",
 }
 
 

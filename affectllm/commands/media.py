@@ -179,7 +179,7 @@ def save_audio(hear: Hear) -> None:
 
 
 def show_subtitle(listen: Listen) -> None:
-    from affectllm.media.speech import transcribe
+    from affectllm.models.speech import transcribe
 
     with Guard(listen.timeout_s) as guard:
         samples = guard(read_audio, listen.file)

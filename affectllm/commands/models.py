@@ -83,7 +83,7 @@ def run(words: list[str]) -> int:
 
 def make(run: Compose) -> int:
     from affectllm.models import quiet
-    from affectllm.models.affect.compose import compose
+    from affectllm.models.families.affect.compose import compose
 
     quiet()
     names = ("fusion", "num_frames", "face_tokens", "voice_tokens", "fusion_tokens", "fusion_size", "audio_layers")
@@ -95,7 +95,7 @@ def make(run: Compose) -> int:
 
 def bring_in(run: AffectGPT) -> int:
     from affectllm.models import quiet
-    from affectllm.models.affect import affectgpt
+    from affectllm.models.families.affect import affectgpt
 
     if run.out.exists():
         raise AffectError(f"{run.out} exists. Choose another --out, or delete it.")

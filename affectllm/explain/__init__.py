@@ -18,8 +18,8 @@ from affectllm.records import Annotation, Clip, Conversation, Meta, Record, Targ
 from affectllm.vocabulary import lexicon
 
 if TYPE_CHECKING:
-    from affectllm.media.speech import Transcript
-    from affectllm.models.backbone import Backbone, Sample
+    from affectllm.models.base.backbone import Backbone, Sample
+    from affectllm.models.speech import Transcript
 
 MODALITY_WORDS = {
     "face": {
@@ -110,8 +110,8 @@ class Explainer:
         names a speech model that writes them down, which is noted too.
         Raises AffectError when the file cannot be read or has nothing that the model can see or hear.
         """
-        from affectllm.models.backbone import MODALITIES, used_modalities
-        from affectllm.models.generation import generate
+        from affectllm.models.base.backbone import MODALITIES, used_modalities
+        from affectllm.models.base.generation import generate
 
         start = time.monotonic()
         path = Path(clip)
@@ -147,8 +147,8 @@ class Explainer:
         self, conversation: Conversation, root: Path, sample: "Sample", answer: str
     ) -> dict[str, float | None]:
         """How much the model's own answer loses without each modality, in nats per token."""
-        from affectllm.models.backbone import used_modalities
-        from affectllm.models.generation import answer_log_probabilities
+        from affectllm.models.base.backbone import used_modalities
+        from affectllm.models.base.generation import answer_log_probabilities
 
         used = used_modalities(conversation, self.backbone.modalities)
         answer_ids = self.backbone.answer_ids(answer)
@@ -175,7 +175,7 @@ class Explainer:
 
 def listen(path: Path, asr: str, language: str) -> "Transcript | None":
     """What a speech model hears in a clip; None where there is no sound."""
-    from affectllm.media.speech import transcribe
+    from affectllm.models.speech import transcribe
 
     wave = read_audio(path)
     return None if wave is None else transcribe(wave, asr, language)

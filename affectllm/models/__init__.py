@@ -12,7 +12,7 @@ from affectllm.models.families import FAMILIES, Family
 if TYPE_CHECKING:
     import torch
 
-    from affectllm.models.backbone import Backbone
+    from affectllm.models.base.backbone import Backbone
 
 ADAPTER_CONFIG = "adapter_config.json"
 VIEW = "view.json"
@@ -113,7 +113,7 @@ def load_base(name: str, dtype: "torch.dtype | str", quantise: bool = False) -> 
     family = family_of(folder, name)
     wrap, options = imported(family.backbone), {}
     if quantise:
-        from affectllm.models import quantise as bits
+        from affectllm.models.base import quantise as bits
 
         options["quantization_config"] = bits.nf4(
             wrap.never_quantised, precision.choose("auto") if isinstance(dtype, str) else dtype
@@ -128,7 +128,7 @@ def family_of(folder: str, name: str) -> Family:
     """Raises AffectError, naming the families there are, for a model of another."""
     from transformers import AutoConfig
 
-    import affectllm.models.affect  # noqa: F401  (makes the composed model known to the Auto classes)
+    import affectllm.models.families.affect  # noqa: F401  (makes the composed model known to the Auto classes)
 
     try:
         found = AutoConfig.from_pretrained(folder).model_type
@@ -145,7 +145,7 @@ def family_of(folder: str, name: str) -> Family:
 
 def check_layout(family: Family, name: str) -> None:
     """Raise AffectError where the installed transformers has another form of the family than is needed here."""
-    from affectllm.models import seam
+    from affectllm.models.base import seam
 
     if family.since and seam.older_than(family.since):
         raise AffectError(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-    from affectllm.models.affect import AffectForConditionalGeneration, AffectProcessor
+    from affectllm.models.families.affect import AffectForConditionalGeneration, AffectProcessor
 
 # Raised when the assembled folder changes, so that an older one in a cache is not taken for it.
 VERSION = 2
@@ -93,13 +93,13 @@ def assemble(files: dict[str, Path]) -> "tuple[AffectForConditionalGeneration, A
 
     from affectllm.media.faces import FaceDetector
     from affectllm.models import nano_weights
-    from affectllm.models.affect import (
+    from affectllm.models.families.affect import (
         AffectConfig,
         AffectFeatureExtractor,
         AffectForConditionalGeneration,
         AffectProcessor,
     )
-    from affectllm.models.affect.processing_affect import FACE, FUSION, VOICE
+    from affectllm.models.families.affect.processing_affect import FACE, FUSION, VOICE
 
     language_model: Any
     tokenizer: Any

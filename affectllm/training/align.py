@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Backbone, Sample, join_media
+from affectllm.models.base.backbone import Backbone, Sample, join_media
 from affectllm.progress import progress
 from affectllm.records import Conversation
 from affectllm.training.quarantine import Quarantine

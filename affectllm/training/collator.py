@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Sample, join_media
+from affectllm.models.base.backbone import Sample, join_media
 from affectllm.records import Conversation
 from affectllm.training.quarantine import Quarantine
 from affectllm.training.store import MediaStore, TrainingSample

@@ -5,8 +5,8 @@ Two more forwards a completion buy a reward that no answer copied from the subti
 
 from collections.abc import Sequence
 
-from affectllm.models.backbone import Sample, used_modalities
-from affectllm.models.generation import answer_log_probabilities
+from affectllm.models.base.backbone import Sample, used_modalities
+from affectllm.models.base.generation import answer_log_probabilities
 from affectllm.records import Conversation
 from affectllm.training.store import MediaStore
 

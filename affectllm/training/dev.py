@@ -14,7 +14,7 @@ from affectllm.records import Answer, Conversation
 from affectllm.training.callbacks import append, cut_behind
 
 if TYPE_CHECKING:
-    from affectllm.models.backbone import Backbone
+    from affectllm.models.base.backbone import Backbone
     from affectllm.training.store import MediaStore
 
 DEV, BEST, LAST = "dev.jsonl", "best", "last"
@@ -84,7 +84,7 @@ def score(store: "MediaStore", conversations: Sequence[Conversation], max_new_to
     A clip that cannot be read counts as an empty answer, as in `eval predict`.
     """
     from affectllm import vocabulary
-    from affectllm.models.generation import generate
+    from affectllm.models.base.generation import generate
     from affectllm.scores.summary import summarise
 
     backbone = store.backbone

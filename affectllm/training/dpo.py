@@ -13,7 +13,7 @@ from torch import Tensor
 from trl import DPOTrainer
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import join_media
+from affectllm.models.base.backbone import join_media
 from affectllm.records import Conversation
 from affectllm.training.collator import pad
 from affectllm.training.spread import reference_left_out

@@ -18,7 +18,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Backbone, Sample, join_media
+from affectllm.models.base.backbone import Backbone, Sample, join_media
 from affectllm.records import Conversation
 from affectllm.training.shared import SharedForward, group_rows
 from affectllm.training.store import MediaStore

@@ -25,8 +25,8 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Sample, join_media
-from affectllm.models.generation import left_padded
+from affectllm.models.base.backbone import Sample, join_media
+from affectllm.models.base.generation import left_padded
 from affectllm.records import Conversation
 from affectllm.training.counterfactual import influence
 from affectllm.training.exact import compare, first_rows, made_anew, refuse_half, score_rows

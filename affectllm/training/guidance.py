@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from affectllm.models.backbone import Backbone, Sample
+from affectllm.models.base.backbone import Backbone, Sample
 from affectllm.records import Conversation
 from affectllm.training.collator import answer_of, pad
 from affectllm.training.shared import group_rows

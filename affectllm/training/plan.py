@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Backbone, Media, Sample, used_modalities
+from affectllm.models.base.backbone import Backbone, Media, Sample, used_modalities
 from affectllm.records import Conversation
 from affectllm.training.tuning import part_of
 

@@ -16,8 +16,8 @@ from torch import Tensor
 from trl import RewardTrainer
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Backbone, Sample, join_media
-from affectllm.models.generation import left_padded
+from affectllm.models.base.backbone import Backbone, Sample, join_media
+from affectllm.models.base.generation import left_padded
 from affectllm.prompts import compose, families
 from affectllm.records import Conversation
 from affectllm.training.dpo import OTHER

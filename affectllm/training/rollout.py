@@ -28,9 +28,9 @@ import torch
 from safetensors.torch import save_file
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Backbone, Media, Sample, chat_message, question_of, used_modalities
-from affectllm.models.qwen import frame_step_s
-from affectllm.models.tokens import metadata
+from affectllm.models.base.backbone import Backbone, Media, Sample, chat_message, question_of, used_modalities
+from affectllm.models.base.tokens import metadata
+from affectllm.models.families.qwen import frame_step_s
 from affectllm.records import Conversation
 from affectllm.training.shared import group_rows
 

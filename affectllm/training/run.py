@@ -23,7 +23,7 @@ from affectllm.records import Conversation
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
-    from affectllm.models.backbone import Backbone
+    from affectllm.models.base.backbone import Backbone
     from affectllm.training.callbacks import RunLog
     from affectllm.training.plan import Work
     from affectllm.training.store import MediaStore

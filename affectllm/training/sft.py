@@ -16,7 +16,7 @@ from trl import SFTConfig, SFTTrainer
 
 from affectllm import jsonl
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Backbone
+from affectllm.models.base.backbone import Backbone
 from affectllm.records import Conversation
 from affectllm.training.collator import ROW, WEIGHTS
 from affectllm.training.order import BatchOrder

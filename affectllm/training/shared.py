@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from affectllm.models import seam
-from affectllm.models.backbone import Backbone, Sample, join_media
+from affectllm.models.base import seam
+from affectllm.models.base.backbone import Backbone, Sample, join_media
 
 IGNORED = -100
 

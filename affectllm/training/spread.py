@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor, nn
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Backbone, used_modalities
+from affectllm.models.base.backbone import Backbone, used_modalities
 from affectllm.records import Conversation
 
 if TYPE_CHECKING:

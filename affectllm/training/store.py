@@ -13,7 +13,7 @@ import torch
 from affectllm.media.cache import FeatureCache
 from affectllm.media.limits import Unreadable
 from affectllm.media.probe import content_hash, probe
-from affectllm.models.backbone import MODALITIES, Backbone, Look, Piece, Sample, used_modalities
+from affectllm.models.base.backbone import MODALITIES, Backbone, Look, Piece, Sample, used_modalities
 from affectllm.records import Clip, Conversation
 
 MEMORY_BYTES = 4 << 30

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from torch import nn
     from transformers import TrainingArguments
 
-    from affectllm.models.backbone import Backbone
+    from affectllm.models.base.backbone import Backbone
 
 Form = Literal["lora", "rslora", "dora", "full"]
 PARTS = ("vision", "audio", "projector", "llm")
@@ -63,7 +63,7 @@ def prepare(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
         add_adapter(backbone, tuning, seed)
     widen(parameter for parameter in backbone.model.parameters() if parameter.requires_grad)
     if isinstance(backbone.model, PeftModel):
-        from affectllm.models.lora import make_lean
+        from affectllm.models.base.lora import make_lean
 
         keep_off_the_hub(backbone.model)
         make_lean(backbone.model)

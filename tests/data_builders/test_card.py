@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from affectllm import cli, jsonl
+from affectllm import jsonl
 from affectllm.cards import Card, Found, Labels, Scale, all_cards, candidates, read_labels, scaled
+from affectllm.commands import cli
 from affectllm.errors import AffectError
 from affectllm.records import Conversation, Rejected
 from data_builders import catalogue

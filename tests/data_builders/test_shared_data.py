@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from affectllm import jsonl
-from affectllm.cli import main
+from affectllm.commands.cli import main
 from affectllm.records import Conversation
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from affectllm import jsonl
-from affectllm.cli import main
+from affectllm.commands.cli import main
 from affectllm.records import Answer, Clues, Conversation, Message, Meta, Score, Target
 from tests.vocabulary.mertools_assets import write_tables
 

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affectllm.commands import cache as cache_command
 from affectllm.errors import AffectError
-from affectllm.media import cache_command
 from affectllm.media.cache import FeatureCache
 
 pytest.importorskip("safetensors")

@@ -12,7 +12,7 @@ from PIL import Image
 from scipy.io import wavfile
 
 from affectllm import jsonl
-from affectllm.cli import main
+from affectllm.commands.cli import main
 from affectllm.media.probe import Probe
 from tests.media.make import clip, number, tone
 

@@ -7,12 +7,11 @@ from random import Random
 import numpy as np
 import pytest
 
-from affectllm.cli import main
+from affectllm.commands.cli import main
 from affectllm.errors import AffectError
-from affectllm.media import speech
 from affectllm.media.faces import FaceDetector, Faces
 from affectllm.media.tracks import Track, shared, speaking, track_faces
-from affectllm.models import nano
+from affectllm.models import nano, speech
 from affectllm.synthetic.clips import encode
 from affectllm.synthetic.faces import EXPRESSIONS, draw_face, draw_identity
 

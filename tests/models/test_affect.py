@@ -8,9 +8,9 @@ import torch
 from transformers import AutoModelForMultimodalLM, AutoProcessor
 
 from affectllm.models import load
-from affectllm.models.affect.processing_affect import FACE, FUSION, VOICE
-from affectllm.models.backbone import Backbone, Media
-from affectllm.models.generation import answer_log_probabilities, generate
+from affectllm.models.base.backbone import Backbone, Media
+from affectllm.models.base.generation import answer_log_probabilities, generate
+from affectllm.models.families.affect.processing_affect import FACE, FUSION, VOICE
 from tests.clips import conversation, write_clip
 from tests.tiny_models import save_tiny_affect
 

@@ -9,10 +9,11 @@ import torch
 import transformers
 from torch import Tensor
 
+from affectllm.commands import models as command
 from affectllm.errors import AffectError
-from affectllm.models import command, load
-from affectllm.models.affect.affectgpt import MAPS, merge
-from affectllm.models.affect.prefusion import AffectGPTFusion
+from affectllm.models import load
+from affectllm.models.families.affect.affectgpt import MAPS, merge
+from affectllm.models.families.affect.prefusion import AffectGPTFusion
 from tests.models.test_variants import SPEECH, VISION
 from tests.tiny_models import END, START, byte_tokenizer
 

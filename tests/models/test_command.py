@@ -6,13 +6,14 @@ import sys
 
 import pytest
 
+from affectllm.commands import models as command
 from affectllm.errors import AffectError
-from affectllm.models import FAMILIES, command, imported
+from affectllm.models import FAMILIES, imported
 
 
 def test_the_list_is_json_and_loads_no_torch() -> None:
     code = (
-        "import sys; from affectllm.cli import main\n"
+        "import sys; from affectllm.commands.cli import main\n"
         "try: main(['models', 'list', '--json'])\n"
         "finally: assert 'torch' not in sys.modules"
     )

@@ -13,11 +13,12 @@ from transformers import AutoConfig, AutoProcessor
 
 from affectllm import jsonl
 from affectllm.errors import AffectError
-from affectllm.models import FAMILIES, imported, load, load_shape, seam
-from affectllm.models.backbone import Backbone, Media, Sample, join_media
-from affectllm.models.generation import generate
-from affectllm.models.qwen3_omni import audio_tokens
-from affectllm.models.qwen_omni import true_length_mel
+from affectllm.models import FAMILIES, imported, load, load_shape
+from affectllm.models.base import seam
+from affectllm.models.base.backbone import Backbone, Media, Sample, join_media
+from affectllm.models.base.generation import generate
+from affectllm.models.families.qwen3_omni import audio_tokens
+from affectllm.models.families.qwen_omni import true_length_mel
 from affectllm.records import Conversation
 from affectllm.training.run import add_lora
 from tests.clips import conversation, write_clip
@@ -196,7 +197,7 @@ def test_what_is_saved_is_loaded(case: Case, tmp_path: Path) -> None:
 
 def stock_inputs(backbone: Backbone, row: Conversation, media: Media) -> dict[str, torch.Tensor]:
     """The stock processor's call for one clip at its own rate."""
-    from affectllm.models.backbone import chat_message
+    from affectllm.models.base.backbone import chat_message
 
     assert media.frames_THWC is not None
     assert media.times_s is not None

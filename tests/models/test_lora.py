@@ -8,7 +8,7 @@ import torch
 from peft import LoraConfig, get_peft_model
 from torch import nn
 
-from affectllm.models.lora import LeanLinear, make_lean
+from affectllm.models.base.lora import LeanLinear, make_lean
 
 
 def adapted(dtype: torch.dtype) -> Any:

@@ -11,8 +11,8 @@ from affectllm.errors import AffectError
 from affectllm.media import read_frames
 from affectllm.media.faces import FaceDetector
 from affectllm.models import load, nano, nano_weights
-from affectllm.models.affect.face import FER2013
-from affectllm.models.backbone import Backbone
+from affectllm.models.base.backbone import Backbone
+from affectllm.models.families.affect.face import FER2013
 
 
 @pytest.fixture(scope="module")

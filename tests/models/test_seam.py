@@ -10,13 +10,14 @@ import torch
 from transformers import DynamicCache
 
 from affectllm.errors import AffectError
-from affectllm.models import load, load_shape, seam
-from affectllm.models.tokens import add_token_types
+from affectllm.models import load, load_shape
+from affectllm.models.base import seam
+from affectllm.models.base.tokens import add_token_types
 from tests.clips import conversation, write_clip
 from tests.contracts import Accepts, Attributes, Method, Names, Row, Text
 from tests.tiny_models import TINY, need, save_tiny_affect, save_tiny_omni
 
-BACKBONE, AFFECT = "affectllm/models/backbone.py", "affectllm/models/affect/modeling_affect.py"
+BACKBONE, AFFECT = "affectllm/models/base/backbone.py", "affectllm/models/families/affect/modeling_affect.py"
 GENERATION = "transformers:GenerationMixin"
 QWEN, QWEN3 = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl", "transformers.models.qwen3_vl.modeling_qwen3_vl"
 GEMMA = "transformers.models.gemma4.modeling_gemma4"
@@ -45,15 +46,15 @@ ROWS: list[Row] = [
     Names("transformers.initialization:", ("normal_", "constant_", "copy_"), AFFECT),
     Method(
         "transformers.models.whisper.modeling_whisper:WhisperEncoderLayer.forward", ("hidden_states", "attention_mask"),
-        "affectllm/models/affect/voice.py",
+        "affectllm/models/families/affect/voice.py",
     ),
     Method("transformers:Cache.batch_select_indices", ("indices",), "affectllm/training/shared.py"),
-    Names("transformers:Cache", ("get_seq_length",), "affectllm/models/tokens.py"),
+    Names("transformers:Cache", ("get_seq_length",), "affectllm/models/base/tokens.py"),
     Names("transformers.modeling_outputs:CausalLMOutputWithPast", (seam.CACHE,), AFFECT),
     Accepts("transformers:LlamaModel.forward", ("inputs_embeds", "attention_mask", "position_ids", seam.CACHE), AFFECT),
-    Accepts(f"{QWEN}:Qwen2_5_VLModel.forward", (*BODY, "mm_token_type_ids"), "affectllm/models/tokens.py"),
-    Accepts(f"{QWEN3}:Qwen3VLModel.forward", (*BODY, "mm_token_type_ids"), "affectllm/models/tokens.py"),
-    Accepts(f"{GEMMA}:Gemma4Model.forward", (*BODY, "mm_token_type_ids"), "affectllm/models/tokens.py"),
+    Accepts(f"{QWEN}:Qwen2_5_VLModel.forward", (*BODY, "mm_token_type_ids"), "affectllm/models/base/tokens.py"),
+    Accepts(f"{QWEN3}:Qwen3VLModel.forward", (*BODY, "mm_token_type_ids"), "affectllm/models/base/tokens.py"),
+    Accepts(f"{GEMMA}:Gemma4Model.forward", (*BODY, "mm_token_type_ids"), "affectllm/models/base/tokens.py"),
     Method(f"{QWEN}:Qwen2_5_VLModel.get_video_features", ("pixel_values_videos", "video_grid_thw"), "qwen.py"),
     Method(f"{QWEN3}:Qwen3VLModel.get_video_features", ("pixel_values_videos", "video_grid_thw"), "qwen3_vl.py"),
     Names(f"{QWEN3}:BaseModelOutputWithDeepstackFeatures", ("pooler_output", "deepstack_features"), "qwen3_vl.py"),

@@ -8,13 +8,14 @@ import pytest
 import torch
 import transformers
 
+from affectllm.commands import models as command
 from affectllm.errors import AffectError
-from affectllm.models import command, load
-from affectllm.models.affect import AffectConfig
-from affectllm.models.affect.encoders import ImageEncoder, SpeechEncoder, normalised
-from affectllm.models.affect.prefusion import WeightedSum
-from affectllm.models.backbone import Backbone, join_media
-from affectllm.models.generation import generate
+from affectllm.models import load
+from affectllm.models.base.backbone import Backbone, join_media
+from affectllm.models.base.generation import generate
+from affectllm.models.families.affect import AffectConfig
+from affectllm.models.families.affect.encoders import ImageEncoder, SpeechEncoder, normalised
+from affectllm.models.families.affect.prefusion import WeightedSum
 from affectllm.training.run import add_lora
 from tests.clips import conversation, write_clip
 from tests.tiny_models import END, START, byte_tokenizer, save_tiny_affect

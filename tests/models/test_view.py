@@ -10,7 +10,7 @@ from affectllm.errors import AffectError
 from affectllm.explain import load as explainer
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
-from affectllm.models.backbone import Backbone, Media
+from affectllm.models.base.backbone import Backbone, Media
 from affectllm.records import Conversation
 from affectllm.training.store import MediaStore
 from tests.clips import write_toy_data

@@ -8,8 +8,8 @@ import torch
 from transformers import WhisperConfig, WhisperFeatureExtractor
 
 from affectllm.media.faces import FaceDetector, crop_faces, suppress
-from affectllm.models.affect.face import FaceExpressionEncoder, pool_same
-from affectllm.models.affect.voice import VoiceEncoder, chunk_statistics, log_mel, prosody
+from affectllm.models.families.affect.face import FaceExpressionEncoder, pool_same
+from affectllm.models.families.affect.voice import VoiceEncoder, chunk_statistics, log_mel, prosody
 
 RATE_HZ = 16000
 

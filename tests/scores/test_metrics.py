@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from affectllm import vocabulary
-from affectllm.cli import main
+from affectllm.commands.cli import main
 from affectllm.errors import AffectError
 from affectllm.scores import (
     calibration,

@@ -12,7 +12,7 @@ from affectllm import jsonl, rewards
 from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
-from affectllm.models.generation import answer_log_probabilities
+from affectllm.models.base.generation import answer_log_probabilities
 from affectllm.records import Clues, Conversation, Target
 from affectllm.training.counterfactual import decisive, influence
 from affectllm.training.store import MediaStore

@@ -11,7 +11,7 @@ from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
-from affectllm.models.generation import answer_log_probabilities
+from affectllm.models.base.generation import answer_log_probabilities
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Target
 from affectllm.training import run as runs

@@ -11,8 +11,8 @@ from torch import Tensor
 from trl.trainer.utils import add_fused_lm_head
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Backbone, Sample
-from affectllm.models.quantise import quantised
+from affectllm.models.base.backbone import Backbone, Sample
+from affectllm.models.base.quantise import quantised
 from affectllm.training import shared
 from affectllm.training.exact import InFloat32, compare, first_rows, in_float32, score_alone
 from affectllm.training.store import MediaStore

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from affectllm import cli, jsonl
+from affectllm import jsonl
+from affectllm.commands import cli
 from affectllm.errors import AffectError
 from affectllm.reports.grpo_view import correlation, curve, drift, extreme_groups, page
 from affectllm.training.grpo_log import step_line

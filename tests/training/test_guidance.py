@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.models import load
-from affectllm.models.generation import answer_log_probabilities
+from affectllm.models.base.generation import answer_log_probabilities
 from affectllm.records import Conversation
 from affectllm.training.guidance import supervised_loss
 from tests.training.test_grpo_runs import folder, lines, options

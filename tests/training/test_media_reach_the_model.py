@@ -9,7 +9,7 @@ import torch
 from affectllm import jsonl
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
-from affectllm.models.backbone import Sample, join_media
+from affectllm.models.base.backbone import Sample, join_media
 from affectllm.records import Conversation
 from affectllm.training import run as runs
 from affectllm.training.collator import IGNORED, ConversationCollator

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 
 from affectllm.errors import AffectError
 from affectllm.models import load
-from affectllm.models.backbone import Backbone, Sample
+from affectllm.models.base.backbone import Backbone, Sample
 from affectllm.training.run import add_lora
 from tests.clips import conversation, write_toy_data
 from tests.fake_hub import serve

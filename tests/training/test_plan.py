@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from affectllm import cli, jsonl
+from affectllm import jsonl
+from affectllm.commands import cli
 from affectllm.errors import AffectError
 from affectllm.models import load, load_shape
 from affectllm.training import run as runs

@@ -12,8 +12,8 @@ from affectllm import jsonl
 from affectllm.explain import Explainer
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
-from affectllm.models.affect import AffectForConditionalGeneration
-from affectllm.models.generation import answer_log_probabilities, generate
+from affectllm.models.base.generation import answer_log_probabilities, generate
+from affectllm.models.families.affect import AffectForConditionalGeneration
 from affectllm.records import Conversation, Part
 from affectllm.training.store import MediaStore
 from affectllm.training.tuning import Tuning, prepare

@@ -13,7 +13,7 @@ import torch
 from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.models import load
-from affectllm.models.backbone import Media
+from affectllm.models.base.backbone import Media
 from affectllm.records import Conversation
 from affectllm.training.rollout import check_options, request_of, vllm_name
 from tests.clips import write_toy_data

@@ -17,7 +17,7 @@ from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
-from affectllm.models.backbone import Backbone
+from affectllm.models.base.backbone import Backbone
 from affectllm.records import Conversation, Message
 from affectllm.training.collator import IGNORED, ROW, WEIGHTS, ConversationCollator, Weights
 from affectllm.training.store import MediaStore

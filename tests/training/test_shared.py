@@ -12,7 +12,7 @@ from torch import Tensor
 from affectllm import jsonl
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
-from affectllm.models.backbone import Backbone, Sample
+from affectllm.models.base.backbone import Backbone, Sample
 from affectllm.records import Conversation, Part
 from affectllm.training import run as runs
 from affectllm.training.grpo import ClipGRPOTrainer, regroup

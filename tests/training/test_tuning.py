@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 
 from affectllm.errors import AffectError
 from affectllm.models import load, load_shape
-from affectllm.models.backbone import Backbone
-from affectllm.models.quantise import check, nf4, quantised
+from affectllm.models.base.backbone import Backbone
+from affectllm.models.base.quantise import check, nf4, quantised
 from affectllm.training.plan import Work, count_parameters, memory_gib
 from affectllm.training.tuning import Tuning, modules_of, part_of, prepare
 from tests.clips import conversation, write_toy_data

@@ -21,8 +21,8 @@ from scipy.io import wavfile
 
 from affectllm.models import load
 from affectllm.models.adapters import attach
-from affectllm.models.backbone import Media, Sample, join_media
-from affectllm.models.generation import left_padded
+from affectllm.models.base.backbone import Media, Sample, join_media
+from affectllm.models.base.generation import left_padded
 
 KINDS = {"video_url": "video", "audio_url": "audio"}
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affectllm.commands.vocab import coverage, run
 from affectllm.errors import AffectError
 from affectllm.vocabulary import lexicon
-from affectllm.vocabulary.command import coverage, run
 from affectllm.vocabulary.tables import rows, tables
 
 BASIC = ["happy", "sad", "angry", "fearful", "surprised", "disgusted", "neutral"]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from affectllm.models.backbone import Backbone, Sample, join_media
+from affectllm.models.base.backbone import Backbone, Sample, join_media
 
 ANSWERS = 8
 """Answers a forward when their likelihood is asked for."""

@@ -4,7 +4,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from affectllm.models import seam
+from affectllm.models.base import seam
 
 
 def token_types(config: Any, input_ids: Tensor) -> Tensor:

@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from affectllm.errors import AffectError
-from affectllm.models import seam
-from affectllm.models.backbone import TIMES, Backbone, Look, Media
-from affectllm.models.tokens import add_token_types, metadata, token_types
+from affectllm.models.base import seam
+from affectllm.models.base.backbone import TIMES, Backbone, Look, Media
+from affectllm.models.base.tokens import add_token_types, metadata, token_types
 
 
 class Gemma4Backbone(Backbone):

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from affectllm.errors import AffectError
-from affectllm.models import seam, segments
-from affectllm.models.backbone import Backbone, Look, Media
+from affectllm.models.base import seam, segments
+from affectllm.models.base.backbone import Backbone, Look, Media
 
 
 class QwenBackbone(Backbone):

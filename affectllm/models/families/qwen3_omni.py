@@ -7,7 +7,7 @@ import re
 
 from torch import Tensor, nn
 
-from affectllm.models.qwen_omni import QwenOmniBackbone
+from affectllm.models.families.qwen_omni import QwenOmniBackbone
 
 
 class Qwen3OmniBackbone(QwenOmniBackbone):

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from affectllm.models import seam
-from affectllm.models.backbone import TIMES, Look
-from affectllm.models.qwen_vl import QwenVLBackbone
-from affectllm.models.tokens import metadata
+from affectllm.models.base import seam
+from affectllm.models.base.backbone import TIMES, Look
+from affectllm.models.base.tokens import metadata
+from affectllm.models.families.qwen_vl import QwenVLBackbone
 
 
 def give_encoder_output(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

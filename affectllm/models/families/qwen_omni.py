@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from affectllm.models.backbone import Look, Media
-from affectllm.models.qwen import QwenBackbone, place_tokens
+from affectllm.models.base.backbone import Look, Media
+from affectllm.models.families.qwen import QwenBackbone, place_tokens
 
 if TYPE_CHECKING:
     from transformers import WhisperFeatureExtractor

@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from affectllm.models.qwen import QwenBackbone, place_tokens
-from affectllm.models.tokens import add_token_types, token_types
+from affectllm.models.base.tokens import add_token_types, token_types
+from affectllm.models.families.qwen import QwenBackbone, place_tokens
 
 
 class QwenVLBackbone(QwenBackbone):

@@ -2,9 +2,9 @@
 
 from transformers import AutoConfig, AutoFeatureExtractor, AutoModel, AutoModelForMultimodalLM, AutoProcessor
 
-from affectllm.models.affect.configuration_affect import AffectConfig
-from affectllm.models.affect.modeling_affect import AffectForConditionalGeneration, AffectModel
-from affectllm.models.affect.processing_affect import AffectFeatureExtractor, AffectProcessor
+from affectllm.models.families.affect.configuration_affect import AffectConfig
+from affectllm.models.families.affect.modeling_affect import AffectForConditionalGeneration, AffectModel
+from affectllm.models.families.affect.processing_affect import AffectFeatureExtractor, AffectProcessor
 
 AutoConfig.register("affectllm", AffectConfig)
 AutoModel.register(AffectConfig, AffectModel)

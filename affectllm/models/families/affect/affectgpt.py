@@ -15,8 +15,8 @@ import torch
 from torch import Tensor
 
 from affectllm.errors import AffectError
-from affectllm.models.affect.compose import compose
-from affectllm.models.affect.modeling_affect import AffectForConditionalGeneration
+from affectllm.models.families.affect.compose import compose
+from affectllm.models.families.affect.modeling_affect import AffectForConditionalGeneration
 
 MAPS = {
     "video_attention_mlp": "weigh_face",

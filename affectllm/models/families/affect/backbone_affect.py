@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from affectllm.errors import AffectError
-from affectllm.models.backbone import Backbone, Look, Media
+from affectllm.models.base.backbone import Backbone, Look, Media
 
 
 class AffectBackbone(Backbone):

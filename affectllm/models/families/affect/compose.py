@@ -8,9 +8,15 @@ from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoModelFor
 
 from affectllm import precision
 from affectllm.errors import AffectError
-from affectllm.models.affect.configuration_affect import AffectConfig
-from affectllm.models.affect.modeling_affect import AffectForConditionalGeneration
-from affectllm.models.affect.processing_affect import FACE, FUSION, VOICE, AffectFeatureExtractor, AffectProcessor
+from affectllm.models.families.affect.configuration_affect import AffectConfig
+from affectllm.models.families.affect.modeling_affect import AffectForConditionalGeneration
+from affectllm.models.families.affect.processing_affect import (
+    FACE,
+    FUSION,
+    VOICE,
+    AffectFeatureExtractor,
+    AffectProcessor,
+)
 
 TURNS = ("<|im_start|>", "<|im_end|>")
 

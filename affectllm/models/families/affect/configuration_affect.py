@@ -5,8 +5,8 @@ from typing import Any
 from transformers import AutoConfig, PreTrainedConfig, WhisperConfig
 
 from affectllm.errors import AffectError
-from affectllm.models.affect.encoders import IMAGE_TOWERS, SPEECH_ENCODERS, image_width
-from affectllm.models.affect.prefusion import KINDS
+from affectllm.models.families.affect.encoders import IMAGE_TOWERS, SPEECH_ENCODERS, image_width
+from affectllm.models.families.affect.prefusion import KINDS
 
 # Log-energy mean, deviation, peak; log2 F0 mean, deviation, highest, lowest; voiced share; seconds; energy change.
 # Round figures for read speech, so that the ten statistics reach the projector at about unit scale.

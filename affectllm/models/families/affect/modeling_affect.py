@@ -17,12 +17,12 @@ from transformers import initialization as init
 from transformers.cache_utils import Cache
 from transformers.modeling_outputs import BaseModelOutputWithPast, CausalLMOutputWithPast
 
-from affectllm.models import seam
-from affectllm.models.affect.configuration_affect import AffectConfig
-from affectllm.models.affect.encoders import ImageEncoder, SpeechEncoder
-from affectllm.models.affect.face import FaceExpressionEncoder
-from affectllm.models.affect.prefusion import AffectGPTFusion, PreFusion, QFormer, in_own_precision
-from affectllm.models.affect.voice import VoiceEncoder, chunk_statistics
+from affectllm.models.base import seam
+from affectllm.models.families.affect.configuration_affect import AffectConfig
+from affectllm.models.families.affect.encoders import ImageEncoder, SpeechEncoder
+from affectllm.models.families.affect.face import FaceExpressionEncoder
+from affectllm.models.families.affect.prefusion import AffectGPTFusion, PreFusion, QFormer, in_own_precision
+from affectllm.models.families.affect.voice import VoiceEncoder, chunk_statistics
 
 # What the encoders read, and what they give: a forward takes either.
 RAW_MEDIA = ("face_pixels", "input_features", "feature_attention_mask")

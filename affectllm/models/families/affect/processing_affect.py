@@ -9,9 +9,9 @@ import torch
 from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedTokenizerBase, ProcessorMixin
 
 from affectllm.media.faces import FaceDetector, centre_box, crop_faces, square_around
-from affectllm.models.affect.configuration_affect import AffectConfig
-from affectllm.models.affect.encoders import SHORTEST, normalised
-from affectllm.models.affect.voice import at_least, log_mel, prosody
+from affectllm.models.families.affect.configuration_affect import AffectConfig
+from affectllm.models.families.affect.encoders import SHORTEST, normalised
+from affectllm.models.families.affect.voice import at_least, log_mel, prosody
 
 FACE, VOICE, FUSION = "<|face|>", "<|voice|>", "<|fusion|>"
 DETECTOR_FILE = "face_detector.safetensors"

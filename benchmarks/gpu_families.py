@@ -20,11 +20,11 @@ from affectllm.media.cache import FeatureCache
 from affectllm.models import FAMILIES, load, seam
 from affectllm.models.backbone import Backbone, Sample
 from affectllm.models.generation import answer_log_probabilities
+from affectllm.models.store import MediaStore
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Answer, Clip, Conversation, Meta, Target
 from affectllm.training import run as runs
 from affectllm.training.seam import score_labels_only
-from affectllm.training.store import MediaStore
 from benchmarks.gpu_book import free
 from benchmarks.gpu_omni import Bench
 from benchmarks.grpo_step import greatest_difference

@@ -31,11 +31,11 @@ from affectllm.media.cache import FeatureCache
 from affectllm.models import FAMILIES, check_layout, segments
 from affectllm.models.backbone import Backbone, Look, Media, join_media
 from affectllm.models.lora import LeanLinear
+from affectllm.models.store import MediaStore
 from affectllm.records import Clip, Conversation, Message
 from affectllm.training import run as runs
 from affectllm.training.plan import GIB, Work, flops, memory_gib
 from affectllm.training.seam import score_labels_only
-from affectllm.training.store import MediaStore
 from benchmarks.gpu_book import Book, free, peak_tflops, synchronise
 from benchmarks.grpo_step import SHAPES, costs_of, greatest_difference, question, random_omni
 from benchmarks.media_read import draw
@@ -556,8 +556,6 @@ def quantise(backbone: Backbone) -> None:
         setattr(core.get_submodule(owner), last, packed)
     # What transformers' loader leaves on a model, and PEFT, TRL and the trainer look for.
     core.is_loaded_in_4bit = core.is_quantized = True
-    core.hf_quantizer = AutoHfQuantizer.from_config(
-        bits.nf4(backbone.never_quantised, core.dtype), pre_quantized=False
-    )
+    core.hf_quantizer = AutoHfQuantizer.from_config(bits.nf4(backbone.never_quantised, core.dtype), pre_quantized=False)
     bits.check(core, backbone.name)
     free()

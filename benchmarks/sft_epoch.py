@@ -36,12 +36,12 @@ from affectllm.errors import AffectError
 from affectllm.media import read_audio, read_frames
 from affectllm.media.cache import FeatureCache
 from affectllm.models.backbone import Backbone, Media, used_modalities
+from affectllm.models.store import MediaStore
 from affectllm.options import command
 from affectllm.records import Clip, Conversation
 from affectllm.training import run as runs
 from affectllm.training.order import BatchOrder, Mix, padding_share
 from affectllm.training.plan import Work, flops
-from affectllm.training.store import MediaStore
 
 # Scripts and tests of the repository are not installed.
 sys.path.insert(0, str(Path(__file__).parents[1]))

@@ -19,10 +19,10 @@ from affectllm.training.run import Run
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from affectllm.models.store import MediaStore
     from affectllm.records import Conversation
     from affectllm.training.dpo import ClipDPOTrainer
     from affectllm.training.plan import Work
-    from affectllm.training.store import MediaStore
 
 
 @dataclass(frozen=True, kw_only=True)

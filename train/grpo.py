@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
     from trl import GRPOConfig
 
+    from affectllm.models.store import MediaStore
     from affectllm.records import Conversation
     from affectllm.training.grpo import ClipGRPOTrainer
     from affectllm.training.plan import Work
     from affectllm.training.rollout import VLLMRollout, VLLMServer
-    from affectllm.training.store import MediaStore
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,11 +22,11 @@ from affectllm.training.tuning import PARTS, Form, Tuning, prepare
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from affectllm.models.store import MediaStore
     from affectllm.records import Conversation
     from affectllm.training.order import Mix
     from affectllm.training.plan import Work
     from affectllm.training.sft import ClipSFTTrainer
-    from affectllm.training.store import MediaStore
 
 
 @dataclass(frozen=True, kw_only=True)

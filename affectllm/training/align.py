@@ -21,7 +21,7 @@ from affectllm.records import Conversation
 from affectllm.training.quarantine import Quarantine
 
 if TYPE_CHECKING:
-    from affectllm.training.store import MediaStore
+    from affectllm.models.store import MediaStore
 
 SHARPNESS = 15.0
 

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from affectllm.errors import AffectError
 from affectllm.models.backbone import Sample, join_media
+from affectllm.models.store import MediaStore, TrainingSample
 from affectllm.records import Conversation
 from affectllm.training.quarantine import Quarantine
-from affectllm.training.store import MediaStore, TrainingSample
 
 IGNORED = -100
 ROW, WEIGHTS = "row", "loss_weights"

@@ -15,7 +15,7 @@ from affectllm.training.callbacks import append, cut_behind
 
 if TYPE_CHECKING:
     from affectllm.models.backbone import Backbone
-    from affectllm.training.store import MediaStore
+    from affectllm.models.store import MediaStore
 
 DEV, BEST, LAST = "dev.jsonl", "best", "last"
 BATCH = 16

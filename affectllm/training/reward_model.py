@@ -18,10 +18,10 @@ from trl import RewardTrainer
 from affectllm.errors import AffectError
 from affectllm.models.backbone import Backbone, Sample, join_media
 from affectllm.models.generation import left_padded
+from affectllm.models.store import MediaStore
 from affectllm.prompts import compose, families
 from affectllm.records import Conversation
 from affectllm.training.dpo import OTHER
-from affectllm.training.store import MediaStore
 
 WORDS = {"en": ("yes", "no"), "zh": ("是", "否")}
 BATCH = 8

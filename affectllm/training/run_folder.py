@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
     from affectllm.models.backbone import Backbone
+    from affectllm.models.store import MediaStore
     from affectllm.training.callbacks import RunLog
     from affectllm.training.plan import Work
-    from affectllm.training.store import MediaStore
     from affectllm.training.tuning import Tuning
 
 OPTIONS, FINISHED = "options.json", "run.json"
@@ -134,7 +134,7 @@ def load_model(run: Run) -> "Backbone":
 
 def media_store(backbone: "Backbone", run: Run) -> "MediaStore":
     from affectllm.media.cache import FeatureCache
-    from affectllm.training.store import MediaStore
+    from affectllm.models.store import MediaStore
 
     cache = FeatureCache(cache_folder() / "features", int(run.cache_gib * 2**30))
     return MediaStore(backbone, media_root(run.data, run.media), cache, run.modalities)

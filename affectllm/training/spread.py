@@ -18,7 +18,7 @@ from affectllm.records import Conversation
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
-    from affectllm.training.store import MediaStore
+    from affectllm.models.store import MediaStore
 
 
 def asked_for_fsdp() -> bool:

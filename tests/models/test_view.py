@@ -11,8 +11,8 @@ from affectllm.explain import load as explainer
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.backbone import Backbone, Media
+from affectllm.models.store import MediaStore
 from affectllm.records import Conversation
-from affectllm.training.store import MediaStore
 from tests.clips import write_toy_data
 from tests.tiny_models import TINY, save_tiny_affect, save_tiny_omni
 from train.merge import Merge

@@ -12,11 +12,11 @@ from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.generation import answer_log_probabilities
+from affectllm.models.store import MediaStore
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Target
 from affectllm.training import run as runs
 from affectllm.training.dpo import PairCollator, decided_pairs
-from affectllm.training.store import MediaStore
 from tests.clips import write_clip
 from tests.tiny_models import save_tiny_affect, save_tiny_omni
 from train.dpo import DPO, make_trainer

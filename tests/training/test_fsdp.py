@@ -13,8 +13,8 @@ from safetensors.torch import load_file
 from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
+from affectllm.models.store import MediaStore
 from affectllm.training.spread import check_media
-from affectllm.training.store import MediaStore
 from tests.clips import conversation
 from tests.training.launched import GRPO_OPTIONS, Data, assert_same_training, launched_as, log, prepared, run
 from train.grpo import GRPO, check_spread

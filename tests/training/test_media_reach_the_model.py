@@ -10,10 +10,10 @@ from affectllm import jsonl
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.backbone import Sample, join_media
+from affectllm.models.store import MediaStore
 from affectllm.records import Conversation
 from affectllm.training import run as runs
 from affectllm.training.collator import IGNORED, ConversationCollator
-from affectllm.training.store import MediaStore
 from tests.clips import write_toy_data
 from tests.tiny_models import save_tiny_affect, save_tiny_omni
 from train.grpo import GRPO, make_trainer

@@ -14,8 +14,8 @@ from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.affect import AffectForConditionalGeneration
 from affectllm.models.generation import answer_log_probabilities, generate
+from affectllm.models.store import MediaStore
 from affectllm.records import Conversation, Part
-from affectllm.training.store import MediaStore
 from affectllm.training.tuning import Tuning, prepare
 from tests.clips import write_toy_data
 from tests.tiny_models import TINY, families, save_tiny_affect, save_tiny_omni

@@ -11,10 +11,10 @@ from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
+from affectllm.models.store import MediaStore
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Answer, Clip, Conversation, Meta, Target
 from affectllm.training.reward_model import fit_question, fit_scores
-from affectllm.training.store import MediaStore
 from eval.prefer import Prefer
 from eval.prefer import main as prefer
 from tests.clips import write_clip

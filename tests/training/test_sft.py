@@ -18,9 +18,9 @@ from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.backbone import Backbone
+from affectllm.models.store import MediaStore
 from affectllm.records import Conversation, Message
 from affectllm.training.collator import IGNORED, ROW, WEIGHTS, ConversationCollator, Weights
-from affectllm.training.store import MediaStore
 from tests.clips import conversation, write_clip, write_toy_data
 from tests.tiny_models import TINY, families, save_tiny_affect, save_tiny_omni
 from train.sft import SFT, main

@@ -102,8 +102,8 @@ def test_parts_are_found_in_every_family(family: str, tmp_path: Path) -> None:
 def test_parts_learn_at_their_own_rates(folder: Path, tmp_path: Path) -> None:
     from affectllm import jsonl
     from affectllm.media.cache import FeatureCache
+    from affectllm.models.store import MediaStore
     from affectllm.records import Conversation
-    from affectllm.training.store import MediaStore
 
     options = SFT(
         data=folder / "conversations.jsonl", out=tmp_path, steps=20, rate=1e-3, train_vision=True, vision_rate=1e-5,

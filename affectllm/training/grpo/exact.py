@@ -19,9 +19,9 @@ from torch.utils._pytree import tree_map
 
 from affectllm.errors import AffectError
 from affectllm.models.backbone import Backbone, Sample, join_media
+from affectllm.models.store import MediaStore
 from affectllm.records import Conversation
 from affectllm.training.shared import SharedForward, group_rows
-from affectllm.training.store import MediaStore
 
 EXACT = 1e-4
 """Largest difference of a log-probability that is rounding in any case, in float32."""
@@ -58,9 +58,7 @@ class InFloat32(TorchDispatchMode):
             return made
 
         given = [tree_map(lambda v, w=i in known.written: taken(v, w), value) for i, value in enumerate(args)]
-        named = {
-            key: tree_map(lambda v, w=key in known.written: taken(v, w), value) for key, value in kwargs.items()
-        }
+        named = {key: tree_map(lambda v, w=key in known.written: taken(v, w), value) for key, value in kwargs.items()}
         result = func(*given, **named)
         for own, made in stand_ins:
             own.copy_(made)

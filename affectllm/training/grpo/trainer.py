@@ -27,6 +27,7 @@ from trl.trainer.utils import RepeatSampler
 from affectllm.errors import AffectError
 from affectllm.models.backbone import Sample, join_media
 from affectllm.models.generation import left_padded
+from affectllm.models.store import MediaStore
 from affectllm.records import Conversation
 from affectllm.training.counterfactual import influence
 from affectllm.training.exact import compare, first_rows, made_anew, refuse_half, score_rows
@@ -35,7 +36,6 @@ from affectllm.training.guidance import Guidance, supervised_loss
 from affectllm.training.rollout import VLLMRollout
 from affectllm.training.shared import SharedForward, group_rows, obstacle
 from affectllm.training.spread import gather_to_generate, is_spread, reference_left_out
-from affectllm.training.store import MediaStore
 from affectllm.training.tuning import own_precision
 
 

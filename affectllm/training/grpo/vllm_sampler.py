@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from peft import PeftModel
     from trl import GRPOConfig
 
+    from affectllm.models.store import MediaStore
     from affectllm.training.grpo import ClipGRPOTrainer
-    from affectllm.training.store import MediaStore
 
 # The oldest and the newest vLLM whose own front end and adapter loader took what is sent here.
 OLDEST, NEWEST = (0, 22), (0, 33)

@@ -13,9 +13,9 @@ from trl.trainer.utils import add_fused_lm_head
 from affectllm.errors import AffectError
 from affectllm.models.backbone import Backbone, Sample
 from affectllm.models.quantise import quantised
+from affectllm.models.store import MediaStore
 from affectllm.training import shared
 from affectllm.training.exact import InFloat32, compare, first_rows, in_float32, score_alone
-from affectllm.training.store import MediaStore
 from tests.tiny_models import TINY, families
 from tests.training.test_shared import adapted, rows_of, trainer_of, write_family
 

@@ -13,9 +13,9 @@ from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.generation import answer_log_probabilities
+from affectllm.models.store import MediaStore
 from affectllm.records import Clues, Conversation, Target
 from affectllm.training.counterfactual import decisive, influence
-from affectllm.training.store import MediaStore
 from tests.clips import conversation, write_toy_data
 from tests.tiny_models import save_tiny_affect, save_tiny_omni
 from train.grpo import GRPO

@@ -13,11 +13,11 @@ from affectllm import jsonl
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.backbone import Backbone, Sample
+from affectllm.models.store import MediaStore
 from affectllm.records import Conversation, Part
 from affectllm.training import run as runs
 from affectllm.training.grpo import ClipGRPOTrainer, regroup
 from affectllm.training.shared import group_rows, pack
-from affectllm.training.store import MediaStore
 from tests.clips import write_toy_data
 from tests.tiny_models import TINY, families, save_tiny_affect, save_tiny_omni
 from train.grpo import GRPO, make_trainer, row_of

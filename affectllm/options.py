@@ -64,8 +64,12 @@ def hints_of(options: type) -> dict[str, Any]:
     """
     found: dict[str, Any] = {}
     for name, hint in get_type_hints(options).items():
-        found |= hints_of(hint) if dataclasses.is_dataclass(hint) else {name: hint}
+        found |= hints_of(hint) if is_group(hint) else {name: hint}
     return found
+
+
+def is_group(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
 
 
 def flat(options: Any) -> dict[str, Any]:
@@ -83,8 +87,8 @@ def grouped(options: type[T], **values: Any) -> T:
         raise TypeError(f"{options.__name__} has no option {', '.join(sorted(unknown))}.")
     given: dict[str, Any] = {}
     for name, hint in get_type_hints(options).items():
-        if dataclasses.is_dataclass(hint):
-            given[name] = grouped(hint, **{key: values[key] for key in hints_of(hint) if key in values})  # type: ignore[arg-type]
+        if is_group(hint):
+            given[name] = grouped(hint, **{key: values[key] for key in hints_of(hint) if key in values})
         elif name in values:
             given[name] = values[name]
     return options(**given)

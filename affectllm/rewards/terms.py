@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import cache, lru_cache
 
 from affectllm import answers
-from affectllm.answers import Parsed, read_number
+from affectllm.answers import THINK_END, Parsed, read_number
 from affectllm.answers.lists import plain_list, split_labels
 from affectllm.answers.structure import plain_frame
 from affectllm.records import Target
@@ -54,9 +54,9 @@ def framed(text: str) -> str | None:
         return None
     think, _, answer = text.removeprefix("<think>").removesuffix("</answer>").partition("<answer>")
     think = think.rstrip()
-    if not think.endswith("</think>") or think == "</think>" or not answer:
+    if not think.endswith(THINK_END) or think == THINK_END or not answer:
         return None
-    return None if TAG.search(think[:-8] + answer) else answer
+    return None if TAG.search(think.removesuffix(THINK_END) + answer) else answer
 
 
 def format(text: str, gold: Target, wheels: Wheels) -> float:

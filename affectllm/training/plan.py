@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from affectllm.errors import AffectError
+from affectllm.media.audio import RATE_HZ
 from affectllm.models.backbone import Backbone, Media, Sample, used_modalities
 from affectllm.records import Conversation
 from affectllm.training.tuning import part_of
@@ -103,7 +104,7 @@ def make_plan(
         conversations=len(conversations),
         tokens=everything,
         frames=0 if decoded.frames_THWC is None else len(decoded.frames_THWC),
-        audio_s=0.0 if decoded.wave is None else len(decoded.wave) / 16000,
+        audio_s=0.0 if decoded.wave is None else len(decoded.wave) / RATE_HZ,
         media={name: list(tensor.shape) for name, tensor in sample.media.items()},
         parameters=count_parameters(backbone),
         trainable=count_parameters(backbone, trained=True),

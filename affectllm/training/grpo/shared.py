@@ -22,6 +22,7 @@ from torch import Tensor
 
 from affectllm.models import seam
 from affectllm.models.backbone import Backbone, Sample, join_media
+from affectllm.training.grpo.batch import Groups, group_rows
 
 IGNORED = -100
 
@@ -38,31 +39,6 @@ def obstacle(backbone: Backbone) -> str | None:
     if getattr(text, "use_bidirectional_attention", None):
         return "its media tokens see what lies behind them"
     return None
-
-
-class Groups(NamedTuple):
-    """Which rows have the same prompt."""
-
-    samples: list[Sample]
-    """One a unique prompt (U), in order of appearance."""
-    members: list[list[int]]
-    """The rows of each of them."""
-    of_row: list[int]
-    """Index of each row's prompt (R)."""
-
-
-def group_rows(samples: Sequence[Sample]) -> Groups:
-    """Rows that hold the very same sample object belong together."""
-    index: dict[int, int] = {}
-    groups = Groups([], [], [])
-    for row, sample in enumerate(samples):
-        if id(sample) not in index:
-            index[id(sample)] = len(index)
-            groups.samples.append(sample)
-            groups.members.append([])
-        groups.members[index[id(sample)]].append(row)
-        groups.of_row.append(index[id(sample)])
-    return groups
 
 
 class Packed(NamedTuple):

@@ -10,7 +10,7 @@ import pytest
 from affectllm import cli, jsonl
 from affectllm.errors import AffectError
 from affectllm.reports.grpo_view import correlation, curve, drift, extreme_groups, page
-from affectllm.training.grpo_log import step_line
+from affectllm.training.grpo.step_log import step_line
 
 STEPS = 20
 

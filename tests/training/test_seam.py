@@ -53,6 +53,7 @@ OVERRIDDEN = [
 ]  # fmt: skip
 ROOM = "affectllm/training/grpo"
 TRAINER_FILE, ROWS_FILE = f"{ROOM}/trainer.py", f"{ROOM}/rows.py"
+FUSED = f"{ROOM}/rows.py and shared.py"
 CALLED: list[Row] = [
     Method(f"{GRPO}._save_checkpoint", ("model", "trial"), TRAINER_FILE),
     Method(f"{GRPO}._log_completion_extra", ("column", "values"), TRAINER_FILE),
@@ -94,7 +95,7 @@ CALLED: list[Row] = [
         f"{ROOM}/batch.py",
     ),
     Names("trl.trainer.utils:FusedCausalLMOutput", ("log_probs", "entropy", "aux_loss"), ROWS_FILE),
-    Text("trl.trainer.utils:add_fused_lm_head", ("fused_lm_head=False", "shift_labels=None"), f"{ROOM}/rows.py and shared.py"),
+    Text("trl.trainer.utils:add_fused_lm_head", ("fused_lm_head=False", "shift_labels=None"), FUSED),
     Text("trl.trainer.utils:add_fused_lm_head", ("compact = _use_triton(",), "affectllm/training/seam.py"),
     Method("trl.trainer.utils:_use_triton", ("device",), "affectllm/training/seam.py, which patches it"),
     Accepts(

@@ -5,7 +5,7 @@ answer among a group's completions, where it is compared with the samples (off-p
 2504.14945, without its shaping of the ratio); mixing adds the supervised loss on a step's clips to GRPO's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -63,6 +63,22 @@ class Guidance:
                 self.replayed[row] = True
                 if log_probs is not None:
                     log_probs[row] = [None] * len(answer)
+
+    def supervised(
+        self,
+        samples: Sequence[Sample],
+        score: Callable[[Sequence[Sample], Tensor, Tensor], Tensor],
+        device: torch.device,
+    ) -> Tensor | None:
+        """The supervised loss on the annotated answers to these prompts; None where none of them has one.
+
+        `score` gives log-probabilities (clips, tokens) of answers to prompts; its last argument is 1 on their tokens.
+        """
+        found, answers, valid = self.annotated(samples)
+        if not found:
+            return None
+        answers, valid = answers.to(device), valid.to(device)
+        return supervised_loss(score(found, answers, valid), valid)
 
     def annotated(self, samples: Sequence[Sample]) -> tuple[list[Sample], Tensor, Tensor]:
         """Each clip that has an annotated answer once, the answers (clips, tokens) padded at the end, 1 on tokens."""

@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,7 @@ from affectllm.models.backbone import Sample, join_media
 from affectllm.models.store import MediaStore
 from affectllm.training.grpo.batch import EpochSampler, regroup
 from affectllm.training.grpo.completion_log import CompletionLog
-from affectllm.training.grpo.guidance import Guidance, supervised_loss
+from affectllm.training.grpo.guidance import Guidance
 from affectllm.training.grpo.log_probs import LogProbs
 from affectllm.training.grpo.resampling import ClipReader, Draw, DynamicSampling
 from affectllm.training.grpo.scoring import Paid, add_influence, blame, total
@@ -228,19 +229,12 @@ class ClipGRPOTrainer(GRPOTrainer):
         self._active = [kept[row] for row in inputs["media_row"].tolist()]
         loss = super()._compute_loss(model, inputs)
         if self.guidance.weight and self.model.training:
-            loss = loss + self.guidance.weight * self._supervised(model) / self.current_gradient_accumulation_steps
-        return loss
-
-    def _supervised(self, model: torch.nn.Module) -> Tensor:
-        """The supervised loss on the annotated answers to `self._active`; 0 where none of them has one."""
-        samples, answers, valid = self.guidance.annotated(self._active)
-        if not samples:
-            return torch.zeros((), device=self.accelerator.device)
-        answers, valid = answers.to(self.accelerator.device), valid.to(self.accelerator.device)
-        with self._clock("supervised"):
-            log_probs = self.log_probs.score_answers(model, samples, answers, valid)
-        loss = supervised_loss(log_probs, valid)
-        self._metrics["train"]["sft_loss"].append(float(loss.detach()))
+            with self._clock("supervised"):
+                score = partial(self.log_probs.score_answers, model)
+                supervised = self.guidance.supervised(self._active, score, self.accelerator.device)
+            if supervised is not None:
+                self._metrics["train"]["sft_loss"].append(float(supervised.detach()))
+                loss = loss + self.guidance.weight * supervised / self.current_gradient_accumulation_steps
         return loss
 
     def _get_per_token_logps_and_entropies(

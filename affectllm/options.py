@@ -100,7 +100,7 @@ def doc_of_script(options: type) -> str | None:
 
 
 def command_of(options: type) -> str | None:
-    """How a script of the package is called, e.g. 'affectllm train sft'; None lets the file name stand."""
+    """How a script of the package is called, e.g. 'affectllm train sft'; None keeps the file name."""
     package, _, name = options.__module__.removeprefix("affectllm.").rpartition(".")
     if package == "data_builders" and name in ("ask", "check", "exchange"):
         return f"affectllm data {options.__name__.lower()}"

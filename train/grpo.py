@@ -8,13 +8,9 @@ the rewards. The reference of the KL term is the adapter that the run starts fro
 while the labels improve.
 """
 
-import math
-import random
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm import jsonl
@@ -33,7 +29,6 @@ if TYPE_CHECKING:
     from affectllm.records import Conversation
     from affectllm.training.grpo.trainer import ClipGRPOTrainer
     from affectllm.training.grpo.vllm_sampler import VLLMSampler
-    from affectllm.training.grpo.vllm_server import VLLMServer
     from affectllm.training.plan import Work
 
 
@@ -125,7 +120,9 @@ def main(options: GRPO) -> None:
 
     from affectllm import rewards
     from affectllm.training.dev import score_held_out, take_best
+    from affectllm.training.grpo.curriculum import draw
     from affectllm.training.grpo.step_log import StepLog
+    from affectllm.training.grpo.vllm_sampler import VLLMSampler, connect
     from affectllm.training.seam import score_labels_only
 
     data, model, runtime, sampling, loss = options.data, options.model, options.runtime, options.sampling, options.loss
@@ -139,13 +136,13 @@ def main(options: GRPO) -> None:
     folder = RunFolder(flat(options))
     if folder.is_finished():
         return
-    conversations = draw(read_split(data.data, data.split), data, runtime.seed)
+    conversations = draw(read_split(data.data, data.split), data.clips, data.curriculum, runtime.seed)
     held_out = options.held_out
     dev_rows = read_split(data.data, held_out.dev_split)[: held_out.dev_limit] if held_out.dev_every else []
     # Before the model is loaded: a wrong option, or a server that is not there, costs a second.
     functions = rewards.load(loss.rewards)
     config = make_config(options.optimisation, sampling, loss.beta, functions, runtime, model.dtype, data.curriculum)
-    server = connect(sampling, config, model.quantise)
+    server = connect(sampling.vllm_url, config, model.quantise) if sampling.rollout == "vllm-server" else None
     check_spread(config, functions, conversations, model.dtype, sampling, loss, held_out, runtime)
     # What is left of DeepSpeed's third stage would load the model in parts; encoders are recognised by their weights.
     unset_hf_deepspeed_config()
@@ -154,7 +151,7 @@ def main(options: GRPO) -> None:
     make_trainable(backbone, tuning, runtime.seed)
     setup.show_plan(backbone, conversations, data, work)
     score_labels_only()
-    sampler = make_sampler(server, store, runtime.out, config)
+    sampler = VLLMSampler(server, store, runtime.out / "rollout", config) if server else None
     trainer = make_trainer(store, conversations, config, functions, sampling, loss, runtime, sampler)
     setup.watch(trainer, StepLog(runtime.out, loss.alarm_after))
     if dev_rows:
@@ -176,26 +173,6 @@ def check_group(group: int, replay: int) -> None:
         raise AffectError(f"--replay {replay}: a group of {group} needs at least one sampled completion.")
 
 
-def connect(sampling: Sampling, config: "GRPOConfig", quantised: bool) -> "VLLMServer | None":
-    """The server that samples, if one shall. Raises AffectError when it is none that this run can use."""
-    if sampling.rollout != "vllm-server":
-        return None
-    from affectllm.training.grpo.vllm_sampler import check_options
-    from affectllm.training.grpo.vllm_server import VLLMServer
-
-    check_options(config, quantised)
-    return VLLMServer(sampling.vllm_url)
-
-
-def make_sampler(
-    server: "VLLMServer | None", store: "MediaStore", out: Path, config: "GRPOConfig"
-) -> "VLLMSampler | None":
-    """Samples on the server; without one the model itself does."""
-    from affectllm.training.grpo.vllm_sampler import VLLMSampler
-
-    return VLLMSampler(server, store, out / "rollout", config) if server else None
-
-
 def check_spread(
     config: "GRPOConfig",
     functions: Sequence[Callable[..., Any]],
@@ -211,7 +188,7 @@ def check_spread(
 
     from affectllm import precision
     from affectllm.training.grpo.scoring import needs_influence
-    from affectllm.training.spread import will_spread
+    from affectllm.training.spread import refuse, will_spread
 
     if not will_spread(config):
         return
@@ -225,34 +202,7 @@ def check_spread(
         "--sft-weight over conversations without an answer": loss.sft_weight > 0
         and any(conversation.messages[-1].role != "assistant" for conversation in conversations),
     }
-    for option, given in refused.items():
-        if given:
-            raise AffectError(
-                f"Weights spread over processes (FSDP, ZeRO-3) do not go with {option}: they are gathered by all "
-                "processes together. Leave it out, or launch with train/accelerate/ddp.yaml."
-            )
-
-
-def draw(conversations: "list[Conversation]", source: GRPOData, seed: int) -> "list[Conversation]":
-    """The clips that are learnt from, in the order of the data or of the curriculum."""
-    if source.clips is not None and source.clips < len(conversations):
-        chosen = sorted(random.Random(seed).sample(range(len(conversations)), source.clips))
-        conversations = [conversations[i] for i in chosen]
-    if source.curriculum is None:
-        return conversations
-    rewards = mean_rewards(source.curriculum)
-    return sorted(conversations, key=lambda conversation: -rewards.get(conversation.id, -math.inf))
-
-
-def mean_rewards(completions: Path) -> dict[str, float]:
-    """Of each clip in the completions of an earlier run."""
-    if not completions.is_file():
-        raise AffectError(f"--curriculum {completions} is no file; it is the completions.jsonl of a GRPO run.")
-    found: defaultdict[str, list[float]] = defaultdict(list)
-    for row in jsonl.read_dicts(completions):
-        if row.get("reward") is not None and not row.get("replayed"):
-            found[row["id"]].append(row["reward"])
-    return {name: fmean(values) for name, values in found.items()}
+    refuse(refused)
 
 
 def work_of(prompts: int, sampling: Sampling, beta: float, step: str) -> "Work":

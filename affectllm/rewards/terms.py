@@ -85,7 +85,7 @@ def format(text: str, gold: Target, wheels: Wheels) -> float:
 
 @term()
 def wheel_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
-    """Wheel-grouped F of labels said against gold, mean over the wheels on which gold stands, in 0..1.
+    """Wheel-grouped F of labels said against gold, mean over the wheels that map gold, in 0..1.
 
     The per-clip surrogate of the corpus score, whose harmonic mean of means has no per-clip form.
     """
@@ -122,7 +122,7 @@ def unknown_not_wrong(text: str, gold: Target, wheels: Wheels) -> float | None:
 
 
 def is_gold(label: str, gold: Target, wheels: Wheels) -> bool:
-    """Whether a label stands with gold on most wheels."""
+    """Whether a label shares gold's groups on most wheels."""
     hits = [p for p, r in open_vocabulary.overlap([label], gold.labels, wheels, wheels.level) if not math.isnan(r)]
     return 2 * sum(hits) > len(hits)
 

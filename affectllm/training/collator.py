@@ -57,7 +57,7 @@ class ConversationCollator:
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         backbone = self.store.backbone
-        found = self.readable(rows)
+        found = self.read_rows(rows)
         rows, written = [row for row, _ in found], [it for _, it in found]
         batch = {
             "input_ids": pad([row.ids for row in written], backbone.tokenizer.pad_token_id),
@@ -71,7 +71,7 @@ class ConversationCollator:
             batch[ROW] = torch.tensor([row[ROW] for row in rows])
         return batch
 
-    def readable(self, rows: Sequence[dict[str, Any]]) -> "list[tuple[dict[str, Any], Written]]":
+    def read_rows(self, rows: Sequence[dict[str, Any]]) -> "list[tuple[dict[str, Any], Written]]":
         """The rows that can be read, each with what it gives; never none."""
         found = [(row, written) for row in rows if (written := self.attempt(row)) is not None]
         if found:

@@ -123,7 +123,7 @@ def precisions(trainer: "Trainer") -> dict[str, Any]:
 
 
 def fingerprint(data: Path) -> dict[str, str | None]:
-    """A file of conversations and the manifest beside it, by their content."""
+    """A file of conversations and the manifest in its folder, by their content."""
     manifest = data.parent / "manifest.json"
     return {
         "file": str(data),

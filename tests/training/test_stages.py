@@ -8,10 +8,10 @@ import pytest
 
 from affectllm import rewards
 from affectllm.errors import AffectError
-from affectllm.options import grouped, parse
+from affectllm.options import parse
+from affectllm.training.grpo.curriculum import draw
 from tests.clips import write_toy_data
 from tests.tiny_models import save_tiny_affect
-from train.grpo import GRPO, draw
 from train.stages import Stage, Stages, main, nested, read_chain
 
 CONFIGS = Path(__file__).parents[2] / "train" / "configs"
@@ -83,10 +83,9 @@ def test_flags_reach_into_a_stage() -> None:
         nested({"a": {}, "b.steps": 5})
 
 
-def test_clips_are_drawn_by_the_seed(tmp_path: Path) -> None:
+def test_clips_are_drawn_by_the_seed() -> None:
     rows: Any = list(range(50))
-    run = {"data": tmp_path, "out": tmp_path, "clips": 10}
-    one, same, other = (draw(rows, grouped(GRPO, **run).data, seed) for seed in (1, 1, 2))
+    one, same, other = (draw(rows, 10, None, seed) for seed in (1, 1, 2))
     assert one == same == sorted(one)
     assert one != other
-    assert draw(rows, grouped(GRPO, **{**run, "clips": 99}).data, 1) == rows
+    assert draw(rows, 99, None, 1) == rows

@@ -121,7 +121,7 @@ def compare(
     if limit > ROUNDING * BLURRED:
         raise AffectError(
             f"{backbone.name} cannot be checked: a completion alone differs from itself by {limit / ROUNDING:.1e} when "
-            "padding stands in front of it, so that a fault would not show. Leave out --check-exact, or train with "
+            "it is padded, so that a fault would not show. Leave out --check-exact, or train with "
             "--grpo-step rows and another --out."
         )
     if not difference <= limit:

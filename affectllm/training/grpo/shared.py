@@ -1,7 +1,7 @@
 """The prompt of a group is read once: one prefill for generation, one packed row for log-probabilities.
 
 GRPO compares the G completions of one prompt. Row by row, a prompt of P tokens and its clip are read G times over.
-Here the completions lie behind their prompt in one row,
+Here the completions follow their prompt in one row,
 
     prompt without its last token | last token, completion 1 | last token, completion 2 | ...
 
@@ -37,7 +37,7 @@ def obstacle(backbone: Backbone) -> str | None:
     if kinds != {"full_attention"} or getattr(text, "sliding_window", None):
         return f"its layers are not all of full attention ({', '.join(sorted(kinds))})"
     if getattr(text, "use_bidirectional_attention", None):
-        return "its media tokens see what lies behind them"
+        return "its media tokens see what follows them"
     return None
 
 
@@ -57,7 +57,7 @@ class Packed(NamedTuple):
 
 
 def pack(groups: Groups, positions: Sequence[Tensor], completions: Tensor, valid: Tensor, pad_id: int) -> Packed:
-    """Lay the rows of each group behind their prompt.
+    """Lay the rows of each group after their prompt.
 
     `positions` holds the position ids of each unique prompt, (P,) or (axes, P); `completions` (R, C) are padded at
     the end and `valid` (R, C) is 1 on their tokens.
@@ -69,7 +69,7 @@ def pack(groups: Groups, positions: Sequence[Tensor], completions: Tensor, valid
     for u, row in enumerate(rows):
         for member, start in zip(groups.members[u], row.starts, strict=True):
             places[member, : lengths[member]] = u * longest + start + torch.arange(lengths[member])
-    # Padding is a block of its own behind all others: it sees itself, since a softmax over nothing is not a number.
+    # Padding is a block of its own after all others: it sees itself, since a softmax over nothing is not a number.
     blocks = stack([row.blocks for row in rows], longest, -1)
     reached = (blocks[:, None, :] == 0) | (blocks[:, None, :] == blocks[:, :, None])
     sees = reached & torch.ones(longest, longest, dtype=torch.bool).tril()
@@ -132,7 +132,7 @@ class SharedForward:
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
-        # By identity; the sample is kept beside what was made of it, so that its id cannot pass to another.
+        # By identity; the sample is kept together with what was made of it, so that its id cannot pass to another.
         self._known: dict[int, tuple[Sample, Sample, Tensor]] = {}
 
     def forget(self, kept: Sequence[Sample]) -> None:

@@ -79,6 +79,12 @@ def check_options(config: "GRPOConfig", quantised: bool) -> None:
         )
 
 
+def connect(url: str, config: "GRPOConfig", quantised: bool) -> VLLMServer:
+    """The server at this address. Raises AffectError when it is none that this run can use."""
+    check_options(config, quantised)
+    return VLLMServer(url)
+
+
 class VLLMSampler:
     """Completions of prompts from a server that holds the newest adapter.
 

@@ -19,7 +19,7 @@ class VLLMServer:
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
-        # A proxy set for the way out must not stand between two machines of one cluster.
+        # A proxy that is set for the outside world must not be used between two machines of one cluster.
         self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         self.version = self.get("/version").get("version", "none")
         found = re.match(r"(\d+)\.(\d+)", self.version)
@@ -35,7 +35,7 @@ class VLLMServer:
         try:
             return json.loads(said)
         except ValueError as error:
-            raise AffectError(f"{self.url}{path} is no vLLM server's: it answers {said[:80]!r}. {HOW}") from error
+            raise AffectError(f"{self.url}{path} is not a vLLM server: it answers {said[:80]!r}. {HOW}") from error
 
     def post(self, path: str, body: dict[str, Any], timeout_s: float = 600.0) -> str:
         return self._ask(path, json.dumps(body).encode(), timeout_s)

@@ -12,9 +12,9 @@ from affectllm.errors import AffectError
 from affectllm.models import load
 from affectllm.models.generation import answer_log_probabilities
 from affectllm.records import Conversation
+from affectllm.training.grpo.curriculum import draw
 from affectllm.training.grpo.guidance import supervised_loss
 from tests.training.grpo.test_runs import folder, lines, options
-from train.grpo import draw
 from train.grpo import main as grpo
 
 __all__ = ["folder"]
@@ -80,10 +80,9 @@ def test_a_curriculum_begins_with_the_clips_of_highest_mean_reward(folder: Path,
     easy.write_text("".join(json.dumps({"id": name, "reward": reward}) + "\n" for name, reward in rewards))
     run = options(folder, tmp_path / "run", curriculum=easy, prompts=1, steps=4)
     rows = [row for row in jsonl.read(folder / "conversations.jsonl", Conversation) if row.split == "train"]
-    assert [row.id for row in draw(rows, run.data, run.runtime.seed)] == ["clip2", "clip0", "clip3", "clip1"]
+    assert [row.id for row in draw(rows, None, easy, run.runtime.seed)] == ["clip2", "clip0", "clip3", "clip1"]
     grpo(run)
     said = lines(tmp_path / "run" / "completions.jsonl")
     assert [row["id"] for row in said[::2]] == ["clip2", "clip0", "clip3", "clip1"]
-    none = options(folder, tmp_path / "run", curriculum=tmp_path / "none")
     with pytest.raises(AffectError, match=r"completions\.jsonl of a GRPO run"):
-        draw(rows, none.data, none.runtime.seed)
+        draw(rows, None, tmp_path / "none", 7)

@@ -62,7 +62,7 @@ def main(options: DPO) -> None:
     rows = 2 * options.optimisation.batch
     work = Work(prompts=rows, answers=rows, answer_tokens=4, forwards=1)
     stage = PairStage("DPOConfig", data, options.model, options.adapter, options.runtime, work)
-    stage.run(RunFolder(flat(options)), trainer_of)
+    stage.train(RunFolder(flat(options)), trainer_of)
 
 
 def make_trainer(

@@ -92,7 +92,7 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class StepRuntime(Runtime):
-    """How a step is computed, the run folder, logging, and settings that are passed on to the trainer."""
+    """How a step is computed, the run folder and logging. --trainer.KEY VALUE passes any other option to TRL."""
 
     grpo_step: Literal["shared", "rows"] = "shared"
     """shared reads clip and prompt once for all completions of a group, with the same numbers. rows reads them once for

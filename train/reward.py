@@ -42,7 +42,7 @@ def main(options: Reward) -> None:
     rows = 2 * options.optimisation.batch
     work = Work(prompts=rows, answers=rows, answer_tokens=1, forwards=1)
     stage = PairStage("RewardConfig", options.data, options.model, options.adapter, options.runtime, work)
-    stage.run(RunFolder(flat(options)), trainer_of)
+    stage.train(RunFolder(flat(options)), trainer_of)
 
 
 def make_trainer(

@@ -61,7 +61,7 @@ class HeldOut:
 
 @dataclass(frozen=True, kw_only=True)
 class Runtime:
-    """The run folder, reproducibility, logging, and settings that are passed on to the trainer."""
+    """The run folder, reproducibility and logging. --trainer.KEY VALUE passes any other option to TRL."""
 
     out: Path
     """Folder for the adapter, checkpoints and the record of the run."""

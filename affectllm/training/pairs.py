@@ -42,7 +42,9 @@ class PairStage(NamedTuple):
     runtime: Runtime
     work: "Work"
 
-    def run(self, folder: RunFolder, make_trainer: Callable[["MediaStore", Sequence[Conversation]], "Trainer"]) -> None:
+    def train(
+        self, folder: RunFolder, make_trainer: Callable[["MediaStore", Sequence[Conversation]], "Trainer"]
+    ) -> None:
         """Train in this folder, or only print the plan with --dry-run."""
         from affectllm.training.callbacks import RunLog
         from affectllm.training.dpo import decided_pairs

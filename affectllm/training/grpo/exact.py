@@ -51,7 +51,7 @@ class ExactCheck:
         if not self.done:
             self._asked[id(sample)] = (sample, conversation)
 
-    def run(self, model: nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int) -> None:
+    def check(self, model: nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int) -> None:
         """Check these rows, unless that is done or none of them has a token. Raises AffectError for a difference."""
         if self.done:
             return

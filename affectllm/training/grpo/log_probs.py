@@ -35,12 +35,12 @@ class LogProbs:
         if reason:
             print(f"The step goes row by row: {store.backbone.name} cannot share prompts, {reason}.", file=sys.stderr)
         self.shared = SharedForward(store.backbone) if step == "shared" and not reason else None
-        self.check = ExactCheck(store, accelerator, spread) if check_exact and self.shared else None
+        self.exact = ExactCheck(store, accelerator, spread) if check_exact and self.shared else None
 
     def note(self, sample: Sample, conversation: Conversation) -> None:
         """Remember whose sample this is, for the check."""
-        if self.check:
-            self.check.note(sample, conversation)
+        if self.exact:
+            self.exact.note(sample, conversation)
 
     def score(
         self,
@@ -72,8 +72,8 @@ class LogProbs:
         # The router's balance is a mean over tokens: it would be another one where a prompt counts once.
         if self.shared is None or router:
             return self.score_each(model, samples, ids, mask, keep, router)
-        if self.check:
-            self.check.run(model, samples, ids, mask, keep)
+        if self.exact:
+            self.exact.check(model, samples, ids, mask, keep)
         with self.accelerator.autocast():
             return Scores(*self.shared.score(model, samples, ids[:, -keep:], mask[:, -keep:]), None)
 

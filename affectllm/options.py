@@ -1,7 +1,8 @@
 """Options: a dataclass, a YAML file and flags through one parser, so that every mistake has one voice.
 
-Flags win over the file, the file over the defaults. A field of type `dict` is a pass-through for another
-library's settings (e.g. `trainer:` for TRL): a mapping in the file, `--trainer.KEY VALUE` on the command line.
+Flags win over the file, the file over the defaults. A field whose type is a dataclass is a group: `--help` shows its
+options together, and flags and keys stay flat. A field of type `dict` is a pass-through for another library's settings
+(e.g. `trainer:` for TRL): a mapping in the file, `--trainer.KEY VALUE` on the command line.
 """
 
 import dataclasses
@@ -34,20 +35,63 @@ def parse(options: type[T], argv: Sequence[str]) -> T:
     import tyro
 
     argv, config = take_config(list(argv))
-    passthrough = {f.name for f in dataclasses.fields(options) if is_dict(get_type_hints(options)[f.name])}  # type: ignore[arg-type]
-    settings: dict[str, dict[str, Any]] = {name: {} for name in passthrough}
+    settings: dict[str, dict[str, Any]] = {name: {} for name, hint in hints_of(options).items() if is_dict(hint)}
     flags = read_config(config, options, settings) if config else []
     argv = take_passthrough(argv, settings)
     try:
-        parsed = tyro.cli(options, args=[*flags, *argv], description=doc_of_script(options), prog=command_of(options))
+        parsed = tyro.cli(
+            options,
+            args=[*flags, *argv],
+            description=doc_of_script(options),
+            prog=command_of(options),
+            config=(tyro.conf.OmitArgPrefixes,),
+        )
     except SystemExit as end:
-        # The parser sees flags only, so it cannot say that the value it refuses stands in the file.
+        # The parser sees flags only, so it cannot say that the value it refuses comes from the file.
         if flags and end.code:
             print(f"affectllm: options came from {config} too; look for the value there.", file=sys.stderr)
         raise
     # A pass-through field's own default is the base; the file and the flags are laid over it.
-    merged = {name: {**getattr(parsed, name), **given} for name, given in settings.items() if given}
-    return dataclasses.replace(parsed, **merged)  # type: ignore[type-var]
+    values = flat(parsed)
+    merged = {name: {**values[name], **given} for name, given in settings.items() if given}
+    return grouped(options, **{**values, **merged})
+
+
+def hints_of(options: type) -> dict[str, Any]:
+    """The type of every option by its name, those inside groups included.
+
+    A field whose type is a dataclass is a group. Its options are flags and keys like all others, under their own names.
+    """
+    found: dict[str, Any] = {}
+    for name, hint in get_type_hints(options).items():
+        found |= hints_of(hint) if is_group(hint) else {name: hint}
+    return found
+
+
+def is_group(hint: Any) -> bool:
+    return isinstance(hint, type) and dataclasses.is_dataclass(hint)
+
+
+def flat(options: Any) -> dict[str, Any]:
+    """Every option's value by its name, those inside groups included."""
+    found: dict[str, Any] = {}
+    for field in dataclasses.fields(options):
+        value = getattr(options, field.name)
+        found |= flat(value) if dataclasses.is_dataclass(value) else {field.name: value}
+    return found
+
+
+def grouped(options: type[T], **values: Any) -> T:
+    """The options with these values, each put into its group: the opposite of `flat`."""
+    if unknown := values.keys() - hints_of(options).keys():
+        raise TypeError(f"{options.__name__} has no option {', '.join(sorted(unknown))}.")
+    given: dict[str, Any] = {}
+    for name, hint in get_type_hints(options).items():
+        if is_group(hint):
+            given[name] = grouped(hint, **{key: values[key] for key in hints_of(hint) if key in values})
+        elif name in values:
+            given[name] = values[name]
+    return options(**given)
 
 
 def doc_of_script(options: type) -> str | None:
@@ -56,7 +100,7 @@ def doc_of_script(options: type) -> str | None:
 
 
 def command_of(options: type) -> str | None:
-    """How a script of the package is called, e.g. 'affectllm train sft'; None lets the file name stand."""
+    """How a script of the package is called, e.g. 'affectllm train sft'; None keeps the file name."""
     package, _, name = options.__module__.removeprefix("affectllm.").rpartition(".")
     if package == "data_builders" and name in ("ask", "check", "exchange"):
         return f"affectllm data {options.__name__.lower()}"
@@ -73,7 +117,7 @@ def take_config(argv: list[str]) -> tuple[list[str], Path | None]:
     for i, flag in enumerate(argv):
         if flag == "--config":
             if i + 1 == len(argv):
-                raise AffectError("--config needs the path of a YAML file behind it.")
+                raise AffectError("--config needs the path of a YAML file after it.")
             return argv[:i] + argv[i + 2 :], Path(argv[i + 1])
         if flag.startswith("--config="):
             return argv[:i] + argv[i + 1 :], Path(flag.removeprefix("--config="))
@@ -94,7 +138,7 @@ def take_passthrough(argv: list[str], settings: dict[str, dict[str, Any]]) -> li
         key, has_value, value = key.partition("=")
         value = value if has_value else next(flags, "--")
         if value.startswith("--"):
-            raise AffectError(f"--{name}.{key} needs a value behind it, for example --{name}.{key} true.")
+            raise AffectError(f"--{name}.{key} needs a value after it, for example --{name}.{key} true.")
         try:
             settings[name][key] = load_yaml(value)
         except yaml.YAMLError as error:
@@ -130,33 +174,28 @@ def read_config(path: Path, options: type, settings: dict[str, dict[str, Any]]) 
     return list(flatten(values, options, path, settings))
 
 
-def flatten(
-    values: dict[str, Any], options: type, path: Path, settings: dict[str, dict[str, Any]], prefix: str = ""
-) -> list[str]:
-    hints = get_type_hints(options)
+def flatten(values: dict[str, Any], options: type, path: Path, settings: dict[str, dict[str, Any]]) -> list[str]:
+    hints = hints_of(options)
     flags: list[str] = []
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name not in hints:
             close = difflib.get_close_matches(name, hints, n=1)
-            hint = f" Perhaps you meant '{prefix}{close[0]}'." if close else f" Known keys: {', '.join(hints)}."
-            raise AffectError(f"Config {path}: unknown key '{prefix}{key}'.{hint}")
-        flag = "--" + f"{prefix}{name}".replace("_", "-")
+            hint = f" Perhaps you meant '{close[0]}'." if close else f" Known keys: {', '.join(hints)}."
+            raise AffectError(f"Config {path}: unknown key '{key}'.{hint}")
+        flag = "--" + name.replace("_", "-")
         if value is None and type(None) not in get_args(hints[name]):
-            raise AffectError(f"Config {path}: '{prefix}{key}' has no value. Give one, or leave the line out.")
+            raise AffectError(f"Config {path}: '{key}' has no value. Give one, or leave the line out.")
         if is_dict(hints[name]):
             if not isinstance(value, dict):
-                raise AffectError(f"Config {path}: '{prefix}{key}' must be a mapping, it is {value!r}.")
+                raise AffectError(f"Config {path}: '{key}' must be a mapping, it is {value!r}.")
             settings[name].update(value)
-        elif dataclasses.is_dataclass(hints[name]) and isinstance(value, dict):
-            flags += flatten(value, hints[name], path, settings, f"{prefix}{name}.")
         elif isinstance(value, dict):
-            raise AffectError(f"Config {path}: '{prefix}{key}' takes one value, not the mapping {value!r}.")
+            raise AffectError(f"Config {path}: '{key}' takes one value, not the mapping {value!r}.")
         elif hints[name] is bool:
             if not isinstance(value, bool):
-                raise AffectError(f"Config {path}: '{prefix}{key}' must be true or false, it is {value!r}.")
-            parts = flag.removeprefix("--").split(".")
-            flags.append(flag if value else "--" + ".".join([*parts[:-1], f"no-{parts[-1]}"]))
+                raise AffectError(f"Config {path}: '{key}' must be true or false, it is {value!r}.")
+            flags.append(flag if value else f"--no-{name.replace('_', '-')}")
         elif isinstance(value, list):
             flags += [flag, *map(str, value)]
         else:

@@ -21,11 +21,12 @@ from affectllm.models import FAMILIES, load
 from affectllm.models.base import seam
 from affectllm.models.base.backbone import Backbone, Sample
 from affectllm.models.base.generation import answer_log_probabilities
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Answer, Clip, Conversation, Meta, Target
-from affectllm.training import run as runs
 from affectllm.training.seam import score_labels_only
-from affectllm.training.store import MediaStore
+from affectllm.training.tuning import Tuning, make_trainable
 from benchmarks.gpu_book import free
 from benchmarks.gpu_omni import Bench
 from benchmarks.grpo_step import greatest_difference
@@ -33,9 +34,10 @@ from eval.predict import Predict
 from eval.predict import main as predict
 from tests.clips import conversation, write_clip
 from tests.tiny_models import TINY
+from tests.trainers import grpo_trainer
 from train.dpo import DPO
 from train.dpo import main as dpo
-from train.grpo import GRPO, make_trainer
+from train.grpo import GRPO
 from train.grpo import main as grpo
 from train.merge import Merge
 from train.merge import main as merge
@@ -90,19 +92,23 @@ def stages(bench: Bench, family: str, dtype: str, folder: Path) -> None:
             bench.book.row(name, seconds, "s", 1, family=family, dtype=dtype, **found)
 
     with stage("sft") as found:
-        sft(SFT(model=model, data=data, out=folder / "sft", steps=2, batch=2, **common))
+        sft(grouped(SFT, model=model, data=data, out=folder / "sft", steps=2, batch=2, **common))
         found |= learnt(folder / "sft")
     with stage("media") as found:
         found["difference"] = media_matter(str(folder / "sft"), dtype, folder, rows)
     with stage("grpo shared") as found:
         found["log_probability_difference"] = two_ways(folder, dtype, rows, kinds, steps)
-        grpo(GRPO(out=folder / "shared", grpo_step="shared", check_exact=True, **start, **steps, **common))
+        grpo(grouped(GRPO, out=folder / "shared", grpo_step="shared", check_exact=True, **start, **steps, **common))
         found |= learnt(folder / "shared", folder / "sft")
     with stage("grpo rows") as found:
-        grpo(GRPO(out=folder / "rows", grpo_step="rows", **start, **steps, **common))
+        grpo(grouped(GRPO, out=folder / "rows", grpo_step="rows", **start, **steps, **common))
         found |= learnt(folder / "rows", folder / "sft")
     with stage("dpo") as found:
-        dpo(DPO(out=folder / "dpo", batch=2, trainer={"logging_steps": 1}, **{**start, "data": pairs}, **common))
+        dpo(
+            grouped(
+                DPO, out=folder / "dpo", batch=2, trainer={"logging_steps": 1}, **{**start, "data": pairs}, **common
+            )
+        )
         found |= learnt(folder / "dpo", folder / "sft")
     with stage("predict") as found:
         asked = {"modalities": kinds, "dtype": dtype, "max_new_tokens": 6}
@@ -175,12 +181,12 @@ def media_matter(model: str, dtype: str, root: Path, rows: list[Conversation]) -
 def two_ways(folder: Path, dtype: str, rows: list[Conversation], kinds: tuple[Any, ...], steps: Any) -> float | None:
     """Largest difference of a log-probability between a shared and a row-by-row forward; None where none shares."""
     backbone = load(str(folder / "sft"), dtype, trainable=True)
-    runs.add_lora(backbone, 16, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=16), 7)
     store = MediaStore(backbone, folder, FeatureCache(folder / "cache"), kinds)
-    options = GRPO(data=folder / "none", out=folder / "ways", dtype=dtype, steps=1, **steps)
+    options = grouped(GRPO, data=folder / "none", out=folder / "ways", dtype=dtype, steps=1, **steps)
     score_labels_only()
-    trainer = make_trainer(store, rows, options)
-    if trainer.shared is None:
+    trainer = grpo_trainer(store, rows, options)
+    if trainer.log_probs.shared is None:
         return None
     difference = greatest_difference(trainer, rows, 4, 6)
     expect(difference < 0.25, f"sharing a prompt changes a log-probability by {difference}")

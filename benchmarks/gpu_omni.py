@@ -10,7 +10,6 @@ What checkpointing computes again is not counted. Encoders are counted in `mfu_w
 they run: a clip that was seen before comes from the cache behind them.
 """
 
-import dataclasses
 import importlib.util
 import tempfile
 import time
@@ -32,21 +31,22 @@ from affectllm.models import FAMILIES, check_layout
 from affectllm.models.base import segments
 from affectllm.models.base.backbone import Backbone, Look, Media, join_media
 from affectllm.models.base.lora import LeanLinear
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.records import Clip, Conversation, Message
-from affectllm.training import run as runs
 from affectllm.training.plan import GIB, Work, flops, memory_gib
 from affectllm.training.seam import score_labels_only
-from affectllm.training.store import MediaStore
+from affectllm.training.setup import complete
+from affectllm.training.tuning import Tuning, make_trainable
 from benchmarks.gpu_book import Book, free, peak_tflops, synchronise
 from benchmarks.grpo_step import SHAPES, costs_of, greatest_difference, question, random_omni
 from benchmarks.media_read import draw
 from benchmarks.sft_epoch import Clock
 from eval.predict import Predict, answer_batch, read_ahead
+from tests.trainers import grpo_trainer, sft_trainer
 from train.grpo import GRPO
-from train.grpo import make_trainer as grpo_trainer
 from train.grpo import work_of as grpo_work
 from train.sft import SFT
-from train.sft import make_trainer as sft_trainer
 
 MER_UNIBENCH = 12799
 """Clips of its nine sets."""
@@ -107,7 +107,7 @@ class Bench:
     def adapted(self, rank: int = 16) -> Backbone:
         """The model with a fresh adapter, as a run begins."""
         backbone = self.bare()
-        runs.add_lora(backbone, rank, 0.0, 7)
+        make_trainable(backbone, Tuning(rank=rank), 7)
         return backbone
 
     def bare(self) -> Backbone:
@@ -258,8 +258,8 @@ def sft_steps(bench: Bench, setting: Setting, view: View, steps: int, backbone: 
         store = NoiseStore(backbone, folder, view)
         for row in rows:
             store.media(row.media, store.modalities)
-        options = SFT(
-            data=folder / "none", out=folder, steps=steps + warm, batch=setting.batch, dtype="bfloat16",
+        options = grouped(
+            SFT, data=folder / "none", out=folder, steps=steps + warm, batch=setting.batch, dtype="bfloat16",
             max_tokens=8192,
             trainer={"save_strategy": "no", **checkpointing(setting.checkpointing)},
         )  # fmt: skip
@@ -273,7 +273,7 @@ def sft_steps(bench: Bench, setting: Setting, view: View, steps: int, backbone: 
     sample = store.sample(rows[0])
     work = Work(prompts=setting.batch, answers=setting.batch, answer_tokens=setting.answer_tokens)
     # The real options say what the run did, as --dry-run reads them.
-    planned = runs.complete(options, work)
+    planned = complete(work, options.runtime.trainer, options.model.quantise)
     prompt = len(sample.prompt_ids)
     return Done(
         [b - a for a, b in zip(clock.times, clock.times[1:], strict=False)][warm:],
@@ -350,8 +350,8 @@ def grpo_both_ways(bench: Bench, view: View, rounds: int) -> None:
     score_labels_only()
     with tempfile.TemporaryDirectory(dir=bench.folder) as name:
         store = NoiseStore(backbone, Path(name), view)
-        options = GRPO(
-            data=Path(name) / "none", out=Path(name), prompts=1, group=group, max_new_tokens=tokens, rate=0.0,
+        options = grouped(
+            GRPO, data=Path(name) / "none", out=Path(name), prompts=1, group=group, max_new_tokens=tokens, rate=0.0,
             steps=2 * (rounds + 1), dtype="bfloat16", rewards="benchmarks.grpo_step:different",
             trainer={"save_strategy": "no"},
         )  # fmt: skip
@@ -369,7 +369,7 @@ def report_step(
     bench: Bench, options: GRPO, store: NoiseStore, rows: Sequence[Conversation], found: dict[str, Any], rounds: int
 ) -> None:
     """Times and peaks of a step both ways, as `costs_of` gives them."""
-    backbone, group, tokens = store.backbone, options.group, options.max_new_tokens
+    backbone, group, tokens = store.backbone, options.sampling.group, options.sampling.max_new_tokens
     sample = store.sample(rows[0])
     prompt = len(sample.prompt_ids)
     more = {"prompt_tokens": prompt, "group": group, "new_tokens": tokens, "shape": bench.shape, "dtype": "bfloat16"}
@@ -383,9 +383,9 @@ def report_step(
         )  # fmt: skip
     bench.book.row(f"grpo completions, prompt {prompt}", group / least["ours"]["step"], "completions/s", rounds, **more)
     for way, name in (("ours", "shared"), ("peer", "rows")):
-        planned = memory_gib(
-            backbone, prompt, sample.media, runs.complete(options, grpo_work(with_step(options, name)))
-        )
+        work = grpo_work(options.optimisation.prompts, options.sampling, options.loss.beta, name)
+        work = complete(work, options.runtime.trainer, options.model.quantise)
+        planned = memory_gib(backbone, prompt, sample.media, work)
         peak = max(found[way]["peak"][1:]) / GIB if found[way].get("peak") else None
         bench.book.row(
             f"grpo peak memory, {name}, prompt {prompt}", peak, "GiB", rounds, **more,
@@ -393,10 +393,6 @@ def report_step(
             planned_parts_gib={part: round(size, 2) for part, size in planned.items()},
             planned_over_peak=round(sum(planned.values()) / peak, 3) if peak else None,
         )  # fmt: skip
-
-
-def with_step(options: GRPO, step: str) -> GRPO:
-    return dataclasses.replace(options, grpo_step=step)  # type: ignore[arg-type]
 
 
 def fixed_length(trainer: Any, tokens: int) -> None:
@@ -518,7 +514,7 @@ def qlora(bench: Bench) -> None:
         return bench.book.skip("qlora", "4 bits of 7 billion weights want a GPU")
     backbone = bench.bare()
     quantise(backbone)
-    runs.add_lora(backbone, 16, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=16), 7)
     for setting in (Setting(1, True), Setting(4, True)):
         with bench.book.part(f"qlora, {setting.named()}"):
             done = sft_steps(bench, setting, TINY_SHORT if bench.tiny else SHORT, 2, backbone)
@@ -557,8 +553,6 @@ def quantise(backbone: Backbone) -> None:
         setattr(core.get_submodule(owner), last, packed)
     # What transformers' loader leaves on a model, and PEFT, TRL and the trainer look for.
     core.is_loaded_in_4bit = core.is_quantized = True
-    core.hf_quantizer = AutoHfQuantizer.from_config(
-        bits.nf4(backbone.never_quantised, core.dtype), pre_quantized=False
-    )
+    core.hf_quantizer = AutoHfQuantizer.from_config(bits.nf4(backbone.never_quantised, core.dtype), pre_quantized=False)
     bits.check(core, backbone.name)
     free()

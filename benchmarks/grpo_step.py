@@ -29,17 +29,18 @@ import torch
 
 from affectllm.errors import AffectError
 from affectllm.models.base.backbone import Backbone, Media, Sample
-from affectllm.options import command
+from affectllm.options import command, grouped
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Target
-from affectllm.training import run as runs
-from affectllm.training.grpo import ClipGRPOTrainer
+from affectllm.training.grpo.trainer import ClipGRPOTrainer
 from affectllm.training.seam import score_labels_only
+from affectllm.training.tuning import Tuning, make_trainable
 
 # Scripts and tests of the repository are not installed.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from tests.tiny_models import OMNI_TEMPLATE, OMNI_TOKENS, byte_tokenizer
-from train.grpo import GRPO, make_trainer
+from tests.trainers import grpo_trainer
+from train.grpo import GRPO
 
 # Hidden width, layers, heads, key heads and feed-forward width of the language model, then of vision and of audio.
 SHAPES: dict[str, dict[str, Any]] = {
@@ -94,7 +95,7 @@ def build(shape: str, dtype: str) -> Backbone:
         backbone = random_omni(SHAPES[shape], getattr(torch, dtype))
     else:
         raise AffectError(f"No shape '{shape}'. Known: nano, {', '.join(SHAPES)}.")
-    runs.add_lora(backbone, 8, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=8), 7)
     return backbone
 
 
@@ -199,13 +200,13 @@ def measure(backbone: Backbone, name: str, group: int, tokens: int, run: Benchma
     rows = [question(f"clip{i}") for i in range(run.prompts)]
     score_labels_only()
     with tempfile.TemporaryDirectory() as folder:
-        options = GRPO(
-            data=Path(folder) / "none", out=Path(folder), prompts=run.prompts, group=group, max_new_tokens=tokens,
+        options = grouped(
+            GRPO, data=Path(folder) / "none", out=Path(folder), prompts=run.prompts, group=group, max_new_tokens=tokens,
             steps=2 * (run.rounds + 1), beta=run.beta, rate=0.0, dtype=run.dtype,
             rewards="benchmarks.grpo_step:different",
             trainer={"save_strategy": "no", "gradient_checkpointing": False, "bf16": run.dtype == "bfloat16"},
         )  # fmt: skip
-        trainer = make_trainer(DrawnStore(backbone), rows, options)  # type: ignore[arg-type]
+        trainer = grpo_trainer(DrawnStore(backbone), rows, options)  # type: ignore[arg-type]
         trainer.generation_config.min_new_tokens = tokens
         trainer.generation_kwargs = {**(trainer.generation_kwargs or {}), "min_new_tokens": tokens}
         found = costs_of(trainer)
@@ -234,13 +235,13 @@ def emit(name: str, values: dict[str, float], unit: str, n: int, more: dict[str,
 def costs_of(trainer: ClipGRPOTrainer) -> dict[str, dict[str, list[float]]]:
     """One run whose steps go the two ways in turn, so that a busy machine slows both; what each step cost."""
     found: dict[str, dict[str, list[float]]] = {"peer": defaultdict(list), "ours": defaultdict(list)}
-    shared, way = trainer.shared, "ours"
+    shared, way = trainer.log_probs.shared, "ours"
     stock = {name: getattr(trainer, name) for name in ("training_step", "_generate_single_turn", "_compute_loss")}
 
     def step(*args: Any, **kwargs: Any) -> Any:
         nonlocal way
         way = "peer" if way == "ours" else "ours"
-        trainer.shared = shared if way == "ours" else None
+        trainer.log_probs.shared = shared if way == "ours" else None
         PEAK.begin()
         with counted_clips(trainer.store.backbone) as clips:
             result = clocked(stock["training_step"], found[way]["step"])(*args, **kwargs)
@@ -259,7 +260,7 @@ def costs_of(trainer: ClipGRPOTrainer) -> dict[str, dict[str, list[float]]]:
         setattr(trainer, name, method)
     torch.manual_seed(7)
     trainer.train()
-    trainer.shared = shared
+    trainer.log_probs.shared = shared
     for costs in found.values():
         costs["training"] = [a - b for a, b in zip(costs["step"], costs["generation"], strict=True)]
     return found
@@ -354,10 +355,10 @@ def greatest_difference(trainer: ClipGRPOTrainer, rows: list[Conversation], grou
     said = torch.randint(20, 250, (len(samples), tokens), generator=torch.Generator().manual_seed(3)).to(device)
     ids = torch.cat([torch.tensor([sample.prompt_ids for sample in samples], device=device), said], 1)
     trainer.model.eval()
-    assert trainer.shared is not None
+    assert trainer.log_probs.shared is not None
     with torch.no_grad(), trainer.accelerator.autocast():
-        ours = trainer.shared.score(trainer.model, samples, said, torch.ones_like(said))[0]
-        peer = trainer._score_rows(trainer.model, samples, ids, torch.ones_like(ids), tokens)[0]
+        ours = trainer.log_probs.shared.score(trainer.model, samples, said, torch.ones_like(said))[0]
+        peer = trainer.log_probs.score_each(trainer.model, samples, ids, torch.ones_like(ids), tokens)[0]
     return float((ours - peer).abs().max())
 
 

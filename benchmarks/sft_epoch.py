@@ -36,18 +36,19 @@ from affectllm.errors import AffectError
 from affectllm.media import read_audio, read_frames
 from affectllm.media.cache import FeatureCache
 from affectllm.models.base.backbone import Backbone, Media, used_modalities
-from affectllm.options import command
+from affectllm.models.store import MediaStore
+from affectllm.options import command, grouped
 from affectllm.records import Clip, Conversation
-from affectllm.training import run as runs
 from affectllm.training.order import BatchOrder, Mix, padding_share
 from affectllm.training.plan import Work, flops
-from affectllm.training.store import MediaStore
+from affectllm.training.tuning import Tuning, make_trainable
 
 # Scripts and tests of the repository are not installed.
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks.media_read import draw
 from tests.clips import conversation
-from train.sft import SFT, make_trainer
+from tests.trainers import sft_trainer
+from train.sft import SFT
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,7 @@ def heavy(dtype: torch.dtype) -> Backbone:
 
 def epochs(shape: str, rows: Sequence[Conversation], folder: Path, run: Benchmark) -> None:
     backbone = build(shape, folder, run.dtype)
-    runs.add_lora(backbone, 16, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=16), 7)
     used = used_modalities(rows[0], backbone.modalities)
     steps = -(-len(rows) // run.batch)
     store = MediaStore(backbone, folder, FeatureCache(folder / f"cache-{shape}"))
@@ -198,13 +199,13 @@ def step_seconds(
     """What each step of a run costs, with the making of its batch."""
     clock = Clock()
     with tempfile.TemporaryDirectory() as out:
-        options = SFT(
-            data=folder / "conversations.jsonl", out=Path(out), steps=steps, batch=run.batch, dtype=run.dtype,
+        options = grouped(
+            SFT, data=folder / "conversations.jsonl", out=Path(out), steps=steps, batch=run.batch, dtype=run.dtype,
             trainer={
                 "save_strategy": "no", "gradient_checkpointing": run.checkpointing, "bf16": run.dtype == "bfloat16",
             },
         )  # fmt: skip
-        trainer = make_trainer(store, rows, options)
+        trainer = sft_trainer(store, rows, options)
         trainer.remove_callback(PrinterCallback)
         trainer.add_callback(clock)
         trainer.train()

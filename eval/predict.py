@@ -23,7 +23,7 @@ from affectllm.records import Answer, Conversation
 
 if TYPE_CHECKING:
     from affectllm.models.base.backbone import Sample
-    from affectllm.training.store import MediaStore
+    from affectllm.models.store import MediaStore
 
 Made = TypeVar("Made")
 
@@ -82,9 +82,9 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
 
     from affectllm.media.cache import FeatureCache
     from affectllm.models import load
+    from affectllm.models.store import MediaStore
     from affectllm.paths import cache_folder
     from affectllm.training.run import media_root
-    from affectllm.training.store import MediaStore
 
     backbone = load(run.model, run.dtype, frames=run.frames, max_pixels=run.max_pixels)
     backbone.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()

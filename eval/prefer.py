@@ -45,10 +45,10 @@ def main(run: Prefer) -> None:
 
     from affectllm.media.cache import FeatureCache
     from affectllm.models import load
+    from affectllm.models.store import MediaStore
     from affectllm.paths import cache_folder
     from affectllm.training.reward_model import fit_question, fit_scores
     from affectllm.training.run import media_root, read_split
-    from affectllm.training.store import MediaStore
 
     pairs = [pair for pair in read_split(run.data, run.split) if pair.task == "preference"]
     if not pairs:

@@ -7,11 +7,13 @@ from typing import Any
 import pytest
 
 from affectllm.errors import AffectError
-from affectllm.options import parse
+from affectllm.options import flat, grouped, parse
 
 
 @dataclass(frozen=True)
 class Inner:
+    """The adapter."""
+
     rank: int = 4
     """Rank."""
 
@@ -28,8 +30,7 @@ class Options:
     """Names."""
     fast: bool = False
     """Fast."""
-    lora: Inner = field(default_factory=Inner)
-    """Adapter."""
+    adapter: Inner = field(default_factory=Inner)
     trainer: dict[str, Any] = field(default_factory=dict)
     """Passed on."""
 
@@ -40,10 +41,10 @@ def config(folder: Path, text: str) -> list[str]:
 
 
 def test_flags_win_over_the_file_and_the_file_over_defaults(tmp_path: Path) -> None:
-    file = config(tmp_path, "steps: 2\nfast: true\nlora: {rank: 8}\n")
+    file = config(tmp_path, "steps: 2\nfast: true\nrank: 8\n")
     assert parse(Options, []) == Options()
-    assert parse(Options, file) == Options(steps=2, fast=True, lora=Inner(8))
-    assert parse(Options, [*file, "--steps", "3", "--lora.rank", "16"]) == Options(steps=3, fast=True, lora=Inner(16))
+    assert parse(Options, file) == Options(steps=2, fast=True, adapter=Inner(8))
+    assert parse(Options, [*file, "--steps", "3", "--rank", "16"]) == Options(steps=3, fast=True, adapter=Inner(16))
 
 
 def test_lists_may_be_empty(tmp_path: Path) -> None:
@@ -91,7 +92,7 @@ def test_a_value_the_parser_refuses_is_traced_to_the_file(tmp_path: Path, capsys
     ("text", "message"),
     [
         ("stepps: 2\n", "unknown key 'stepps'. Perhaps you meant 'steps'"),
-        ("lora: {ranc: 2}\n", "unknown key 'lora.ranc'. Perhaps you meant 'lora.rank'"),
+        ("ranc: 2\n", "unknown key 'ranc'. Perhaps you meant 'rank'"),
         ("- a\n", "must hold 'key: value' lines"),
         ("a: [\n", "is not YAML"),
         ("trainer: 3\n", "'trainer' must be a mapping"),
@@ -115,3 +116,20 @@ def test_a_config_that_is_no_text_is_named(tmp_path: Path) -> None:
 def test_a_missing_config_is_named(tmp_path: Path) -> None:
     with pytest.raises(AffectError, match="nowhere"):
         parse(Options, ["--config", str(tmp_path / "nowhere.yaml")])
+
+
+def test_options_of_a_group_are_shown_together_under_flat_names(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        parse(Options, ["--help"])
+    said = capsys.readouterr().out
+    assert "adapter options" in said
+    assert "--rank INT" in said[said.index("adapter options") :]
+
+
+def test_flat_and_grouped_are_opposites() -> None:
+    options = Options(steps=2, adapter=Inner(8), trainer={"a": 1})
+    assert flat(options)["rank"] == 8
+    assert "adapter" not in flat(options)
+    assert grouped(Options, **flat(options)) == options
+    with pytest.raises(TypeError, match="no option ranc"):
+        grouped(Options, ranc=2)

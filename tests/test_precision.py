@@ -8,8 +8,7 @@ import torch
 
 from affectllm import precision
 from affectllm.errors import AffectError
-from affectllm.training import run as runs
-from affectllm.training.run import Run
+from affectllm.training.run_folder import RunFolder
 
 ON_CPU = pytest.mark.skipif(torch.cuda.is_available(), reason="about machines without a GPU")
 
@@ -92,13 +91,13 @@ def test_what_agrees_is_taken(dtype: str, trainer: dict[str, Any], launched: str
 @ON_CPU
 def test_a_run_goes_on_in_the_precision_it_began_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """`auto` may mean another precision on the machine where a run goes on."""
-    run = Run(data=tmp_path / "data.jsonl", out=tmp_path / "out")
+    options = {"data": tmp_path / "data.jsonl", "out": tmp_path / "out", "dtype": "auto", "trainer": {}}
     monkeypatch.setenv(precision.NATIVE, "0")
-    assert not runs.is_finished(run)
+    assert not RunFolder(options).is_finished()
     monkeypatch.setenv(precision.NATIVE, "1")
     with pytest.raises(AffectError, match=r"another dtype \('float32', now 'bfloat16'\). Go on with the former value"):
-        runs.is_finished(run)
-    assert not runs.is_finished(Run(data=run.data, out=run.out, dtype="float32"))
+        RunFolder(options).is_finished()
+    assert not RunFolder({**options, "dtype": "float32"}).is_finished()
 
 
 def test_what_learns_is_widened_in_place() -> None:

@@ -3,100 +3,85 @@
     affectllm build emoprefer --source preference_emoprefer.csv --media clips --out data/emoprefer --swap
     affectllm train dpo --model runs/sft --data data/emoprefer/conversations.jsonl --out runs/judge
 
-Trainer and loss are TRL's (DPO, arXiv 2305.18290). The preferred answer names the description people chose, the other
-one its rival; every pair is there in both orders, so that the order says nothing. The reference is the adapter the run
-starts from.
+Trainer and loss are TRL's (DPO, arXiv 2305.18290). The preferred answer names the description that people chose, the
+other answer names its rival. Every pair is there in both orders, so that the order says nothing. The reference is the
+adapter that the run starts from.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from affectllm import jsonl
-from affectllm.options import command
-from affectllm.training import run as runs
-from affectllm.training.run import Run
+from affectllm.options import command, flat
+from affectllm.training.options import Adapter, Data, Model, Runtime
+from affectllm.training.pairs import PairOptimisation, PairStage, make_pair_trainer, pair_config
+from affectllm.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from affectllm.models.store import MediaStore
     from affectllm.records import Conversation
     from affectllm.training.dpo import ClipDPOTrainer
-    from affectllm.training.plan import Work
-    from affectllm.training.store import MediaStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPO(Run):
-    steps: int = 200
-    """Optimiser steps."""
-    batch: int = 4
-    """Pairs a step and device; each is two rows."""
-    rate: float = 5e-5
-    """Peak learning rate: linear warm-up over a tenth of the steps, then linear decay."""
-    beta: float = 0.1
-    """How strongly the policy is held to the adapter it starts from."""
-    rank: int = 16
-    """Adapter rank, when the model has no adapter yet."""
+class DPOData(Data):
+    """The pairs to learn from, and what the model sees of their clips."""
+
     max_tokens: int = 4096
-    """Longest question with its answer; a longer one is an error, since cutting would drop media."""
+    """Longest question with its answer, in tokens. A longer one is an error, since cutting would drop media."""
 
 
-def main(run: DPO) -> None:
-    from affectllm.training.callbacks import RunLog
-    from affectllm.training.dpo import decided_pairs
-    from affectllm.training.seam import score_labels_only
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """How preferences are learnt."""
 
-    if run.dry_run:
-        return runs.dry_run(run, run.rank, work_of(run), "DPOConfig")
-    if runs.is_finished(run):
-        return
-    pairs = decided_pairs(runs.read_split(run.data, run.split))
-    backbone = runs.load_model(run)
-    store = runs.media_store(backbone, run)
-    runs.add_lora(backbone, run.rank, 0.0, run.seed)
-    runs.show_plan(backbone, pairs, run, work_of(run))
-    score_labels_only()
-    trainer = make_trainer(store, pairs, run)
-    runs.watch(trainer, RunLog(run.out / "log.jsonl"))
-    trainer.train(resume_from_checkpoint=runs.last_checkpoint(run.out))
-    runs.save(trainer, backbone, run)
+    beta: float = 0.1
+    """How strongly the policy is held to the adapter that it starts from."""
 
 
-def work_of(run: DPO) -> "Work":
-    """Two rows a pair, for the policy and for the reference."""
+@dataclass(frozen=True, kw_only=True)
+class DPO:
+    data: DPOData
+    model: Model
+    adapter: Adapter
+    optimisation: PairOptimisation
+    loss: Loss
+    runtime: Runtime
+
+
+def main(options: DPO) -> None:
     from affectllm.training.plan import Work
 
-    return Work(prompts=2 * run.batch, answers=2 * run.batch, answer_tokens=4, forwards=1)
+    def trainer_of(store: "MediaStore", pairs: "Sequence[Conversation]") -> "ClipDPOTrainer":
+        return make_trainer(
+            store, pairs, options.optimisation, options.loss, options.runtime, options.model.dtype, data.max_tokens
+        )
+
+    data = options.data
+    # Two rows a pair, for the policy and for the reference.
+    rows = 2 * options.optimisation.batch
+    work = Work(prompts=rows, answers=rows, answer_tokens=4, forwards=1)
+    stage = PairStage("DPOConfig", data, options.model, options.adapter, options.runtime, work)
+    stage.train(RunFolder(flat(options)), trainer_of)
 
 
-def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: DPO) -> "ClipDPOTrainer":
-    from datasets import Dataset
+def make_trainer(
+    store: "MediaStore",
+    pairs: "Sequence[Conversation]",
+    optimisation: PairOptimisation,
+    loss: Loss,
+    runtime: Runtime,
+    dtype: str,
+    max_tokens: int,
+) -> "ClipDPOTrainer":
     from trl import DPOConfig
 
     from affectllm.training.dpo import ClipDPOTrainer, PairCollator
-    from affectllm.training.spread import make_ready
-    from affectllm.training.tuning import own_precision
+    from affectllm.training.seam import score_labels_only
 
-    config: Any = runs.trainer_config(
-        DPOConfig,
-        run,
-        max_steps=run.steps,
-        per_device_train_batch_size=run.batch,
-        learning_rate=run.rate,
-        lr_scheduler_type="linear",
-        warmup_steps=max(1, run.steps // 10),
-        beta=run.beta,
-        max_length=None,
-    )
-    make_ready(store, pairs, config)
-    with own_precision(store.backbone, config):
-        return ClipDPOTrainer(
-            model=store.backbone.model,
-            args=config,
-            train_dataset=Dataset.from_list([{"conversation": jsonl.dumps(pair)} for pair in pairs]),
-            data_collator=PairCollator(store, run.max_tokens),
-            processing_class=store.backbone.tokenizer,
-        )
+    score_labels_only()
+    config = pair_config(DPOConfig, optimisation, runtime, dtype, beta=loss.beta)
+    return make_pair_trainer(ClipDPOTrainer, store, pairs, config, PairCollator(store, max_tokens))
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
     affectllm train merge --adapter runs/sft --out models/mine
     affectllm train merge --adapter runs/sft --out models/mine --full Qwen2.5-Omni-7B
 
-`--full` names the folder of a whole Omni checkpoint: the merged Thinker takes the place of its `thinker.` weights, and
-all else, the Talker for instance, is copied. Adapters of ms-swift and LLaMA-Factory are taken too.
+`--full` names the folder of a whole Omni checkpoint. The merged Thinker takes the place of its `thinker.` weights, and
+all else, for instance the Talker, is copied. Adapters of ms-swift and LLaMA-Factory work too.
 """
 
 import json
@@ -30,56 +30,58 @@ class Merge:
     out: Path
     """Folder for the merged model; it must not exist yet."""
     model: str | None = None
-    """Its base model; without it, the one that the adapter names."""
+    """Base model of the adapter. By default it is the one that the adapter names."""
     full: Path | None = None
     """Folder of a whole Omni checkpoint that the merged Thinker is written back into."""
     dtype: str = "auto"
-    """Weights in float32, bfloat16 or float16; auto keeps what the base model is stored in."""
+    """Precision of the weights: float32, bfloat16 or float16. With auto it is that of the stored base model."""
     results: Path | None = None
     """results.json of an evaluation, for the table of the model card."""
     licence: str = "other"
-    """Licence of the merged weights, for the card: that of the base model binds, and those of the data may."""
+    """Licence of the merged weights, for the model card. The licence of the base model binds them; those of the data
+    may."""
     push: str | None = None
-    """Repository on the Hugging Face hub, as name/model, to which the merged model and its card are sent; private
-    where it is new."""
+    """Repository on the Hugging Face hub, as name/model, to which the merged model and its card are sent. A new
+    repository is private."""
 
 
-def main(run: Merge) -> None:
+def main(options: Merge) -> None:
     from affectllm.models import VIEW, adapters, quiet
 
-    if run.out.exists():
-        raise AffectError(f"{run.out} exists. Choose another --out, or delete it.")
-    results = json.loads(run.results.read_text(encoding="utf-8")) if run.results else None
+    if options.out.exists():
+        raise AffectError(f"{options.out} exists. Choose another --out, or delete it.")
+    results = json.loads(options.results.read_text(encoding="utf-8")) if options.results else None
     quiet()
-    backbone = load_stored(run)
-    backbone.model = adapters.attach(backbone.model, run.adapter).merge_and_unload(safe_merge=True)
-    # Beside its place and renamed at the end: a kill leaves no half model that looks whole.
-    partial = run.out.with_name(f".{run.out.name}.partial")
+    backbone = load_stored(options.adapter, options.model, options.dtype)
+    backbone.model = adapters.attach(backbone.model, options.adapter).merge_and_unload(safe_merge=True)
+    # Written next to its place and renamed at the end: a kill leaves no half model that looks whole.
+    partial = options.out.with_name(f".{options.out.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
-    thinker = partial.with_name(f"{partial.name}-thinker") if run.full else partial
+    thinker = partial.with_name(f"{partial.name}-thinker") if options.full else partial
     backbone.model.save_pretrained(thinker)
     backbone.processor.save_pretrained(thinker)
-    if run.full:
-        write_back(thinker, run.full, partial)
+    if options.full:
+        write_back(thinker, options.full, partial)
         shutil.rmtree(thinker)
-    if (run.adapter / VIEW).is_file():
-        shutil.copy2(run.adapter / VIEW, partial / VIEW)
-    (partial / "README.md").write_text(model_card(backbone, run, results), encoding="utf-8")
-    partial.rename(run.out)
-    print(f"Merged model written to {run.out}")
-    if run.push:
-        print(f"Sent to {hub.send(run.out, run.push, 'model')}")
+    if (options.adapter / VIEW).is_file():
+        shutil.copy2(options.adapter / VIEW, partial / VIEW)
+    card = model_card(backbone, options.adapter, options.out.name, options.licence, results, full=bool(options.full))
+    (partial / "README.md").write_text(card, encoding="utf-8")
+    partial.rename(options.out)
+    print(f"Merged model written to {options.out}")
+    if options.push:
+        print(f"Sent to {hub.send(options.out, options.push, 'model')}")
 
 
-def load_stored(run: Merge) -> "Backbone":
+def load_stored(adapter: Path, model: str | None, dtype: str) -> "Backbone":
     """The base model in the precision it is stored in, unless the user names another."""
     from affectllm import precision
     from affectllm.models import ADAPTER_CONFIG, load_base
 
-    if not (run.adapter / ADAPTER_CONFIG).is_file():
-        raise AffectError(f"{run.adapter} holds no {ADAPTER_CONFIG}. Is it the folder of an adapter?")
-    name = run.model or json.loads((run.adapter / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"]
-    return load_base(name, "auto" if run.dtype == "auto" else precision.named(run.dtype))
+    if not (adapter / ADAPTER_CONFIG).is_file():
+        raise AffectError(f"{adapter} holds no {ADAPTER_CONFIG}. Is it the folder of an adapter?")
+    name = model or json.loads((adapter / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"]
+    return load_base(name, "auto" if dtype == "auto" else precision.named(dtype))
 
 
 def write_back(thinker: Path, full: Path, out: Path) -> None:
@@ -135,18 +137,20 @@ def keys_of(shard: Path) -> list[str]:
         return list(stored.keys())
 
 
-def model_card(backbone: "Backbone", run: Merge, results: dict[str, Any] | None) -> str:
+def model_card(
+    backbone: "Backbone", adapter: Path, title: str, licence: str, results: dict[str, Any] | None, full: bool
+) -> str:
     """README.md: what the model is, what it was trained on, what it may be used for, and how well it does."""
     from affectllm.models.card import card
 
-    record = run.adapter / "run.json"
+    record = adapter / "run.json"
     return card(
         base=backbone.name,
-        title=run.out.name,
-        licence=run.licence,
+        title=title,
+        licence=licence,
         record=json.loads(record.read_text(encoding="utf-8")) if record.is_file() else None,
         results=results,
-        full=run.full is not None,
+        full=full,
     )
 
 

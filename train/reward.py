@@ -4,93 +4,60 @@
     affectllm train reward --model runs/sft --data data/emoprefer/conversations.jsonl --out runs/reward
     affectllm eval prefer --model runs/reward --data data/emoprefer-test/conversations.jsonl --out runs/reward/test
 
-Trainer and loss are TRL's (Bradley-Terry). A description's score is the logit of "yes" less that of "no" behind the
+Trainer and loss are TRL's (Bradley-Terry). A description's score is the logit of "yes" less that of "no" after the
 question whether it fits, so that the adapter written is loaded like any other.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from affectllm import jsonl
-from affectllm.options import command
-from affectllm.training import run as runs
-from affectllm.training.run import Run
+from affectllm.options import command, flat
+from affectllm.training.options import Adapter, Data, Model, Runtime
+from affectllm.training.pairs import PairOptimisation, PairStage, make_pair_trainer, pair_config
+from affectllm.training.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
+    from affectllm.models.store import MediaStore
     from affectllm.records import Conversation
-    from affectllm.training.plan import Work
     from affectllm.training.reward_model import ClipRewardTrainer
-    from affectllm.training.store import MediaStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class Reward(Run):
-    steps: int = 200
-    """Optimiser steps."""
-    batch: int = 4
-    """Pairs a step and device; each is two rows."""
-    rate: float = 5e-5
-    """Peak learning rate: linear warm-up over a tenth of the steps, then linear decay."""
-    rank: int = 16
-    """Adapter rank, when the model has no adapter yet."""
+class Reward:
+    data: Data
+    model: Model
+    adapter: Adapter
+    optimisation: PairOptimisation
+    runtime: Runtime
 
 
-def main(run: Reward) -> None:
-    from affectllm.training.callbacks import RunLog
-    from affectllm.training.dpo import decided_pairs
-
-    if run.dry_run:
-        return runs.dry_run(run, run.rank, work_of(run), "RewardConfig")
-    if runs.is_finished(run):
-        return
-    pairs = decided_pairs(runs.read_split(run.data, run.split))
-    backbone = runs.load_model(run)
-    store = runs.media_store(backbone, run)
-    runs.add_lora(backbone, run.rank, 0.0, run.seed)
-    runs.show_plan(backbone, pairs, run, work_of(run))
-    trainer = make_trainer(store, pairs, run)
-    runs.watch(trainer, RunLog(run.out / "log.jsonl"))
-    trainer.train(resume_from_checkpoint=runs.last_checkpoint(run.out))
-    runs.save(trainer, backbone, run)
-
-
-def work_of(run: Reward) -> "Work":
-    """Two rows a pair."""
+def main(options: Reward) -> None:
     from affectllm.training.plan import Work
 
-    return Work(prompts=2 * run.batch, answers=2 * run.batch, answer_tokens=1, forwards=1)
+    def trainer_of(store: "MediaStore", pairs: "Sequence[Conversation]") -> "ClipRewardTrainer":
+        return make_trainer(store, pairs, options.optimisation, options.runtime, options.model.dtype)
+
+    # Two rows a pair.
+    rows = 2 * options.optimisation.batch
+    work = Work(prompts=rows, answers=rows, answer_tokens=1, forwards=1)
+    stage = PairStage("RewardConfig", options.data, options.model, options.adapter, options.runtime, work)
+    stage.train(RunFolder(flat(options)), trainer_of)
 
 
-def make_trainer(store: "MediaStore", pairs: "Sequence[Conversation]", run: Reward) -> "ClipRewardTrainer":
-    from datasets import Dataset
+def make_trainer(
+    store: "MediaStore",
+    pairs: "Sequence[Conversation]",
+    optimisation: PairOptimisation,
+    runtime: Runtime,
+    dtype: str,
+) -> "ClipRewardTrainer":
     from trl import RewardConfig
 
     from affectllm.training.reward_model import ClipRewardTrainer, FitCollator
-    from affectllm.training.spread import make_ready
-    from affectllm.training.tuning import own_precision
 
-    config: Any = runs.trainer_config(
-        RewardConfig,
-        run,
-        max_steps=run.steps,
-        per_device_train_batch_size=run.batch,
-        learning_rate=run.rate,
-        lr_scheduler_type="linear",
-        warmup_steps=max(1, run.steps // 10),
-        max_length=None,
-        remove_unused_columns=False,
-    )
-    make_ready(store, pairs, config)
-    with own_precision(store.backbone, config):
-        return ClipRewardTrainer(
-            store.backbone.model,
-            args=config,
-            train_dataset=Dataset.from_list([{"conversation": jsonl.dumps(pair)} for pair in pairs]),
-            data_collator=FitCollator(store),
-            processing_class=store.backbone.tokenizer,
-        )
+    config = pair_config(RewardConfig, optimisation, runtime, dtype)
+    return make_pair_trainer(ClipRewardTrainer, store, pairs, config, FitCollator(store))
 
 
 if __name__ == "__main__":

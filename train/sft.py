@@ -3,234 +3,274 @@
     affectllm train sft --config train/configs/nano_sft.yaml --data data/conversations.jsonl --out runs/sft
     accelerate launch train/sft.py --config train/configs/qwen2_5_omni_7b_sft.yaml
 
-The trainer is TRL's; what is ours is the collator, through which frames and sound reach the model. Killed at any
-moment, the same command goes on from the last checkpoint.
+The trainer is TRL's. Our collator passes frames and audio to the model. A run that was killed goes on from its last
+checkpoint when the same command is given again.
 """
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectllm import jsonl
 from affectllm.errors import AffectError
-from affectllm.options import command
-from affectllm.training import run as runs
-from affectllm.training.run import Run
-from affectllm.training.tuning import PARTS, Form, Tuning, prepare
+from affectllm.options import command, flat
+from affectllm.training import setup
+from affectllm.training.options import Data, HeldOut, Model, Runtime
+from affectllm.training.run import media_root, read_split, under
+from affectllm.training.run_folder import RunFolder
+from affectllm.training.tuning import PARTS, Tuning, make_trainable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from trl import SFTConfig
 
+    from affectllm.models.store import MediaStore
     from affectllm.records import Conversation
-    from affectllm.training.order import Mix
-    from affectllm.training.plan import Work
+    from affectllm.training.collator import Weights
+    from affectllm.training.order import BatchOrder, Mix
     from affectllm.training.sft import ClipSFTTrainer
-    from affectllm.training.store import MediaStore
 
 
 @dataclass(frozen=True, kw_only=True)
-class SFT(Run):
+class SFTData(Data):
+    """The conversations to learn from, and what the model sees of their clips."""
+
     also: tuple[Path, ...] = ()
-    """More data sets to learn from beside --data; their clips lie under --media, or beside each file."""
+    """More data sets to learn from, in addition to --data. Their clips lie under --media, or next to each file."""
     mix: tuple[float, ...] = ()
-    """Shares of the samples that --data and each of --also give, e.g. 2 1; without it, by their sizes."""
+    """Shares of the samples that --data and each of --also give, e.g. 2 1. By default shares follow the sizes."""
     by_length: bool = True
-    """Put conversations of like length into one batch, so that little of it is padding."""
-    think_weight: float = 1.0
-    """How much a token of the reasoning, up to </think>, counts in the loss."""
-    answer_weight: float = 1.0
-    """How much every other token of an answer counts in the loss."""
-    steps: int = 120
-    """Optimiser steps."""
-    batch: int = 8
-    """Conversations a step and device."""
-    rate: float = 3e-4
-    """Peak learning rate: linear warm-up over a tenth of the steps, then linear decay."""
-    tune: Form = "lora"
-    """lora; rslora scales by the root of the rank, for high ranks; dora learns length and direction apart (arXiv
-    2402.09353); full trains the weights themselves and writes a whole model."""
-    rank: int = 16
-    """Adapter rank: higher fits more and costs more memory."""
-    dropout: float = 0.0
-    """Share of adapter inputs dropped in training."""
-    train_vision: bool = False
-    """Train the vision encoder whole."""
-    train_audio: bool = False
-    """Train the audio encoder whole."""
-    train_projector: bool = False
-    """Train what brings encoders to the language model's width whole; of composed models it always learns."""
-    train_llm: bool = True
-    """Train the language model: by an adapter, or itself with --tune full."""
-    vision_rate: float | None = None
-    """Peak learning rate of the vision encoder; without it, that of --rate."""
-    audio_rate: float | None = None
-    """Peak learning rate of the audio encoder; without it, that of --rate."""
-    projector_rate: float | None = None
-    """Peak learning rate of the projectors; without it, that of --rate."""
-    align_steps: int = 0
-    """Warm-up steps of the fusion against word embeddings (composed models with media only)."""
-    dev_every: int = 0
-    """Steps between scores on held-out clips (dev.jsonl): answers are generated, and set F1 and clues scored as `eval
-    score` does; what is written is the best of them, and the last stays in last/. 0 scores none."""
-    dev_split: str = "dev"
-    """Which split of --data to score; never one that a result is reported on."""
-    dev_limit: int | None = 200
-    """Only the first so many of its clips."""
-    dev_new_tokens: int = 256
-    """Longest answer on a held-out clip."""
-    patience: int = 0
-    """Dev scores in a row without a better one that end the run; 0 runs all steps."""
+    """Put conversations of similar length into one batch, so that little of it is padding."""
     max_tokens: int = 4096
-    """Longest conversation; a longer one is an error, since cutting would drop media or the answer's end."""
+    """Longest conversation, in tokens. A longer one is an error, since cutting would drop media or the answer's end."""
 
 
-def main(run: SFT) -> None:
+@dataclass(frozen=True, kw_only=True)
+class Optimisation:
+    """Steps, batches and learning rates."""
+
+    steps: int = 120
+    """Number of optimiser steps."""
+    batch: int = 8
+    """Conversations of a step on each device."""
+    rate: float = 3e-4
+    """Peak learning rate. It rises linearly over a tenth of the steps, then falls linearly to 0."""
+    vision_rate: float | None = None
+    """Peak learning rate of the vision encoder. By default it is that of --rate."""
+    audio_rate: float | None = None
+    """Peak learning rate of the audio encoder. By default it is that of --rate."""
+    projector_rate: float | None = None
+    """Peak learning rate of the projectors. By default it is that of --rate."""
+    align_steps: int = 0
+    """Steps of a warm-up that aligns media tokens with word embeddings (composed models with media only)."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Loss:
+    """How much each token of an answer counts."""
+
+    think_weight: float = 1.0
+    """Weight of each token of the reasoning, up to </think>."""
+    answer_weight: float = 1.0
+    """Weight of every other token of an answer."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFTHeldOut(HeldOut):
+    """Scores on held-out clips while the run trains (dev.jsonl); the best weights are the ones written."""
+
+    dev_new_tokens: int = 256
+    """Longest answer on a held-out clip, in tokens."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SFT:
+    data: SFTData
+    model: Model
+    tuning: Tuning
+    optimisation: Optimisation
+    loss: Loss
+    held_out: SFTHeldOut
+    runtime: Runtime
+
+
+def main(options: SFT) -> None:
     from affectllm.training.align import align_fusion
     from affectllm.training.callbacks import RunLog
-    from affectllm.training.dev import DevScore, take_best
+    from affectllm.training.config import check_trackers
+    from affectllm.training.dev import score_held_out, take_best
+    from affectllm.training.plan import Work
     from affectllm.training.quarantine import Quarantine
     from affectllm.training.seam import score_labels_only
-    from affectllm.training.spread import is_spread
+    from affectllm.training.spread import make_ready
 
-    if run.dry_run:
-        return runs.dry_run(
-            run, run.rank, work_of(run), "SFTConfig", tuning_of(run), [row for rows in read_data(run) for row in rows]
-        )
-    if runs.is_finished(run):
+    data, model, runtime, steps = options.data, options.model, options.runtime, options.optimisation
+    check_tuning(options.tuning, model.quantise)
+    work = setup.complete(Work(steps.batch, steps.batch, 0), runtime.trainer, model.quantise)
+    if runtime.dry_run:
+        rows = [row for rows in read_data(data) for row in rows]
+        return setup.dry_run("SFTConfig", rows, data, model, options.tuning, runtime, work)
+    folder = RunFolder(flat(options))
+    if folder.is_finished():
         return
-    data = read_data(run)
-    conversations = [row for rows in data for row in rows]
-    held_out = runs.read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
-    runs.trackers(run)
-    backbone = runs.load_model(run)
-    store = runs.media_store(backbone, run)
-    resume = runs.last_checkpoint(run.out)
-    if run.align_steps and not resume:
-        align_fusion(store, conversations, run.align_steps, run.seed, Quarantine(run.out))
-    prepare(backbone, tuning_of(run), run.seed)
-    runs.show_plan(backbone, conversations, run, work_of(run))
+    sets = read_data(data)
+    conversations = [row for rows in sets for row in rows]
+    held_out = options.held_out
+    dev_rows = read_split(data.data, held_out.dev_split)[: held_out.dev_limit] if held_out.dev_every else []
+    check_trackers(runtime.report_to)
+    backbone = setup.load_model(model)
+    store = setup.open_store(backbone, data, runtime.cache_gib)
+    resume = folder.last_checkpoint()
+    if steps.align_steps and not resume:
+        align_fusion(store, conversations, steps.align_steps, runtime.seed, Quarantine(runtime.out))
+    make_trainable(backbone, options.tuning, runtime.seed)
+    setup.show_plan(backbone, conversations, data, work)
     score_labels_only()
-    trainer = make_trainer(store, conversations, run, mix_of(run, data))
-    runs.watch(trainer, RunLog(run.out / "log.jsonl"))
-    expected = store.expected_bytes(conversations)
-    if expected > store.cache.max_bytes:
-        print(
-            f"The clips take about {expected / 2**30:.0f} GiB behind preprocessing, the cache keeps {run.cache_gib:g}: "
-            "what falls out is read again each epoch. Raise --cache-gib.",
-            file=sys.stderr,
-        )
-    if held_out and is_spread(trainer):
-        raise AffectError(
-            "--dev-every generates answers, which weights spread over processes do too slowly. Leave it out."
-        )
-    if held_out:
-        trainer.add_callback(DevScore(store, held_out, run.out, run.dev_every, run.patience, run.dev_new_tokens))
+    config = make_config(steps, options.loss, runtime, model.dtype)
+    make_ready(store, conversations, config)
+    order = make_order(store, conversations, mix_of(data, sets), data.by_length, steps.batch, runtime.seed, config)
+    rates = rates_of(steps, options.tuning, store)
+    trainer = make_trainer(store, conversations, config, order, rates, weights_of(options.loss), data, runtime.out)
+    setup.watch(trainer, RunLog(runtime.out / "log.jsonl"))
+    warn_of_a_small_cache(store, conversations)
+    if dev_rows:
+        score_held_out(trainer, store, dev_rows, runtime.out, held_out, held_out.dev_new_tokens)
     trainer.train(resume_from_checkpoint=resume)
-    if held_out:
+    if dev_rows:
         trainer.accelerator.wait_for_everyone()
-        take_best(backbone, run.out, trainer.accelerator.is_main_process)
-    runs.save(trainer, backbone, run)
-    lost = Quarantine(run.out)
+        take_best(backbone, runtime.out, trainer.accelerator.is_main_process)
+    folder.save(trainer, backbone)
+    lost = Quarantine(runtime.out)
     if lost.ids:
         print(
-            f"{len(lost.ids)} conversations were left out, their clips could not be read: {lost.path}", file=sys.stderr
+            f"{len(lost.ids)} conversations were left out, because their clips could not be read: {lost.path}",
+            file=sys.stderr,
         )
 
 
-def read_data(run: SFT) -> "list[list[Conversation]]":
-    """The conversations of each data set; clips of --also are named from the root of --data, absolutely if need be."""
-    data = [runs.read_split(run.data, run.split)]
-    for path in run.also:
-        root = runs.media_root(path, run.media).absolute()
-        data.append([runs.under(root, row) for row in runs.read_split(path, run.split)])
-    return data
+def read_data(source: SFTData) -> "list[list[Conversation]]":
+    """The conversations of each data set. The clips of --also get paths from the root of --data, or absolute ones."""
+    sets = [read_split(source.data, source.split)]
+    for path in source.also:
+        root = media_root(path, source.media).absolute()
+        sets.append([under(root, row) for row in read_split(path, source.split)])
+    return sets
 
 
-def mix_of(run: SFT, data: "list[list[Conversation]]") -> "Mix":
-    """How often each data set's rows are taken. Raises AffectError for weights that fit no data set."""
+def mix_of(source: SFTData, sets: "list[list[Conversation]]") -> "Mix":
+    """How often each data set's rows are taken. Raises AffectError for shares that fit no data set."""
     from affectllm.training.order import Mix
 
-    if run.mix and (len(run.mix) != len(data) or min(run.mix) < 0 or max(run.mix) <= 0):
+    if source.mix and (len(source.mix) != len(sets) or min(source.mix) < 0 or max(source.mix) <= 0):
         raise AffectError(
-            f"--mix {' '.join(map(str, run.mix))}: {len(data)} data sets (--data and --also) need as many shares, "
+            f"--mix {' '.join(map(str, source.mix))}: {len(sets)} data sets (--data and --also) need as many shares, "
             "none below 0."
         )
-    return Mix([i for i, rows in enumerate(data) for _ in rows], run.mix or [len(rows) for rows in data])
+    return Mix([i for i, rows in enumerate(sets) for _ in rows], source.mix or [len(rows) for rows in sets])
 
 
-def tuning_of(run: SFT) -> Tuning:
-    if run.tune == "full" and run.quantise:
+def check_tuning(tuning: Tuning, quantise: bool) -> None:
+    """Raise AffectError for weights that shall learn and be packed at once."""
+    if tuning.tune == "full" and quantise:
         raise AffectError(
             "--tune full trains the weights themselves, which --quantise puts into 4 bits. Take one of them."
         )
-    switches = {part: getattr(run, f"train_{part}") for part in PARTS}
-    return Tuning(form=run.tune, rank=run.rank, dropout=run.dropout, **switches)
 
 
-def rates_of(run: SFT, store: "MediaStore") -> dict[str, float]:
-    """Learning rates of the parts that have their own; one for a part that does not learn is an error."""
-    rates = {part: rate for part in PARTS[:3] if (rate := getattr(run, f"{part}_rate")) is not None}
+def rates_of(optimisation: Optimisation, tuning: Tuning, store: "MediaStore") -> dict[str, float]:
+    """Learning rates of the parts that have their own. Raises AffectError for a part that does not learn."""
+    rates = {part: rate for part in PARTS[:3] if (rate := getattr(optimisation, f"{part}_rate")) is not None}
     for part in rates:
         composed = part == "projector" and store.backbone.trained_modules
-        if not (getattr(run, f"train_{part}") or composed):
+        if not (tuning.trains(part) or composed):
             raise AffectError(f"--{part}-rate is given, but the {part} does not learn. Add --train-{part}.")
     return rates
 
 
-def work_of(run: SFT) -> "Work":
-    from affectllm.training.plan import Work
+def weights_of(loss: Loss) -> "Weights":
+    from affectllm.training.collator import Weights
 
-    return Work(prompts=run.batch, answers=run.batch, answer_tokens=0)
+    return Weights(loss.think_weight, loss.answer_weight)
 
 
-def make_trainer(
-    store: "MediaStore", conversations: "Sequence[Conversation]", run: SFT, mix: "Mix | None" = None
-) -> "ClipSFTTrainer":
-    """TRL's trainer over our collator; its own data preparation, blind to video and audio, is skipped."""
-    from datasets import Dataset
+def warn_of_a_small_cache(store: "MediaStore", conversations: "Sequence[Conversation]") -> None:
+    expected = store.expected_bytes(conversations)
+    if expected > store.cache.max_bytes:
+        print(
+            f"The clips take about {expected / 2**30:.0f} GiB after preprocessing, and the cache keeps "
+            f"{store.cache.max_bytes / 2**30:g}: the rest is read again each epoch. Raise --cache-gib.",
+            file=sys.stderr,
+        )
+
+
+def make_config(optimisation: Optimisation, loss: Loss, runtime: Runtime, dtype: str) -> "SFTConfig":
+    """TRL's config. Its own data preparation, which drops video and audio, is skipped."""
     from trl import SFTConfig
 
-    from affectllm.training.collator import ConversationCollator, Weights
-    from affectllm.training.order import BatchOrder, Mix
-    from affectllm.training.quarantine import Quarantine
-    from affectllm.training.sft import ClipSFTTrainer
-    from affectllm.training.spread import make_ready
+    from affectllm.training.config import trainer_config
 
-    config: Any = runs.trainer_config(
+    config: Any = trainer_config(
         SFTConfig,
-        run,
-        max_steps=run.steps,
-        per_device_train_batch_size=run.batch,
-        learning_rate=run.rate,
+        runtime,
+        dtype,
+        max_steps=optimisation.steps,
+        per_device_train_batch_size=optimisation.batch,
+        learning_rate=optimisation.rate,
         lr_scheduler_type="linear",
-        warmup_steps=max(1, run.steps // 10),
+        warmup_steps=max(1, optimisation.steps // 10),
         max_length=None,
         logging_steps=1,
         dataset_kwargs={"skip_prepare_dataset": True},
     )
-    if config.loss_type != "nll" and run.think_weight != run.answer_weight:
+    if config.loss_type != "nll" and loss.think_weight != loss.answer_weight:
         raise AffectError("--think-weight and --answer-weight weigh log-likelihoods: leave out trainer.loss_type.")
-    make_ready(store, conversations, config)
-    order = BatchOrder(
-        store.lengths(conversations) if run.by_length else [0] * len(conversations),
-        mix or Mix([0] * len(conversations), [1]),
-        run.batch,
-        run.seed,
-        run.by_length,
-        config.world_size,
-    )
+    return config
+
+
+def make_order(
+    store: "MediaStore",
+    conversations: "Sequence[Conversation]",
+    mix: "Mix",
+    by_length: bool,
+    batch: int,
+    seed: int,
+    config: "SFTConfig",
+) -> "BatchOrder":
+    """Which conversations come in which batch."""
+    from affectllm.training.order import BatchOrder
+
+    lengths = store.lengths(conversations) if by_length else [0] * len(conversations)
+    return BatchOrder(lengths, mix, batch, seed, by_length, config.world_size)
+
+
+def make_trainer(
+    store: "MediaStore",
+    conversations: "Sequence[Conversation]",
+    config: "SFTConfig",
+    order: "BatchOrder",
+    rates: dict[str, float],
+    weights: "Weights",
+    source: SFTData,
+    out: Path,
+) -> "ClipSFTTrainer":
+    """TRL's trainer over our collator."""
+    from datasets import Dataset
+
+    from affectllm.training.collator import ConversationCollator
+    from affectllm.training.quarantine import Quarantine
+    from affectllm.training.sft import ClipSFTTrainer
+
     rows = Dataset.from_list([{"conversation": jsonl.dumps(row), "row": i} for i, row in enumerate(conversations)])
-    weights = Weights(run.think_weight, run.answer_weight)
     trainer = ClipSFTTrainer(
         order=order,
-        folder=run.out,
+        folder=out,
         backbone=store.backbone,
-        rates=rates_of(run, store),
+        rates=rates,
         model=store.backbone.model,
         args=config,
         train_dataset=rows,
-        data_collator=ConversationCollator(store, run.max_tokens, weights, Quarantine(run.out), rows),
+        data_collator=ConversationCollator(store, source.max_tokens, weights, Quarantine(out), rows),
         processing_class=store.backbone.tokenizer,
     )
     store.autocast, store.precision = trainer.accelerator.autocast, trainer.accelerator.mixed_precision

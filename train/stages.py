@@ -1,4 +1,4 @@
-"""Run the stages of a recipe one behind the other, each from the adapter of the one before.
+"""Run the stages of a recipe one after the other, each from the adapter of the one before.
 
     affectllm train stages --config train/configs/strict_nano.yaml --data data/conversations.jsonl --out runs/strict
     affectllm train stages --config RECIPE --data DATA --out runs/r1 --stages.grpo.data other/conversations.jsonl
@@ -12,6 +12,7 @@ stage starts.
 import importlib
 import subprocess
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple, get_type_hints
@@ -20,9 +21,8 @@ import yaml
 
 from affectllm import jsonl, versions
 from affectllm.errors import AffectError
-from affectllm.options import command, parse
-from affectllm.training import run as runs
-from affectllm.training.run import Run
+from affectllm.options import command, flat, parse
+from affectllm.training.run_folder import RunFolder
 
 SCRIPTS = ("sft", "grpo", "dpo")
 
@@ -30,63 +30,65 @@ SCRIPTS = ("sft", "grpo", "dpo")
 @dataclass(frozen=True, kw_only=True)
 class Stages:
     data: Path
-    """Conversations of every stage that names none of its own."""
+    """Conversations for every stage that names no data of its own."""
     out: Path
     """Folder in which each stage gets a folder of its name."""
     model: str = "nano"
-    """What the first stage starts from."""
+    """Model or adapter that the first stage starts from."""
     media: Path | None = None
-    """Root of the clips' paths; without it, the folder of each data file."""
+    """Root folder of the clips' paths. By default it is the folder of each data file."""
     launcher: tuple[str, ...] = ()
-    """Words in front of each stage instead of this Python, e.g. accelerate launch --num_processes 8."""
+    """Command that starts each stage in place of this Python, e.g. accelerate launch --num_processes 8."""
     stages: dict[str, Any] = field(default_factory=dict)
-    """Name of a stage to its script and options; --stages.NAME.OPTION VALUE sets one of them."""
+    """Each stage's name, with its script and options. --stages.NAME.OPTION VALUE sets one of them."""
 
 
 class Stage(NamedTuple):
     name: str
-    options: Run
+    options: Any
     words: list[str]
     """The command that runs it."""
 
 
-def main(run: Stages) -> None:
+def main(options: Stages) -> None:
     # Each stage is a process of its own and would say it again.
     versions.say_outside()
-    for stage in read_chain(run):
-        if runs.is_finished(stage.options):
+    chain = read_chain(options.stages, options.model, options.data, options.media, options.out, options.launcher)
+    for stage in chain:
+        if RunFolder(flat(stage.options)).is_finished():
             continue
         print(f"Stage {stage.name}: {' '.join(stage.words)}", flush=True)
         done = subprocess.run(stage.words, check=False)
         if done.returncode:
             raise AffectError(
-                f"Stage '{stage.name}' ended with exit code {done.returncode}; its words are above. Mend it, and start "
-                "the same command again: finished stages are skipped."
+                f"Stage '{stage.name}' ended with exit code {done.returncode}; its messages are above. Correct the "
+                "cause, and start the same command again: finished stages are skipped."
             )
 
 
-def read_chain(run: Stages) -> list[Stage]:
-    """All stages with their options checked; raises AffectError for what a script would refuse."""
-    stages = nested(run.stages)
-    if not stages:
+def read_chain(
+    stages: dict[str, Any], model: str, data: Path, media: Path | None, out: Path, launcher: Sequence[str]
+) -> list[Stage]:
+    """All stages with their options checked. Raises AffectError for what a script would refuse."""
+    recipe = nested(stages)
+    if not recipe:
         raise AffectError(
             "The recipe names no stages. Give a --config with 'stages:', e.g. train/configs/strict_nano.yaml"
         )
-    chain, model = [], run.model
-    for name, options in stages.items():
+    chain = []
+    for name, options in recipe.items():
         script = options.pop("script", None) if isinstance(options, dict) else None
         if script not in SCRIPTS:
             raise AffectError(f"Stage '{name}' needs 'script:' with one of {', '.join(SCRIPTS)}, it has {script!r}.")
-        fixed = {"model": model, "out": str(run.out / name)}
+        fixed = {"model": model, "out": str(out / name)}
         if given := fixed.keys() & options.keys():
             raise AffectError(f"Stage '{name}' sets {given.pop()!r}, which follows from the chain. Leave it out.")
-        media = {} if run.media is None else {"media": str(run.media)}
-        config = run.out / f"{name}.yaml"
-        write_config(config, {"data": str(run.data), **media, **options, **fixed})
-        starter = run.launcher or (sys.executable,)
-        words = [*starter, "-m", f"affectllm.train.{script}", "--config", str(config)]
+        shared = {"data": str(data)} | ({} if media is None else {"media": str(media)})
+        config = out / f"{name}.yaml"
+        write_config(config, {**shared, **options, **fixed})
+        words = [*(launcher or (sys.executable,)), "-m", f"affectllm.train.{script}", "--config", str(config)]
         chain.append(Stage(name, options_of(script, config), words))
-        model = str(run.out / name)
+        model = str(out / name)
     return chain
 
 
@@ -111,10 +113,10 @@ def write_config(path: Path, options: dict[str, Any]) -> None:
     jsonl.write_text(path, yaml.safe_dump(options, sort_keys=False, allow_unicode=True))
 
 
-def options_of(script: str, config: Path) -> Run:
+def options_of(script: str, config: Path) -> Any:
     """A stage's options as its script will read them, so that a typo in the last stage costs seconds."""
     main_of_stage = importlib.import_module(f"affectllm.train.{script}").main
-    return parse(get_type_hints(main_of_stage)["run"], ["--config", str(config)])
+    return parse(get_type_hints(main_of_stage)["options"], ["--config", str(config)])
 
 
 if __name__ == "__main__":

@@ -25,8 +25,12 @@ from affectllm.answers.structure import JsonAnswer, plain_frame, read_json, read
 from affectllm.records import Clues
 
 __all__ = [
-    "Parsed", "Rating", "parse", "read_distribution", "read_number", "read_numbers", "read_pairs", "read_rating",
+    "THINK_END", "Parsed", "Rating", "parse", "read_distribution", "read_number", "read_numbers", "read_pairs",
+    "read_rating",
 ]  # fmt: skip
+
+THINK_END = "</think>"
+"""What closes the reasoning of an answer in the think mode."""
 
 
 class Parsed(NamedTuple):

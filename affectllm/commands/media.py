@@ -21,6 +21,7 @@ from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.jsonl import make_folder
 from affectllm.media import Frames, Guard, probe, read_audio, read_frames
+from affectllm.media.audio import RATE_HZ
 from affectllm.options import parse
 
 if TYPE_CHECKING:
@@ -67,7 +68,7 @@ class Hear:
     """A clip with sound."""
     out: Path
     """WAV file to write: mono, 32-bit float."""
-    rate_hz: int = 16000
+    rate_hz: int = RATE_HZ
     """Samples a second."""
     start_s: float | None = None
     """Beginning of the span, in seconds of the clip."""

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from av.audio.frame import AudioFrame
     from av.container import InputContainer
 
+RATE_HZ = 16000
+"""Samples a second that every model here hears."""
 # Timestamps are rounded to their time base, and encoders drift by a frame: smaller gaps are no gaps.
 GAP_S = 0.1
 
@@ -27,7 +29,7 @@ class Sound(NamedTuple):
 
 def read_audio(
     path: Path | str,
-    rate_hz: int = 16000,
+    rate_hz: int = RATE_HZ,
     start_s: float | None = None,
     end_s: float | None = None,
     limits: Limits = LIMITS,

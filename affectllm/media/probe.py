@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from affectllm.media import stills
-from affectllm.media.audio import decode_sound
+from affectllm.media.audio import RATE_HZ, decode_sound
 from affectllm.media.limits import LIMITS, Deadline, Limits, Unreadable, show, unreadable
 from affectllm.media.sampler import Sampler, quarter_turns
 from affectllm.media.source import Kind, audio_stream, look, open_media, video_stream
@@ -234,7 +234,7 @@ def verified(path: Path, found: Probe, limits: Limits) -> Probe:
             defects.append(f"{video.frames - count} of {video.frames} frames cannot be decoded.")
         video = msgspec.structs.replace(video, frames_decoded=count)
     if audio is not None and audio.codec is not None:
-        sound = decode_sound(path, 16000, None, limits)
+        sound = decode_sound(path, RATE_HZ, None, limits)
         assert sound is not None
         if sound.cleaned:
             defects.append(f"{sound.cleaned} audio samples are NaN or infinite and are read as 0.")

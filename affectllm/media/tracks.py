@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from affectllm.media.audio import RATE_HZ
 from affectllm.media.faces import FaceDetector, grey_square
 
 OVERLAP = 0.2
 """Intersection over union from which a box is the face seen before; faces move between sparse frames."""
 LOST_FRAMES = 5
 """Frames out of sight after which a face that comes back is a new one."""
-RATE_HZ = 16000
 
 
 class Track(NamedTuple):

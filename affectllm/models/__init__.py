@@ -22,6 +22,7 @@ VIEW = "view.json"
 def load(
     name: str,
     dtype: str = "auto",
+    *,
     trainable: bool = False,
     quantise: bool = False,
     frames: int | None = None,

@@ -11,8 +11,8 @@ import numpy as np
 
 from affectllm import versions
 from affectllm.errors import AffectError
+from affectllm.media.audio import RATE_HZ
 
-RATE_HZ = 16000
 WINDOW_S = 30
 QUIET = 1e-3
 """Root mean square below which a window holds no speech; Whisper makes words up in silence."""

@@ -19,7 +19,7 @@ from affectllm import vocabulary
 from affectllm.errors import AffectError
 from affectllm.records import Record, Target, problem_of
 from affectllm.rewards import terms
-from affectllm.rewards.terms import MEASURED, TERMS
+from affectllm.rewards.terms import MEASURED, TERMS, Term
 from affectllm.vocabulary import Wheels
 
 
@@ -57,18 +57,19 @@ class Composition(Record, kw_only=True):
     """Inner or outer ring of the wheels."""
     overlong: Overlong = Overlong()
     terms: Annotated[dict[str, TermOptions], msgspec.Meta(min_length=1)]
+    """By name; a term of yours as 'module:function'."""
 
 
 class Reward:
     """One weighted term as TRL calls it; `weight` goes to TRL's reward_weights."""
 
     def __init__(self, name: str, options: TermOptions, wheels: Wheels, overlong: Overlong) -> None:
-        self.__name__ = name
+        self.__name__ = name.rpartition(":")[2]
         self.weight = options.weight
         self.options = options
-        self.term = TERMS[name]
-        self.times = [TERMS[factor] for factor in options.times]
-        self.gates = [TERMS[gate] for gate in options.gates]
+        self.term = term_of(name)
+        self.times = [term_of(factor) for factor in options.times]
+        self.gates = [term_of(gate) for gate in options.gates]
         self.wheels = wheels
         self.overlong = overlong
         self.measured = MEASURED.get(name)
@@ -88,7 +89,7 @@ class Reward:
                 f"Reward '{self.__name__}' needs the column 'target'; the data set has {sorted(columns)}."
             )
         texts = [text_of(completion) for completion in completions]
-        golds = [gold_of(gold) for gold in target]
+        golds = [read_target(gold) for gold in target]
         self.log(texts, golds, columns)
         measured = self.measurements(columns, len(texts))
         return [self.value(*row) for row in zip(texts, golds, measured, strict=True)]
@@ -121,7 +122,7 @@ class Reward:
         return [(value,) for value in found]
 
     def log(self, texts: Sequence[str], golds: Sequence[Target], columns: dict[str, Any]) -> None:
-        """What the trainer shows beside the rewards: labels and reading of each answer, and each factor and gate."""
+        """What the trainer shows in addition to the rewards: labels and status of each answer, each factor and gate."""
         if self.logs_answers and "log_metric" in columns:
             read = [terms.read(text) for text in texts]
             columns["log_metric"]("answers/labels", sum(len(answer.labels) for answer in read) / len(read))
@@ -130,8 +131,9 @@ class Reward:
             if self.logs_answers:
                 columns["log_extra"]("labels", [", ".join(terms.read(text).labels) for text in texts])
                 columns["log_extra"]("status", [terms.read(text).status for text in texts])
-            for name in (*self.options.times, *self.options.gates):
-                values = [TERMS[name](*row, self.wheels) for row in zip(texts, golds, strict=True)]
+            names = (*self.options.times, *self.options.gates)
+            for name, factor in zip(names, (*self.times, *self.gates), strict=True):
+                values = [factor(*row, self.wheels) for row in zip(texts, golds, strict=True)]
                 columns["log_extra"](f"{self.__name__}/{name}", values)
 
 
@@ -140,12 +142,12 @@ def text_of(completion: str | list[dict[str, str]]) -> str:
     return completion if isinstance(completion, str) else "".join(turn["content"] for turn in completion)
 
 
-def gold_of(target: Any) -> Target:
+def read_target(target: Any) -> Target:
     """Gold as it travels in a data set: JSON text, a mapping, or the record itself."""
     if isinstance(target, Target):
         return target
     try:
-        return read_gold(target) if isinstance(target, str) else msgspec.convert(target, Target)
+        return decode_target(target) if isinstance(target, str) else msgspec.convert(target, Target)
     except msgspec.DecodeError as error:
         seen = repr(target)[:80]
         raise AffectError(
@@ -155,7 +157,7 @@ def gold_of(target: Any) -> Target:
 
 
 @lru_cache(maxsize=8192)
-def read_gold(text: str) -> Target:
+def decode_target(text: str) -> Target:
     """Every completion of a group, and every term, has the same gold."""
     return msgspec.json.decode(text, type=Target)
 
@@ -166,12 +168,11 @@ def load(name: str) -> list[Callable[..., list[float | None]]]:
     Unknown names and values out of range are errors here, not at step 400.
     """
     if ":" in name and not Path(name).exists():
-        module, _, function = name.partition(":")
-        return [getattr(importlib.import_module(module), function)]
+        return [function_of(name)]
     composition = read_composition(name)
     for term, options in composition.terms.items():
         for used in (term, *options.times, *options.gates):
-            if used not in TERMS:
+            if used not in TERMS and ":" not in used:
                 near = difflib.get_close_matches(used, TERMS, n=1)
                 hint = f" Perhaps you meant '{near[0]}'." if near else f" Known: {', '.join(TERMS)}."
                 raise AffectError(f"Rewards '{name}': unknown term '{used}'.{hint}")
@@ -188,6 +189,25 @@ def load(name: str) -> list[Callable[..., list[float | None]]]:
         raise AffectError(f"Rewards '{name}': every term has weight 0, so nothing would be learnt.")
     functions[0].logs_answers = True
     return list(functions)
+
+
+def term_of(name: str) -> Term:
+    """A term of ours by its name, or one of yours as 'module:function'."""
+    return function_of(name) if ":" in name else TERMS[name]
+
+
+def function_of(name: str) -> Callable[..., Any]:
+    """What 'module:function' names. Raises AffectError where there is no such module or function."""
+    module, _, function = name.partition(":")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except ModuleNotFoundError as error:
+        raise AffectError(
+            f"Rewards '{name}': {error}. Python looks for modules in the folders of PYTHONPATH; add the one that holds "
+            f"{module}, e.g. PYTHONPATH=. affectllm train grpo ..."
+        ) from error
+    except AttributeError as error:
+        raise AffectError(f"Rewards '{name}': {error}.") from error
 
 
 def read_composition(name: str) -> Composition:

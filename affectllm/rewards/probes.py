@@ -1,4 +1,4 @@
-"""Tricks that a policy would find, beside the honest answer: what does a composition of rewards pay for each?
+"""Tricks that a policy would find, next to the honest answer: what does a composition of rewards pay for each?
 
 A reward can be hacked where a trick is paid as much as the honest answer. `affectllm rewards probe` shows it for any
 preset or file; the default preset must rank the honest answer above every trick, for gold sets of one to nine words.

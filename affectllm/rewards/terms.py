@@ -11,14 +11,32 @@ from dataclasses import replace
 from functools import cache, lru_cache
 
 from affectllm import answers
-from affectllm.answers import Parsed, read_number
+from affectllm.answers import THINK_END, Parsed, read_number
 from affectllm.answers.lists import plain_list, split_labels
 from affectllm.answers.structure import plain_frame
 from affectllm.records import Target
 from affectllm.scores import clues, open_vocabulary
 from affectllm.vocabulary import Wheels, lexicon
 
-Term = Callable[[str, Target, Wheels], float | None]
+Term = Callable[..., float | None]
+
+TERMS: dict[str, Term] = {}
+"""Every term by its name."""
+MEASURED: dict[str, str] = {}
+"""Terms that read what only the trainer knows of a completion, and the column that holds it."""
+
+
+def term(measured: str | None = None) -> Callable[[Term], Term]:
+    """Make a function a reward term under its own name. `measured` is a column of the trainer that it reads as well."""
+
+    def add(function: Term) -> Term:
+        TERMS[function.__name__] = function
+        if measured:
+            MEASURED[function.__name__] = measured
+        return function
+
+    return add
+
 
 SHORT_THINK, LONG_THINK = 3, 160
 """Words of reasoning that cost nothing."""
@@ -54,18 +72,20 @@ def framed(text: str) -> str | None:
         return None
     think, _, answer = text.removeprefix("<think>").removesuffix("</answer>").partition("<answer>")
     think = think.rstrip()
-    if not think.endswith("</think>") or think == "</think>" or not answer:
+    if not think.endswith(THINK_END) or think == THINK_END or not answer:
         return None
-    return None if TAG.search(think[:-8] + answer) else answer
+    return None if TAG.search(think.removesuffix(THINK_END) + answer) else answer
 
 
+@term()
 def format(text: str, gold: Target, wheels: Wheels) -> float:
     """1 when the whole completion is one think block and one answer block, each tag exactly once; else 0."""
     return float(framed(text) is not None)
 
 
+@term()
 def wheel_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
-    """Wheel-grouped F of labels said against gold, mean over the wheels on which gold stands, in 0..1.
+    """Wheel-grouped F of labels said against gold, mean over the wheels that map gold, in 0..1.
 
     The per-clip surrogate of the corpus score, whose harmonic mean of means has no per-clip form.
     """
@@ -73,6 +93,7 @@ def wheel_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
     return None if math.isnan(value) else value
 
 
+@term()
 def hit(text: str, gold: Target, wheels: Wheels) -> float | None:
     """Recall of the gold groups, in 0..1; naming everything is never wrong here, so use it with a label count."""
     recalls = [
@@ -81,11 +102,13 @@ def hit(text: str, gold: Target, wheels: Wheels) -> float | None:
     return sum(recalls) / len(recalls) if recalls else None
 
 
+@term()
 def strict_wheel_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
     """`wheel_f1` under our strict protocol, whatever the composition's own protocol is."""
     return wheel_f1(text, gold, replace(lexicon.load_wheels(), level=wheels.level))
 
 
+@term()
 def unknown_not_wrong(text: str, gold: Target, wheels: Wheels) -> float | None:
     """`wheel_f1` over the labels said that hit gold or contradict it, in 0..1.
 
@@ -99,11 +122,12 @@ def unknown_not_wrong(text: str, gold: Target, wheels: Wheels) -> float | None:
 
 
 def is_gold(label: str, gold: Target, wheels: Wheels) -> bool:
-    """Whether a label stands with gold on most wheels."""
+    """Whether a label shares gold's groups on most wheels."""
     hits = [p for p, r in open_vocabulary.overlap([label], gold.labels, wheels, wheels.level) if not math.isnan(r)]
     return 2 * sum(hits) > len(hits)
 
 
+@term()
 def first(text: str, gold: Target, wheels: Wheels) -> float | None:
     """Reciprocal rank, among the labels said, of the most relevant gold label (its first), mean over wheels, 0..1."""
     if not gold.labels:
@@ -116,6 +140,7 @@ def first(text: str, gold: Target, wheels: Wheels) -> float | None:
     return sum(ranks) / len(ranks) if ranks else None
 
 
+@term()
 def basic(text: str, gold: Target, wheels: Wheels) -> float | None:
     """1 when the one label said is gold's label of the closed set, in any form of the word; else 0."""
     if gold.basic is None:
@@ -129,16 +154,19 @@ def same_word(a: str, b: str) -> bool:
     return a.lower() == b.lower() or (lexicon.knows(a) and lexicon.groups(a) == lexicon.groups(b))
 
 
+@term()
 def choice(text: str, gold: Target, wheels: Wheels) -> float | None:
     """1 when the letter chosen is gold's (`basic` holds the letter of a multiple-choice question), else 0."""
     return None if gold.basic is None else float(read(text).choice == gold.basic.upper())
 
 
+@term()
 def sentiment(text: str, gold: Target, wheels: Wheels) -> float | None:
     """1 when the one word said is gold's sentiment, else 0."""
     return None if gold.sentiment is None else float(read(text).labels == [gold.sentiment])
 
 
+@term()
 def valence(text: str, gold: Target, wheels: Wheels) -> float | None:
     """1 - |said - gold| / 2 for valences in -1..1, in 0..1; 0 when no number in that range was said."""
     if gold.valence is None:
@@ -147,11 +175,13 @@ def valence(text: str, gold: Target, wheels: Wheels) -> float | None:
     return 1 - abs(value - gold.valence) / 2 if value is not None and abs(value) <= 1 else 0.0
 
 
+@term()
 def preference(text: str, gold: Target, wheels: Wheels) -> float | None:
     """1 when the description preferred is gold's, else 0."""
     return None if gold.preference is None else float(read(text).preference == gold.preference)
 
 
+@term()
 def confidence(text: str, gold: Target, wheels: Wheels) -> float | None:
     """1 - (confidence said - F)^2, in 0..1 (Brier); 0 without a confidence, so that hiding it is never better."""
     value, said = wheel_f1(text, gold, wheels), read(text).confidence
@@ -160,6 +190,7 @@ def confidence(text: str, gold: Target, wheels: Wheels) -> float | None:
     return 0.0 if said is None else 1 - (said - value) ** 2
 
 
+@term()
 def repetition(text: str, gold: Target, wheels: Wheels) -> float:
     """1 less the share of repeated three-word sequences, by TRL's own penalty, with words in the place of token ids."""
     return 1.0 + float(repetition_penalty()(completion_ids=[text.lower().split()])[0])
@@ -172,12 +203,14 @@ def repetition_penalty() -> Callable[..., list[float]]:
     return get_repetition_penalty_reward(ngram_size=3, max_penalty=-1.0)
 
 
+@term()
 def dual(text: str, gold: Target, wheels: Wheels) -> float | None:
     """Wheel-grouped F of the labels named in the reasoning against gold, in 0..1 (AffectGPT-R1's dual reward)."""
     value = open_vocabulary.f1(reasoning_labels(text), gold.labels, wheels, wheels.level)
     return None if math.isnan(value) else value
 
 
+@term()
 def alignment(text: str, gold: Target, wheels: Wheels) -> float:
     """Jaccard overlap of the groups named in the reasoning and in the answer, mean over wheels, in 0..1."""
     thought, said = reasoning_labels(text), read(text).labels
@@ -191,6 +224,7 @@ def alignment(text: str, gold: Target, wheels: Wheels) -> float:
     return sum(shares) / len(shares)
 
 
+@term()
 def clue_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
     """Overlap F of the reasoning with the annotated clues, in 0..1; pasting every clue costs precision."""
     if gold.clues is None or not (gold.clues.visual or gold.clues.audio or gold.clues.text):
@@ -198,6 +232,7 @@ def clue_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
     return clues.overlap(read(text).reasoning or "", gold.clues).f1
 
 
+@term()
 def clue_coverage(text: str, gold: Target, wheels: Wheels) -> float | None:
     """Annotated clues in the reasoning, mean over the annotated modalities, in 0..1; more statements cost as in F.
 
@@ -208,18 +243,21 @@ def clue_coverage(text: str, gold: Target, wheels: Wheels) -> float | None:
     return clues.coverage(read(text).reasoning or "", gold.clues)
 
 
+@term()
 def label_count_1(text: str, gold: Target, wheels: Wheels) -> float:
     """P1 = 1 / (n - m + 1) for n labels said and m in gold; 1 while n <= m (AffectGPT-R1, length penalty)."""
     n, m = len(read(text).labels), max(1, len(gold.labels))
     return 1.0 if n <= m else 1 / (n - m + 1)
 
 
+@term()
 def label_count_2(text: str, gold: Target, wheels: Wheels) -> float:
     """P2 = m / n; 1 while n <= m."""
     n, m = len(read(text).labels), max(1, len(gold.labels))
     return 1.0 if n <= m else m / n
 
 
+@term()
 def label_count_3(text: str, gold: Target, wheels: Wheels) -> float:
     """P3 = ln m / ln n, and ln 2 / ln (n + 1) for m = 1; 1 while n <= m."""
     n, m = len(read(text).labels), max(1, len(gold.labels))
@@ -228,6 +266,7 @@ def label_count_3(text: str, gold: Target, wheels: Wheels) -> float:
     return math.log(2) / math.log(n + 1) if m == 1 else math.log(m) / math.log(n)
 
 
+@term()
 def once(text: str, gold: Target, wheels: Wheels) -> float:
     """1 when no label of the answer is said twice, else 0: the scores ignore repetition, so it would be free."""
     answer = framed(text)
@@ -240,6 +279,7 @@ def once(text: str, gold: Target, wheels: Wheels) -> float:
     return float(len(items) == len(set(items)))
 
 
+@term()
 def plain(text: str, gold: Target, wheels: Wheels) -> float:
     """1 when the text is made of ordinary characters, 0 with invisible ones or letters that only look Latin.
 
@@ -248,6 +288,7 @@ def plain(text: str, gold: Target, wheels: Wheels) -> float:
     return float(text.isascii() or ODD.search(text) is None)
 
 
+@term()
 def think_length(text: str, gold: Target, wheels: Wheels) -> float:
     """1 for 3 to 160 words of reasoning, falling linearly to 0 at 320; 0 for fewer, which is no reasoning.
 
@@ -265,6 +306,7 @@ def length_factor(reasoning: str) -> float:
     return 0.0 if words < SHORT_THINK else min(1.0, max(0.0, 2 - words / LONG_THINK))
 
 
+@term()
 def answer_length(text: str, gold: Target, wheels: Wheels) -> float:
     """1 for up to 24 words in the answer block (of the whole text without one), falling linearly to 0 at 48."""
     answer = framed(text)
@@ -277,36 +319,26 @@ def think_words(reasoning: str) -> int:
     return len(reasoning.split()) + len(CHINESE.findall(reasoning)) // 2
 
 
+@term()
 def parsed(text: str, gold: Target, wheels: Wheels) -> float:
     """1 when the answer follows its mode cleanly, 0 when it had to be recovered or could not be read: a gate."""
     return float(read(text).status == "ok")
 
 
+@term("influence")
 def modality(text: str, gold: Target, wheels: Wheels, influence: float | None = None) -> float | None:
     """1 - exp(-nats) of likelihood that the answer loses a token without the decisive modality, in 0..1.
 
-    The trainer measures `influence` (`training.counterfactual`): an answer that the model would give as surely without
+    The trainer measures `influence` (training/grpo/influence.py): an answer that the model would give as surely without
     the face (or the voice, or the clip) that decides earns 0. None where nothing was measured.
     """
     return None if influence is None else 1 - math.exp(-max(0.0, influence))
 
 
+@term("completion_ids")
 def overlong(text: str, gold: Target, wheels: Wheels, punishment: float | None = None) -> float | None:
     """1 up to the composition's `overlong.longest - overlong.soft` tokens, falling to 0 at `longest` and beyond.
 
     DAPO's soft overlong punishment (arXiv 2503.14476, eq. 13) by TRL's own helper, as a share.
     """
     return None if punishment is None else 1 + punishment
-
-
-MEASURED = {"modality": "influence", "overlong": "completion_ids"}
-"""Terms that read what only the trainer knows of a completion, and the column it stands in."""
-
-TERMS: dict[str, Callable[..., float | None]] = {
-    term.__name__: term
-    for term in (
-        format, once, parsed, plain, think_length, repetition, wheel_f1, strict_wheel_f1, unknown_not_wrong, first, hit,
-        dual, alignment, clue_f1, clue_coverage, confidence, basic, choice, sentiment, valence, preference,
-        label_count_1, label_count_2, label_count_3, modality, overlong, answer_length,
-    )
-}  # fmt: skip

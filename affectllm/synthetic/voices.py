@@ -10,9 +10,9 @@ from random import Random
 import numpy as np
 
 from affectllm.errors import AffectError, missing_package
+from affectllm.media.audio import RATE_HZ
 from affectllm.synthetic.exact import noise, saturate, sine
 
-RATE_HZ = 16000
 FULL_SCALE = 32768
 """Of 16-bit samples."""
 LONGEST_S = 4.0

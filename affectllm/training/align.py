@@ -21,7 +21,7 @@ from affectllm.records import Conversation
 from affectllm.training.quarantine import Quarantine
 
 if TYPE_CHECKING:
-    from affectllm.training.store import MediaStore
+    from affectllm.models.store import MediaStore
 
 SHARPNESS = 15.0
 
@@ -44,7 +44,7 @@ def align_fusion(
     fusion.train()
     for _ in progress(range(steps), "Aligning media with words", total=steps):
         drawn = rng.sample(conversations, min(batch, len(conversations)))
-        picked, samples = readable(store, drawn, quarantine)
+        picked, samples = read_clips(store, drawn, quarantine)
         loss = alignment_loss(backbone, samples, picked, words)
         loss.backward()
         optimizer.step()
@@ -54,7 +54,7 @@ def align_fusion(
     return sum(losses[-max(1, steps // 10) :]) / max(1, len(losses[-max(1, steps // 10) :]))
 
 
-def readable(
+def read_clips(
     store: "MediaStore", drawn: Sequence[Conversation], quarantine: Quarantine
 ) -> tuple[list[Conversation], list[Sample]]:
     """The conversations whose clips can be read, and their samples."""

@@ -17,13 +17,13 @@ SHOWN = ("loss", "reward", "kl", "mean_token_accuracy", "completions/mean_length
 class RunLog(TrainerCallback):
     """Appends every logged step to `log.jsonl`, and prints a line now and then where there is no terminal bar.
 
-    A resumed run first cuts the steps behind its checkpoint, which it is about to log again.
+    A resumed run first cuts the steps after its checkpoint, which it is about to log again.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.cut = [path]
-        """Files whose lines behind the checkpoint go."""
+        """Files whose lines after the checkpoint are removed."""
         self._last: dict[str, Any] = {}
         self._start = self._printed = 0.0
         self._first_step = 0
@@ -37,7 +37,7 @@ class RunLog(TrainerCallback):
         self._first_step = state.global_step
         if state.is_world_process_zero:
             for path in self.cut:
-                cut_behind(path, state.global_step)
+                cut_after(path, state.global_step)
 
     def on_log(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, logs: dict[str, Any], **_: Any
@@ -58,8 +58,8 @@ class RunLog(TrainerCallback):
         self._printed = now
 
 
-def cut_behind(path: Path, step: int) -> None:
-    """Drop the lines of steps behind `step`, and a half-written last line."""
+def cut_after(path: Path, step: int) -> None:
+    """Drop the lines of steps after `step`, and a half-written last line."""
     if path.is_file():
         jsonl.cut_half_line(path)
         rows = list(jsonl.read_dicts(path))

@@ -7,15 +7,16 @@ import msgspec
 import torch
 from torch import Tensor
 
+from affectllm.answers import THINK_END
 from affectllm.errors import AffectError
 from affectllm.models.base.backbone import Sample, join_media
+from affectllm.models.store import MediaStore, TrainingSample
 from affectllm.records import Conversation
 from affectllm.training.quarantine import Quarantine
-from affectllm.training.store import MediaStore, TrainingSample
 
 IGNORED = -100
 ROW, WEIGHTS = "row", "loss_weights"
-"""What a batch holds beside the model's inputs: `ClipSFTTrainer` takes them out."""
+"""What a batch holds in addition to the model's inputs: `ClipSFTTrainer` takes them out."""
 
 
 class Weights(NamedTuple):
@@ -27,7 +28,6 @@ class Weights(NamedTuple):
 
 
 EQUAL = Weights()
-CLOSE = "</think>"
 
 
 class ConversationCollator:
@@ -57,7 +57,7 @@ class ConversationCollator:
 
     def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, Tensor]:
         backbone = self.store.backbone
-        found = self.readable(rows)
+        found = self.read_rows(rows)
         rows, written = [row for row, _ in found], [it for _, it in found]
         batch = {
             "input_ids": pad([row.ids for row in written], backbone.tokenizer.pad_token_id),
@@ -71,7 +71,7 @@ class ConversationCollator:
             batch[ROW] = torch.tensor([row[ROW] for row in rows])
         return batch
 
-    def readable(self, rows: Sequence[dict[str, Any]]) -> "list[tuple[dict[str, Any], Written]]":
+    def read_rows(self, rows: Sequence[dict[str, Any]]) -> "list[tuple[dict[str, Any], Written]]":
         """The rows that can be read, each with what it gives; never none."""
         found = [(row, written) for row in rows if (written := self.attempt(row)) is not None]
         if found:
@@ -113,11 +113,11 @@ class ConversationCollator:
 
     def weigh(self, answer: str, tokens: int) -> list[float]:
         """A weight for each token of an answer; a token that reaches across the end of </think> is of the thought."""
-        end = answer.find(CLOSE)
+        end = answer.find(THINK_END)
         thought = 0
         if end >= 0 and self.weights.think != self.weights.answer:
             spans = self.store.backbone.tokenizer(answer, add_special_tokens=False, return_offsets_mapping=True)
-            thought = sum(start < end + len(CLOSE) for start, _ in spans["offset_mapping"])
+            thought = sum(start < end + len(THINK_END) for start, _ in spans["offset_mapping"])
         return [self.weights.think] * thought + [self.weights.answer] * (tokens - thought)
 
     def too_long(self, conversation: Conversation, ids: Sequence[int]) -> str:

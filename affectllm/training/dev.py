@@ -11,11 +11,15 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.records import Answer, Conversation
-from affectllm.training.callbacks import append, cut_behind
+from affectllm.training.callbacks import append, cut_after
+from affectllm.training.options import HeldOut
+from affectllm.training.spread import is_spread
 
 if TYPE_CHECKING:
+    from transformers import Trainer
+
     from affectllm.models.base.backbone import Backbone
-    from affectllm.training.store import MediaStore
+    from affectllm.models.store import MediaStore
 
 DEV, BEST, LAST = "dev.jsonl", "best", "last"
 BATCH = 16
@@ -24,8 +28,8 @@ BATCH = 16
 class DevScore(TrainerCallback):
     """Appends the score of every `every` steps to `dev.jsonl`, and keeps the best weights in `best/`.
 
-    Behind `patience` scores without a better one the run stops; 0 never stops it. Labels (`set_f1`) decide; the clue
-    scores stand beside them, since a policy can buy labels with reasoning that nobody saw in the clip.
+    After `patience` scores without a better one the run stops; 0 never stops it. Labels (`set_f1`) decide. The clue
+    scores are written too, since a policy can buy labels with reasoning that nobody saw in the clip.
     """
 
     def __init__(
@@ -47,7 +51,7 @@ class DevScore(TrainerCallback):
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:
         if state.is_world_process_zero:
             # A run without a checkpoint begins anew, with the score of its start.
-            cut_behind(self.folder / DEV, state.global_step or -1)
+            cut_after(self.folder / DEV, state.global_step or -1)
         if state.global_step == 0:
             self._score(state)
 
@@ -113,6 +117,22 @@ def score(store: "MediaStore", conversations: Sequence[Conversation], max_new_to
     interval = {name: found["set_f1"][name] for name in ("low", "high")}
     parsed = 1 - found["parse_failures"] / len(said)
     return {"set_f1": found["set_f1"]["value"], **interval, **kept, "parse_rate": parsed, "n": found["n"]}
+
+
+def score_held_out(
+    trainer: "Trainer",
+    store: "MediaStore",
+    conversations: Sequence[Conversation],
+    folder: Path,
+    options: HeldOut,
+    max_new_tokens: int,
+) -> None:
+    """Let a trainer score these conversations as it trains. Raises AffectError where that would be too slow."""
+    if is_spread(trainer):
+        raise AffectError(
+            "--dev-every generates answers, which weights spread over processes do too slowly. Leave it out."
+        )
+    trainer.add_callback(DevScore(store, conversations, folder, options.dev_every, options.patience, max_new_tokens))
 
 
 def best_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -14,10 +14,10 @@ from trl import DPOTrainer
 
 from affectllm.errors import AffectError
 from affectllm.models.base.backbone import join_media
+from affectllm.models.store import MediaStore
 from affectllm.records import Conversation
 from affectllm.training.collator import pad
 from affectllm.training.spread import reference_left_out
-from affectllm.training.store import MediaStore
 
 SWAP = "_swap"
 OTHER = {"a1": "a2", "a2": "a1"}

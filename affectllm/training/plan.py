@@ -1,4 +1,4 @@
-"""What a run will do, told before it starts: what reaches the model, what is trained, memory and arithmetic.
+"""What a run will do, computed before it starts: what reaches the model, what is trained, memory and arithmetic.
 
 A trainer that drops media shows an ordinary loss curve; only the inputs tell. The formulas are written out in
 docs/training.md; they count what dominates and leave out what does not (norms, biases, allocator, CUDA context).
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from torch import Tensor, nn
 
 from affectllm.errors import AffectError
+from affectllm.media.audio import RATE_HZ
 from affectllm.models.base.backbone import Backbone, Media, Sample, used_modalities
 from affectllm.records import Conversation
 from affectllm.training.tuning import part_of
@@ -34,10 +35,10 @@ class Work(NamedTuple):
     prompts: int
     """Prompts, with their clips, that are read in one forward and backward."""
     answers: int
-    """Answers behind them: as many, or G a prompt where a group shares it."""
+    """Answers to them: one a prompt, or G where a group shares it."""
     answer_tokens: int
     forwards: int = 0
-    """Whole forwards beside the one that is trained on: generation, reference."""
+    """Whole forwards in addition to the one that is trained on: generation, reference."""
     accumulation: int = 1
     """Forwards and backwards summed up in one step."""
     checkpointing: bool = False
@@ -77,7 +78,7 @@ class Plan:
         parts = ", ".join(f"{name} {size:.2f}" for name, size in self.memory_parts_gib.items())
         total, trainable = sum(self.parameters.values()), sum(self.trainable.values())
         print(f"{self.conversations} conversations; tokens of the first with all media: {tokens}")
-        print(f"its media: {self.frames} frames, {self.audio_s:.1f} s of sound; {media}")
+        print(f"its media: {self.frames} frames, {self.audio_s:.1f} s of audio; {media}")
         print(f"trained parameters: {trainable:,} of {total:,} ({trained}; {self.dtype})")
         print(f"estimated memory: {self.memory_gib:.2f} GiB ({parts}); {self.flops:.2e} FLOPs a step", flush=True)
 
@@ -85,7 +86,7 @@ class Plan:
 def make_plan(
     backbone: Backbone, conversations: Sequence[Conversation], root: Path, modalities: Sequence[str], work: Work
 ) -> Plan:
-    """The plan of a run over these conversations; `work.answer_tokens` 0 stands for the row's own answer.
+    """The plan of a run over these conversations; `work.answer_tokens` 0 means the row's own answer.
 
     Raises AffectError when a modality asked for does not reach the model.
     """
@@ -103,7 +104,7 @@ def make_plan(
         conversations=len(conversations),
         tokens=everything,
         frames=0 if decoded.frames_THWC is None else len(decoded.frames_THWC),
-        audio_s=0.0 if decoded.wave is None else len(decoded.wave) / 16000,
+        audio_s=0.0 if decoded.wave is None else len(decoded.wave) / RATE_HZ,
         media={name: list(tensor.shape) for name, tensor in sample.media.items()},
         parameters=count_parameters(backbone),
         trainable=count_parameters(backbone, trained=True),
@@ -157,7 +158,7 @@ def last_answer(row: Conversation) -> str:
 def count_parameters(backbone: Backbone, trained: bool = False) -> dict[str, int]:
     counts: Counter[str] = Counter(dict.fromkeys([*backbone.parts, "adapter"], 0))
     for name, parameter in backbone.model.named_parameters():
-        # A part that is trained whole beside an adapter is there twice, as it was and as it becomes.
+        # A part that is trained whole together with an adapter is there twice, as it was and as it becomes.
         if (parameter.requires_grad or not trained) and "original_module." not in name:
             counts[part_of(backbone, name)] += count_of(parameter)
     return dict(counts)

@@ -20,13 +20,13 @@ class Quarantine:
     def add(self, conversation: Conversation, reason: str, instead: str, step: int | None = None) -> None:
         """Never try this clip again in this run, and say so; `instead` is what happens without it."""
         self.ids.add(conversation.id)
-        clip = clip_of(conversation)
+        clip = clip_path(conversation)
         known = {} if step is None else {"step": step}
         jsonl.make_folder(self.path.parent)
         append(self.path, [{**known, "id": conversation.id, "clip": clip, "reason": reason}])
         print(f"Quarantined '{conversation.id}', {instead}: {reason}", file=sys.stderr, flush=True)
 
 
-def clip_of(conversation: Conversation) -> str:
+def clip_path(conversation: Conversation) -> str:
     clip = conversation.media
     return clip.video or clip.audio or clip.image or clip.face or ""

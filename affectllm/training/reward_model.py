@@ -1,6 +1,6 @@
 """A reward model from preferences: how well a description fits a clip, by the likelihood of 'yes' over 'no'.
 
-No new head is needed: the score of a description is the logit of "yes" less that of "no" behind the question whether
+No new head is needed: the score of a description is the logit of "yes" less that of "no" after the question whether
 it fits, so that any backbone is a reward model before it is trained, and an adapter is one afterwards. Trainer and loss
 are TRL's (Bradley-Terry: -log sigmoid of the preferred description's score less the other's).
 """
@@ -18,10 +18,10 @@ from trl import RewardTrainer
 from affectllm.errors import AffectError
 from affectllm.models.base.backbone import Backbone, Sample, join_media
 from affectllm.models.base.generation import left_padded
+from affectllm.models.store import MediaStore
 from affectllm.prompts import compose, families
 from affectllm.records import Conversation
 from affectllm.training.dpo import OTHER
-from affectllm.training.store import MediaStore
 
 WORDS = {"en": ("yes", "no"), "zh": ("是", "否")}
 BATCH = 8
@@ -54,7 +54,7 @@ def question_batch(backbone: Backbone, samples: Sequence[Sample], languages: Seq
 
 
 def fit_logits(model: torch.nn.Module, inputs: dict[str, Tensor]) -> Tensor:
-    """Scores (B, 1): logit of 'yes' less that of 'no' behind the last prompt token."""
+    """Scores (B, 1): logit of 'yes' less that of 'no' after the last prompt token."""
     yes_no = inputs["yes_no"]
     last = model(**{name: value for name, value in inputs.items() if name != "yes_no"}).logits[:, -1]
     chosen = last.gather(1, yes_no.to(last.device))
@@ -80,11 +80,11 @@ class ClipRewardTrainer(RewardTrainer):
     """TRL's reward trainer over questions about clips; its model is a language model that says yes or no."""
 
     def __init__(self, model: Any, *args: Any, **kwargs: Any) -> None:
-        # TRL wants the configuration of a sequence classifier with one output, which `fit_logits` stands for.
-        told = model.config.num_labels
+        # TRL wants the configuration of a sequence classifier with one output, which `fit_logits` gives.
+        labels = model.config.num_labels
         model.config.num_labels = 1
         super().__init__(model, *args, **kwargs)
-        model.config.num_labels = told
+        model.config.num_labels = labels
 
     def _prepare_dataset(self, dataset: Dataset, *args: Any, **kwargs: Any) -> Dataset:
         return dataset

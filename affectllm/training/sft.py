@@ -58,7 +58,7 @@ class ClipSFTTrainer(SFTTrainer):
         if fresh and self.rates:
             learning: Any = self.model if model is None else model
             names = {id(parameter): name for name, parameter in learning.named_parameters()}
-            # The scheduler, made behind this, takes each group's rate for its peak.
+            # The scheduler, made after this, takes each group's rate for its peak.
             optimizer.param_groups[:] = split_by_rate(optimizer.param_groups, names, self.backbone, self.rates)
         return optimizer
 

@@ -5,7 +5,7 @@ order. Encoders that run once a clip, whenever a process first meets it, are the
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from affectllm.records import Conversation
 if TYPE_CHECKING:
     from transformers import Trainer, TrainingArguments
 
-    from affectllm.training.store import MediaStore
+    from affectllm.models.store import MediaStore
 
 
 def asked_for_fsdp() -> bool:
@@ -26,7 +26,7 @@ def asked_for_fsdp() -> bool:
 
 
 def check_launch(config: "TrainingArguments") -> None:
-    """Raise AffectError where accelerate would leave FSDP or DeepSpeed out without a word, as it does on CPUs."""
+    """Raise AffectError where accelerate would silently leave FSDP or DeepSpeed out, as it does on CPUs."""
     from accelerate.utils import DistributedType
 
     if asked_for_fsdp() and config.distributed_state.distributed_type in (
@@ -45,8 +45,18 @@ def check_launch(config: "TrainingArguments") -> None:
 
 
 def will_spread(config: "TrainingArguments") -> bool:
-    """Whether each process will hold a part of the weights only, as far as options tell before there is a trainer."""
+    """Whether each process will hold a part of the weights only, as far as options say before there is a trainer."""
     return asked_for_fsdp() or (config.deepspeed_plugin is not None and config.deepspeed_plugin.zero_stage == 3)
+
+
+def refuse(options: Mapping[str, bool]) -> None:
+    """Raise AffectError for an option that is given and does not go with spread weights."""
+    for option, given in options.items():
+        if given:
+            raise AffectError(
+                f"Weights spread over processes (FSDP, ZeRO-3) do not go with {option}: they are gathered by all "
+                "processes together. Leave it out, or launch with train/accelerate/ddp.yaml."
+            )
 
 
 def is_spread(trainer: "Trainer") -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm.errors import AffectError
 from affectllm.precision import Mixed, full_name, mixed, widen
+from affectllm.training.options import Adapter
 
 if TYPE_CHECKING:
     from peft import PeftModel
@@ -20,32 +21,44 @@ Form = Literal["lora", "rslora", "dora", "full"]
 PARTS = ("vision", "audio", "projector", "llm")
 
 
-@dataclass(frozen=True)
-class Tuning:
-    form: Form = "lora"
-    rank: int = 16
+@dataclass(frozen=True, kw_only=True)
+class Tuning(Adapter):
+    """Which weights learn, and in which form."""
+
+    tune: Form = "lora"
+    """lora trains a low-rank adapter; rslora scales it by the root of the rank, for high ranks; dora learns length and
+    direction apart (arXiv 2402.09353); full trains the weights themselves and writes a whole model."""
     dropout: float = 0.0
-    vision: bool = False
-    audio: bool = False
-    projector: bool = False
-    llm: bool = True
+    """Share of the adapter's inputs that is dropped in training."""
+    train_vision: bool = False
+    """Train the vision encoder whole."""
+    train_audio: bool = False
+    """Train the audio encoder whole."""
+    train_projector: bool = False
+    """Train the projectors whole: the layers between encoders and language model. Those of composed models always
+    learn."""
+    train_llm: bool = True
+    """Train the language model: by an adapter, or its own weights with --tune full."""
 
     @property
     def whole(self) -> list[str]:
         """Parts that are trained whole."""
-        chosen = [part for part in ("vision", "audio", "projector") if getattr(self, part)]
-        return [*chosen, "llm"] if self.llm and self.form == "full" else chosen
+        chosen = [part for part in ("vision", "audio", "projector") if self.trains(part)]
+        return [*chosen, "llm"] if self.train_llm and self.tune == "full" else chosen
+
+    def trains(self, part: str) -> bool:
+        return bool(getattr(self, f"train_{part}"))
 
 
-def prepare(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
-    """Leave those weights trainable that shall learn, with an adapter on the language model unless all of it learns.
+def make_trainable(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
+    """Let the chosen weights learn, with an adapter on the language model unless that learns itself.
 
     An adapter that is there already is trained on as it is. Raises AffectError for what the model cannot learn.
     """
     from peft import PeftModel
 
     check(backbone, tuning)
-    if tuning.form == "full":
+    if tuning.tune == "full":
         if isinstance(backbone.model, PeftModel):
             raise AffectError(
                 f"{backbone.name} comes with an adapter, and --tune full trains weights themselves. "
@@ -67,7 +80,7 @@ def prepare(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
 
         keep_off_the_hub(backbone.model)
         make_lean(backbone.model)
-    if not (tuning.vision or tuning.audio):
+    if not (tuning.train_vision or tuning.train_audio):
         begin_at_words(backbone.core)
 
 
@@ -97,17 +110,17 @@ def keep_off_the_hub(model: "PeftModel") -> None:
 
 
 def check(backbone: "Backbone", tuning: Tuning) -> None:
-    if not tuning.llm and tuning.form != "full":
+    if not tuning.train_llm and tuning.tune != "full":
         raise AffectError("Without the language model there is no adapter: --no-train-llm needs --tune full.")
-    if not tuning.whole and tuning.form == "full" and not backbone.trained_modules:
+    if not tuning.whole and tuning.tune == "full" and not backbone.trained_modules:
         raise AffectError("Nothing would learn: switch on one of --train-vision, -audio, -projector, -llm.")
     for part in ("vision", "audio"):
-        if getattr(tuning, part) and not backbone.encoders_in_forward:
+        if tuning.trains(part) and not backbone.encoders_in_forward:
             raise AffectError(
                 f"The encoders of {backbone.name} run once a clip, ahead of training, and cannot learn. "
                 f"Leave --train-{part} out."
             )
-        if getattr(tuning, part) and not list(modules_of(backbone, part)):
+        if tuning.trains(part) and not list(modules_of(backbone, part)):
             raise AffectError(f"{backbone.name} has no {part} encoder to train. Leave --train-{part} out.")
 
 
@@ -121,8 +134,8 @@ def add_adapter(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
         r=tuning.rank,
         lora_alpha=2 * tuning.rank,
         lora_dropout=tuning.dropout,
-        use_rslora=tuning.form == "rslora",
-        use_dora=tuning.form == "dora",
+        use_rslora=tuning.tune == "rslora",
+        use_dora=tuning.tune == "dora",
         target_modules=backbone.adapter_targets(),
         modules_to_save=[*backbone.trained_modules, *whole] or None,
         task_type="CAUSAL_LM",
@@ -189,7 +202,7 @@ def split_by_rate(
 ) -> list[dict[str, Any]]:
     """An optimiser's groups with the parts that have a learning rate of their own apart.
 
-    `names` tells parameters by id; groups keep their order, so that a resumed run finds its states.
+    `names` gives the name of each parameter by its id; groups keep their order, so that a resumed run finds its states.
     """
     made = []
     for group in groups:

@@ -151,7 +151,7 @@ def test_every_answer_of_a_progressive_conversation_is_learnt(tmp_path: Path) ->
     write_clip(tmp_path / "a.mp4")
     backbone = load(str(save_tiny_affect(tmp_path / "model")), dtype="float32")
     from affectllm.media.cache import FeatureCache
-    from affectllm.training.store import MediaStore
+    from affectllm.models.store import MediaStore
 
     store = MediaStore(backbone, tmp_path, FeatureCache(tmp_path / "cache"))
     batch = ConversationCollator(store)([{"conversation": jsonl.dumps(whole)}])

@@ -20,7 +20,7 @@ from affectllm.models.base.generation import generate
 from affectllm.models.families.qwen3_omni import audio_tokens
 from affectllm.models.families.qwen_omni import true_length_mel
 from affectllm.records import Conversation
-from affectllm.training.run import add_lora
+from affectllm.training.tuning import Tuning, make_trainable
 from tests.clips import conversation, write_clip
 from tests.tiny_models import TINY, save_tiny_qwen_vl
 
@@ -75,7 +75,7 @@ def test_every_family_has_a_tiny_instance() -> None:
 
 def test_loss_and_gradients_are_finite(case: Case) -> None:
     backbone = load(str(case.folder / "model"), dtype="float32", trainable=True)
-    add_lora(backbone, 4, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=4), 7)
     ids = torch.tensor([case.samples[0].prompt_ids])
     loss = backbone.model(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids, **case.samples[0].media).loss
     loss.backward()
@@ -88,7 +88,7 @@ def test_loss_and_gradients_are_finite(case: Case) -> None:
 def test_adapters_sit_in_the_language_model_only(case: Case) -> None:
     """Looked up on the adapted model itself: what PEFT makes of a pattern depends on the family."""
     backbone = load(str(case.folder / "model"), dtype="float32", trainable=True)
-    add_lora(backbone, 4, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=4), 7)
     adapted = {
         name.partition(".lora_")[0].removeprefix("base_model.model.")
         for name, _ in backbone.model.named_parameters()

@@ -17,7 +17,8 @@ from tests.clips import conversation, write_clip
 from tests.contracts import Accepts, Attributes, Method, Names, Row, Text
 from tests.tiny_models import TINY, need, save_tiny_affect, save_tiny_omni
 
-BACKBONE, AFFECT = "affectllm/models/base/backbone.py", "affectllm/models/families/affect/modeling_affect.py"
+BACKBONE, SHARED = "affectllm/training/grpo/shared.py"
+AFFECT = "affectllm/models/base/backbone.py", "affectllm/models/families/affect/modeling_affect.py"
 GENERATION = "transformers:GenerationMixin"
 QWEN, QWEN3 = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl", "transformers.models.qwen3_vl.modeling_qwen3_vl"
 GEMMA = "transformers.models.gemma4.modeling_gemma4"
@@ -42,13 +43,13 @@ ROWS: list[Row] = [
         f"{AFFECT} and affectllm/training/spread.py",
     ),
     Text("transformers:PreTrainedModel.post_init", ("_skip_keys_device_placement.update",), AFFECT),
-    Names("transformers:PreTrainedConfig", ("_attn_implementation", "get_text_config"), "affectllm/training/shared.py"),
+    Names("transformers:PreTrainedConfig", ("_attn_implementation", "get_text_config"), SHARED),
     Names("transformers.initialization:", ("normal_", "constant_", "copy_"), AFFECT),
     Method(
         "transformers.models.whisper.modeling_whisper:WhisperEncoderLayer.forward", ("hidden_states", "attention_mask"),
         "affectllm/models/families/affect/voice.py",
     ),
-    Method("transformers:Cache.batch_select_indices", ("indices",), "affectllm/training/shared.py"),
+    Method("transformers:Cache.batch_select_indices", ("indices",), SHARED),
     Names("transformers:Cache", ("get_seq_length",), "affectllm/models/base/tokens.py"),
     Names("transformers.modeling_outputs:CausalLMOutputWithPast", (seam.CACHE,), AFFECT),
     Accepts("transformers:LlamaModel.forward", ("inputs_embeds", "attention_mask", "position_ids", seam.CACHE), AFFECT),

@@ -16,7 +16,7 @@ from affectllm.models.base.generation import generate
 from affectllm.models.families.affect import AffectConfig
 from affectllm.models.families.affect.encoders import ImageEncoder, SpeechEncoder, normalised
 from affectllm.models.families.affect.prefusion import WeightedSum
-from affectllm.training.run import add_lora
+from affectllm.training.tuning import Tuning, make_trainable
 from tests.clips import conversation, write_clip
 from tests.tiny_models import END, START, byte_tokenizer, save_tiny_affect
 
@@ -105,7 +105,7 @@ def test_each_modality_reaches_the_loss(variant: tuple[dict, Path, Backbone], ki
 def test_the_fusion_learns_and_the_encoders_do_not(variant: tuple[dict, Path, Backbone]) -> None:
     _, folder, backbone = variant
     trained = load(backbone.name, "float32", trainable=True)
-    add_lora(trained, 2, 0.0, 7)
+    make_trainable(trained, Tuning(rank=2), 7)
     samples = [trained.sample(conversation(f"clip{i}", ["happy"]), folder) for i in range(2)]
     ids = torch.tensor([sample.prompt_ids for sample in samples])
     loss = trained.model(input_ids=ids, labels=ids, **join_media(samples)).loss

@@ -11,8 +11,9 @@ from affectllm.explain import load as explainer
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.base.backbone import Backbone, Media
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.records import Conversation
-from affectllm.training.store import MediaStore
 from tests.clips import write_toy_data
 from tests.tiny_models import TINY, save_tiny_affect, save_tiny_omni
 from train.merge import Merge
@@ -45,8 +46,8 @@ def test_an_adapter_remembers_what_it_was_shown(tmp_path: Path) -> None:
     data = write_toy_data(tmp_path)
     model = save_tiny_omni(tmp_path / "model")
     sft(
-        SFT(
-            model=str(model), data=data, out=tmp_path / "run", steps=1, batch=2, frames=4, max_pixels=56 * 56,
+        grouped(
+            SFT, model=str(model), data=data, out=tmp_path / "run", steps=1, batch=2, frames=4, max_pixels=56 * 56,
             dtype="float32",
         )
     )  # fmt: skip

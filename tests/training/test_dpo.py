@@ -12,14 +12,16 @@ from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.base.generation import answer_log_probabilities
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Target
-from affectllm.training import run as runs
 from affectllm.training.dpo import PairCollator, decided_pairs
-from affectllm.training.store import MediaStore
+from affectllm.training.tuning import Tuning, make_trainable
 from tests.clips import write_clip
 from tests.tiny_models import save_tiny_affect, save_tiny_omni
-from train.dpo import DPO, make_trainer
+from tests.trainers import dpo_trainer
+from train.dpo import DPO
 from train.dpo import main as dpo
 
 FAMILIES = {"affect": save_tiny_affect, "omni": save_tiny_omni}
@@ -51,7 +53,7 @@ def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 def options(folder: Path, out: Path, **more: Any) -> DPO:
     defaults = {"model": str(folder / "model"), "data": folder / "pairs.jsonl", "out": out, "dtype": "float32"}
-    return DPO(**{**defaults, "steps": 12, "batch": 4, "rate": 1e-2, "rank": 4, **more})  # type: ignore[arg-type]
+    return grouped(DPO, **{**defaults, "steps": 12, "batch": 4, "rate": 1e-2, "rank": 4, **more})  # type: ignore[arg-type]
 
 
 def test_only_decided_pairs_in_both_orders_are_used(folder: Path) -> None:
@@ -65,10 +67,10 @@ def test_only_decided_pairs_in_both_orders_are_used(folder: Path) -> None:
 
 def test_swapping_the_clip_changes_policy_and_reference(folder: Path, tmp_path: Path) -> None:
     backbone = load(str(folder / "model"), dtype="float32")
-    runs.add_lora(backbone, 4, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=4), 7)
     store = MediaStore(backbone, folder, FeatureCache(folder / "cache"))
     rows = decided_pairs(list(jsonl.read(folder / "pairs.jsonl", Conversation)))
-    trainer = make_trainer(store, rows, options(folder, tmp_path))
+    trainer = dpo_trainer(store, rows, options(folder, tmp_path))
     found = []
     for clip in ("clip0.mp4", "clip1.mp4"):
         swapped = msgspec.structs.replace(rows[0], media=Clip(video=clip))

@@ -8,6 +8,7 @@ from safetensors.torch import load_file
 
 from affectllm import jsonl
 from affectllm.models import load
+from affectllm.options import grouped
 from tests.clips import conversation, write_clip
 from tests.tiny_models import TINY, families
 from train.grpo import GRPO
@@ -26,10 +27,10 @@ def test_supervised_and_grpo_steps(family: str, tmp_path: Path) -> None:
         write_clip(tmp_path / f"{row.id}.mp4", seed=i, seconds=1 + i)
     data = tmp_path / "conversations.jsonl"
     data.write_text("".join(jsonl.dumps(row) + "\n" for row in rows))
-    sft(SFT(model=model, data=data, out=tmp_path / "sft", steps=2, batch=1, modalities=modalities))
+    sft(grouped(SFT, model=model, data=data, out=tmp_path / "sft", steps=2, batch=1, modalities=modalities))
     grpo(
-        GRPO(
-            model=str(tmp_path / "sft"), data=data, out=tmp_path / "grpo", steps=1, prompts=1, group=4,
+        grouped(
+            GRPO, model=str(tmp_path / "sft"), data=data, out=tmp_path / "grpo", steps=1, prompts=1, group=4,
             max_new_tokens=6, rewards="tests.training.test_scripts:variety", modalities=modalities, rate=1e-2,
         )
     )  # fmt: skip

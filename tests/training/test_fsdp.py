@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.training.spread import check_media
-from affectllm.training.store import MediaStore
 from tests.clips import conversation
 from tests.training.launched import GRPO_OPTIONS, Data, assert_same_training, launched_as, log, prepared, run
 from train.grpo import GRPO, check_spread
@@ -90,7 +91,7 @@ def test_fsdp_that_accelerate_would_leave_out_is_refused(tmp_path: Path, monkeyp
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
     with pytest.raises(AffectError, match="leaves out on CPUs"):
-        grpo(GRPO(model=given.model, data=given.data, out=tmp_path / "out", prompts=1, group=2))
+        grpo(grouped(GRPO, model=given.model, data=given.data, out=tmp_path / "out", prompts=1, group=2))
     assert not (tmp_path / "out" / "run.json").exists()
 
 
@@ -114,6 +115,11 @@ def test_a_fusion_takes_any_media_but_none(tmp_path: Path) -> None:
         check_media(store, [both, said])
 
 
+def checked(options: GRPO, config: Any, functions: list[Any], rows: list[Any]) -> None:
+    groups = options.sampling, options.loss, options.held_out, options.runtime
+    check_spread(config, functions, rows, options.model.dtype, *groups)
+
+
 @pytest.mark.parametrize(
     ("options", "named"),
     [
@@ -123,18 +129,18 @@ def test_a_fusion_takes_any_media_but_none(tmp_path: Path) -> None:
     ],
 )
 def test_what_processes_do_on_their_own_is_refused(tmp_path: Path, options: dict[str, Any], named: str) -> None:
-    run = GRPO(data=tmp_path / "data.jsonl", out=tmp_path / "out", **options)
+    run = grouped(GRPO, data=tmp_path / "data.jsonl", out=tmp_path / "out", **options)
     asked = conversation("clip0", ["happy"])
     unanswered = msgspec.structs.replace(asked, messages=asked.messages[:1])
     third = SimpleNamespace(deepspeed_plugin=SimpleNamespace(zero_stage=3))
     with pytest.raises(AffectError, match=named):
-        check_spread(run, third, [], [asked, unanswered])
+        checked(run, third, [], [asked, unanswered])
     second = SimpleNamespace(deepspeed_plugin=SimpleNamespace(zero_stage=2))
-    check_spread(run, second, [], [asked, unanswered])
+    checked(run, second, [], [asked, unanswered])
 
 
 def test_rewards_that_ask_the_model_again_are_refused(tmp_path: Path) -> None:
-    run = GRPO(data=tmp_path / "data.jsonl", out=tmp_path / "out")
+    run = grouped(GRPO, data=tmp_path / "data.jsonl", out=tmp_path / "out")
     third = SimpleNamespace(deepspeed_plugin=SimpleNamespace(zero_stage=3))
     with pytest.raises(AffectError, match="influence"):
-        check_spread(run, third, [SimpleNamespace(measured="influence")], [])
+        checked(run, third, [SimpleNamespace(measured="influence")], [])

@@ -10,13 +10,15 @@ from affectllm import jsonl
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.base.backbone import Sample, join_media
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.records import Conversation
-from affectllm.training import run as runs
 from affectllm.training.collator import IGNORED, ConversationCollator
-from affectllm.training.store import MediaStore
+from affectllm.training.tuning import Tuning, make_trainable
 from tests.clips import write_toy_data
 from tests.tiny_models import save_tiny_affect, save_tiny_omni
-from train.grpo import GRPO, make_trainer
+from tests.trainers import grpo_trainer
+from train.grpo import GRPO
 
 FAMILIES = {"affect": save_tiny_affect, "omni": save_tiny_omni}
 
@@ -93,11 +95,11 @@ def test_swapping_the_clip_changes_grpo_log_probabilities(store: MediaStore, tmp
     """Policy and reference both: the forward that TRL leaves blind."""
     data = store.root / "conversations.jsonl"
     reward = "tests.training.test_scripts:variety"
-    run = GRPO(data=data, out=tmp_path, prompts=1, group=2, steps=1, rewards=reward, dtype="float32")
+    run = grouped(GRPO, data=data, out=tmp_path, prompts=1, group=2, steps=1, rewards=reward, dtype="float32")
     backbone = load(store.backbone.name, dtype="float32")
-    runs.add_lora(backbone, 4, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=4), 7)
     fresh = MediaStore(backbone, store.root, store.cache)
-    trainer = make_trainer(fresh, rows(fresh), run)
+    trainer = grpo_trainer(fresh, rows(fresh), run)
     own, other = (fresh.sample(row) for row in rows(fresh)[:2])
     answer = backbone.answer_ids("happy")
     ids = torch.tensor([[*own.prompt_ids, *answer]])

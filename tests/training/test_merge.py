@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from affectllm.errors import AffectError
 from affectllm.models import load
 from affectllm.models.base.backbone import Backbone, Sample
-from affectllm.training.run import add_lora
+from affectllm.training.tuning import Tuning, make_trainable
 from tests.clips import conversation, write_toy_data
 from tests.fake_hub import serve
 from tests.tiny_models import TINY, families, save_tiny_omni
@@ -30,7 +30,7 @@ OMNI = {
 def save_adapter(model: Path, folder: Path) -> Path:
     """An adapter that changes the answer, as a run leaves it."""
     backbone = load(str(model), "float32", trainable=True)
-    add_lora(backbone, 4, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=4), 7)
     torch.manual_seed(1)
     for name, parameter in backbone.model.named_parameters():
         if "lora_B" in name:

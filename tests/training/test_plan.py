@@ -11,8 +11,10 @@ from affectllm import jsonl
 from affectllm.commands import cli
 from affectllm.errors import AffectError
 from affectllm.models import load, load_shape
-from affectllm.training import run as runs
+from affectllm.options import grouped
 from affectllm.training.plan import Work, activations, flops, make_plan, memory_gib
+from affectllm.training.run import read_split
+from affectllm.training.tuning import Tuning, make_trainable
 from tests.clips import conversation, write_clip, write_toy_data
 from tests.tiny_models import TINY, families, save_tiny_affect, save_tiny_omni, save_tiny_qwen_vl
 from train.sft import SFT
@@ -88,8 +90,8 @@ def test_every_family_is_planned_as_it_is_loaded(family: str, tmp_path: Path) ->
     model = str(TINY[family](tmp_path / "model"))
     plans = []
     for opened in (load(model, "float32", trainable=True), load_shape(model, "float32")):
-        runs.add_lora(opened, 4, 0.0, 7)
-        rows = runs.read_split(data, "train")
+        make_trainable(opened, Tuning(rank=4), 7)
+        rows = read_split(data, "train")
         plans.append(make_plan(opened, rows, tmp_path, opened.modalities, Work(2, 2, 0)))
     real, planned = plans
     assert planned.trainable == real.trainable
@@ -103,7 +105,7 @@ def test_every_family_is_planned_as_it_is_loaded(family: str, tmp_path: Path) ->
 def test_a_grpo_run_is_planned_too(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data = write_toy_data(tmp_path, count=1)
     model = save_tiny_affect(tmp_path / "model")
-    sft(SFT(model=str(model), data=data, out=tmp_path / "sft", steps=1, batch=1))
+    sft(grouped(SFT, model=str(model), data=data, out=tmp_path / "sft", steps=1, batch=1))
     words = ["train", "grpo", "--model", str(tmp_path / "sft"), "--data", str(data), "--out", str(tmp_path / "o")]
     small = run_command([*words, "--dry-run", "--group", "2"], capsys)
     large = run_command([*words, "--dry-run", "--group", "4"], capsys)
@@ -137,7 +139,7 @@ def test_data_sets_beside_the_first_are_planned_with_it(tmp_path: Path, capsys: 
 def test_the_estimate_of_arithmetic_is_near_what_is_counted(tmp_path: Path, checkpointing: bool) -> None:
     """Against PyTorch's counter on a forward and backward of text, the head read on every token in both."""
     backbone = load(str(save_tiny_omni(tmp_path, hidden=64)), dtype="float32", trainable=True)
-    runs.add_lora(backbone, 1, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=1), 7)
     ids = torch.full((2, 40), backbone.tokenizer("u")["input_ids"][0])
     if checkpointing:
         backbone.model.enable_input_require_grads()
@@ -152,7 +154,7 @@ def test_the_estimate_of_arithmetic_is_near_what_is_counted(tmp_path: Path, chec
 def test_the_estimate_of_activations_is_near_what_is_kept(tmp_path: Path) -> None:
     """Against the storages that PyTorch saves for the backward of the layers, weights aside."""
     backbone = load(str(save_tiny_omni(tmp_path, hidden=64)), dtype="float32", trainable=True)
-    runs.add_lora(backbone, 2, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=2), 7)
     backbone.model.train()
     ids = torch.full((2, 256), backbone.tokenizer("u")["input_ids"][0])
     weights = {p.untyped_storage().data_ptr() for p in backbone.model.parameters()}
@@ -173,7 +175,7 @@ def test_the_estimate_of_activations_is_near_what_is_kept(tmp_path: Path) -> Non
 
 def test_checkpointing_and_8_bit_states_take_less(tmp_path: Path) -> None:
     backbone = load_shape(str(save_tiny_omni(tmp_path)), "float32")
-    runs.add_lora(backbone, 4, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=4), 7)
     work = Work(2, 2, 16)
     plain = memory_gib(backbone, 500, {}, work)
     lean = memory_gib(backbone, 500, {}, work._replace(checkpointing=True, optimizer="paged_adamw_8bit"))
@@ -186,7 +188,7 @@ def test_a_modality_that_no_row_asks_about_stops_the_run(tmp_path: Path) -> None
     data = tmp_path / "conversations.jsonl"
     data.write_text(jsonl.dumps(conversation("clip0", ["happy"], parts=("video",))))
     with pytest.raises(AffectError, match=r"Modality audio was asked for, but none of 1 conversations"):
-        sft(SFT(model=str(save_tiny_affect(tmp_path / "m")), data=data, out=tmp_path / "out", steps=1))
+        sft(grouped(SFT, model=str(save_tiny_affect(tmp_path / "m")), data=data, out=tmp_path / "out", steps=1))
 
 
 def test_a_modality_whose_tokens_are_lost_stops_the_run(tmp_path: Path) -> None:
@@ -196,7 +198,7 @@ def test_a_modality_whose_tokens_are_lost_stops_the_run(tmp_path: Path) -> None:
     template = model / "chat_template.jinja"
     template.write_text(template.read_text().replace("<|audio_bos|><|AUDIO|><|audio_eos|>", ""))
     with pytest.raises(AffectError, match=r"0 audio tokens of it reach"):
-        sft(SFT(model=str(model), data=data, out=tmp_path / "out", steps=1))
+        sft(grouped(SFT, model=str(model), data=data, out=tmp_path / "out", steps=1))
 
 
 def test_rows_of_different_modalities_are_each_looked_at(tmp_path: Path) -> None:
@@ -212,4 +214,4 @@ def test_rows_of_different_modalities_are_each_looked_at(tmp_path: Path) -> None
 def test_a_model_without_ears_refuses_a_run_with_sound(tmp_path: Path) -> None:
     data = write_toy_data(tmp_path, count=1)
     with pytest.raises(AffectError, match="--modalities video"):
-        sft(SFT(model=str(save_tiny_qwen_vl(tmp_path / "m")), data=data, out=tmp_path / "out", steps=1))
+        sft(grouped(SFT, model=str(save_tiny_qwen_vl(tmp_path / "m")), data=data, out=tmp_path / "out", steps=1))

@@ -14,9 +14,10 @@ from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.base.generation import answer_log_probabilities, generate
 from affectllm.models.families.affect import AffectForConditionalGeneration
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.records import Conversation, Part
-from affectllm.training.store import MediaStore
-from affectllm.training.tuning import Tuning, prepare
+from affectllm.training.tuning import Tuning, make_trainable
 from tests.clips import write_toy_data
 from tests.tiny_models import TINY, families, save_tiny_affect, save_tiny_omni
 from train.grpo import GRPO
@@ -72,11 +73,11 @@ def test_stages_run_in_bfloat16_and_learn_in_float32(family: str, tmp_path: Path
     common: dict[str, Any] = {"data": folder / "conversations.jsonl", "dtype": "bfloat16", "rate": 1e-2}
     common["modalities"] = load(str(folder / "model"), "float32").modalities
     align = {"align_steps": 2} if family == "AffectLLM" else {}
-    sft(SFT(model=str(folder / "model"), out=tmp_path / "sft", steps=2, batch=2, **common, **align))
+    sft(grouped(SFT, model=str(folder / "model"), out=tmp_path / "sft", steps=2, batch=2, **common, **align))
     for way in ("shared", "rows"):
         grpo(
-            GRPO(
-                model=str(tmp_path / "sft"), out=tmp_path / way, steps=1, prompts=1, group=3, max_new_tokens=4,
+            grouped(
+                GRPO, model=str(tmp_path / "sft"), out=tmp_path / way, steps=1, prompts=1, group=3, max_new_tokens=4,
                 grpo_step=way, rewards="tests.training.test_scripts:variety", **common,
             )
         )  # fmt: skip
@@ -109,7 +110,7 @@ def test_losses_of_a_run_agree_between_precisions(tmp_path: Path) -> None:
     for dtype in PRECISIONS:
         out = tmp_path / dtype
         data = folder / "conversations.jsonl"
-        sft(SFT(model=str(folder / "model"), data=data, out=out, steps=4, batch=2, dtype=dtype, rate=1e-3))
+        sft(grouped(SFT, model=str(folder / "model"), data=data, out=out, steps=4, batch=2, dtype=dtype, rate=1e-3))
         log = json.loads((out / "run.json").read_text())["log"]
         losses.append([step["loss"] for step in log if "loss" in step])
     assert losses[0] == pytest.approx(losses[1], rel=0.01)
@@ -119,7 +120,7 @@ def test_losses_of_a_run_agree_between_precisions(tmp_path: Path) -> None:
 def test_what_was_learnt_keeps_its_digits_in_a_bfloat16_model(tmp_path: Path) -> None:
     folder = written(tmp_path, "AffectLLM")
     data = folder / "conversations.jsonl"
-    sft(SFT(model=str(folder / "model"), data=data, out=tmp_path / "sft", steps=1, batch=2, dtype="bfloat16"))
+    sft(grouped(SFT, model=str(folder / "model"), data=data, out=tmp_path / "sft", steps=1, batch=2, dtype="bfloat16"))
     saved = load_file(tmp_path / "sft" / "adapter_model.safetensors")
     again = load(str(tmp_path / "sft"), "bfloat16").core.model.fusion
     for name, weight in again.state_dict().items():
@@ -131,7 +132,7 @@ def test_what_was_learnt_keeps_its_digits_in_a_bfloat16_model(tmp_path: Path) ->
 @pytest.mark.parametrize("form", ["lora", "full"])
 def test_weights_that_learn_are_float32(save: Any, form: Any, tmp_path: Path) -> None:
     backbone = load(str(save(tmp_path)), "bfloat16", trainable=True)
-    prepare(backbone, Tuning(form=form, rank=2, projector=save is save_tiny_omni), seed=0)
+    make_trainable(backbone, Tuning(tune=form, rank=2, train_projector=save is save_tiny_omni), seed=0)
     kinds = {learns: set() for learns in (True, False)}
     for parameter in backbone.model.parameters():
         kinds[parameter.requires_grad].add(parameter.dtype)

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from affectllm import jsonl
 from affectllm.errors import AffectError
+from affectllm.options import grouped
 from tests.clips import write_toy_data
 from tests.tiny_models import save_tiny_affect
 from train.sft import SFT, main
@@ -29,34 +30,34 @@ def options(folder: Path, out: Path, **more: Any) -> SFT:
         "model": str(folder / "model"), "data": folder / "conversations.jsonl", "out": out, "steps": 6, "batch": 2,
         "dtype": "float32", "rate": 1e-2,
     }  # fmt: skip
-    return SFT(**{**defaults, **more})
+    return grouped(SFT, **{**defaults, **more})
 
 
 @pytest.mark.parametrize("batch", [1, 2])
 def test_the_run_goes_on_and_says_what_it_lost(folder: Path, capsys: pytest.CaptureFixture[str], batch: int) -> None:
     run = options(folder, folder / "out", batch=batch, align_steps=3)
     main(run)
-    lost = {row["id"]: row["reason"] for row in jsonl.read_dicts(run.out / "quarantine.jsonl")}
+    lost = {row["id"]: row["reason"] for row in jsonl.read_dicts(run.runtime.out / "quarantine.jsonl")}
     assert set(lost) == {"clip1", "clip3"}
     assert "clip1.mp4: the system says" in lost["clip1"]
     said = capsys.readouterr().err
     assert said.count("Quarantined 'clip1'") == 1
     assert "2 conversations were left out" in said
-    assert len([row for row in jsonl.read_dicts(run.out / "log.jsonl") if "loss" in row]) == 6
+    assert len([row for row in jsonl.read_dicts(run.runtime.out / "log.jsonl") if "loss" in row]) == 6
 
 
 def test_a_resumed_run_without_a_clip_equals_one_that_was_not_stopped(folder: Path) -> None:
     run = options(folder, folder / "whole", save_every=2, trainer={"save_total_limit": 9})
     main(run)
     killed = folder / "killed"
-    shutil.copytree(run.out / "checkpoints" / "checkpoint-2", killed / "checkpoints" / "checkpoint-2")
-    shutil.copy(run.out / "quarantine.jsonl", killed)
-    text = (run.out / "options.json").read_text().replace(str(run.out), str(killed))
+    shutil.copytree(run.runtime.out / "checkpoints" / "checkpoint-2", killed / "checkpoints" / "checkpoint-2")
+    shutil.copy(run.runtime.out / "quarantine.jsonl", killed)
+    text = (run.runtime.out / "options.json").read_text().replace(str(run.runtime.out), str(killed))
     (killed / "options.json").write_text(text)
     # The clip is back, but a run that has lost it once goes on without it.
     shutil.copy(folder / "clip0.mp4", folder / "clip1.mp4")
     main(options(folder, killed, save_every=2, trainer={"save_total_limit": 9}))
-    one, other = (load_file(out / "adapter_model.safetensors") for out in (run.out, killed))
+    one, other = (load_file(out / "adapter_model.safetensors") for out in (run.runtime.out, killed))
     assert all(one[name].equal(other[name]) for name in one)
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from affectllm.options import grouped
 from tests.clips import write_toy_data
 from tests.tiny_models import save_tiny_affect
 from train.grpo import GRPO
@@ -22,19 +23,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("resume")
     write_toy_data(made)
     save_tiny_affect(made / "model")
-    sft(SFT(model=str(made / "model"), data=made / "conversations.jsonl", out=made / "start", steps=1, batch=2))
+    sft(
+        grouped(SFT, model=str(made / "model"), data=made / "conversations.jsonl", out=made / "start", steps=1, batch=2)
+    )
     return made
 
 
 def run(stage: str, folder: Path, out: Path) -> dict[str, torch.Tensor]:
     data, reward = folder / "conversations.jsonl", "tests.training.test_scripts:variety"
     if stage == "sft":
-        options = SFT(model=str(folder / "model"), data=data, out=out, steps=4, batch=2, save_every=2, trainer=KEEP)
+        options = grouped(
+            SFT, model=str(folder / "model"), data=data, out=out, steps=4, batch=2, save_every=2, trainer=KEEP
+        )
         sft(options)
     else:
         grpo(
-            GRPO(
-                model=str(folder / "start"), data=data, out=out, steps=4, prompts=2, group=2, max_new_tokens=6,
+            grouped(
+                GRPO, model=str(folder / "start"), data=data, out=out, steps=4, prompts=2, group=2, max_new_tokens=6,
                 rewards=reward, save_every=2, rate=1e-2, trainer=KEEP,
             )
         )  # fmt: skip

@@ -11,10 +11,11 @@ from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Answer, Clip, Conversation, Meta, Target
 from affectllm.training.reward_model import fit_question, fit_scores
-from affectllm.training.store import MediaStore
 from eval.prefer import Prefer
 from eval.prefer import main as prefer
 from tests.clips import write_clip
@@ -80,9 +81,9 @@ def test_scores_depend_on_the_clip_and_not_on_their_neighbours(folder: Path) -> 
 
 
 def test_it_learns_which_description_fits_and_chooses_it(folder: Path, tmp_path: Path) -> None:
-    run = Reward(
-        model=str(folder / "model"), data=folder / "pairs.jsonl", out=tmp_path / "run", steps=12, batch=4, rate=1e-2,
-        rank=4, dtype="float32",
+    run = grouped(
+        Reward, model=str(folder / "model"), data=folder / "pairs.jsonl", out=tmp_path / "run", steps=12, batch=4,
+        rate=1e-2, rank=4, dtype="float32",
     )  # fmt: skip
     before = scores_of(folder, folder / "model")
     reward(run)

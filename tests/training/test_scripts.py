@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 from affectllm import rewards
 from affectllm.errors import AffectError
 from affectllm.models import load
+from affectllm.options import grouped
 from eval.predict import Predict
 from eval.predict import main as predict
 from tests.clips import write_toy_data
@@ -33,11 +34,13 @@ def stages(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     data = write_toy_data(folder)
     model = FAMILIES[request.param](folder / "model")
     align = 3 if request.param == "affect" else 0
-    sft(SFT(model=str(model), data=data, out=folder / "sft", steps=3, batch=2, align_steps=align, save_every=2))
+    sft(
+        grouped(SFT, model=str(model), data=data, out=folder / "sft", steps=3, batch=2, align_steps=align, save_every=2)
+    )
     grpo(
-        GRPO(
-            model=str(folder / "sft"), data=data, out=folder / "grpo", steps=3, prompts=2, group=2, max_new_tokens=8,
-            rewards="tests.training.test_scripts:variety", save_every=2,
+        grouped(
+            GRPO, model=str(folder / "sft"), data=data, out=folder / "grpo", steps=3, prompts=2, group=2,
+            max_new_tokens=8, rewards="tests.training.test_scripts:variety", save_every=2,
         )
     )  # fmt: skip
     return folder
@@ -64,10 +67,10 @@ def test_a_finished_run_is_not_run_again(stages: Path, capsys: pytest.CaptureFix
     for key in ("data", "out"):
         options[key] = Path(options[key])
     options["modalities"] = tuple(options["modalities"])
-    sft(SFT(**options))
+    sft(grouped(SFT, **options))
     assert "finished already" in capsys.readouterr().out
     with pytest.raises(AffectError, match="another rate"):
-        sft(SFT(**{**options, "rate": 1.0}))
+        sft(grouped(SFT, **{**options, "rate": 1.0}))
 
 
 def test_answers_resume_where_they_stopped(stages: Path) -> None:
@@ -107,18 +110,26 @@ def test_a_modality_that_does_not_reach_the_model_stops_the_run(tmp_path: Path) 
     text = data.read_text().replace('{"type":"video"', '{"type":"image"').replace('{"type":"audio"', '{"type":"image"')
     data.write_text(text)
     with pytest.raises(AffectError, match="none of 2 conversations brings it"):
-        sft(SFT(model=str(save_tiny_affect(tmp_path / "m")), data=data, out=tmp_path / "out", steps=1))
+        sft(grouped(SFT, model=str(save_tiny_affect(tmp_path / "m")), data=data, out=tmp_path / "out", steps=1))
 
 
 def test_unknown_trainer_options_are_named(tmp_path: Path) -> None:
     data = write_toy_data(tmp_path, count=2)
     with pytest.raises(AffectError, match="weight_decay"):
-        sft(SFT(model=str(save_tiny_affect(tmp_path / "m")), data=data, out=tmp_path / "o", trainer={"weight_decy": 0}))
+        sft(
+            grouped(
+                SFT,
+                model=str(save_tiny_affect(tmp_path / "m")),
+                data=data,
+                out=tmp_path / "o",
+                trainer={"weight_decy": 0},
+            )
+        )
 
 
 def test_a_missing_split_names_those_there(tmp_path: Path) -> None:
     with pytest.raises(AffectError, match="Splits there: train"):
-        sft(SFT(data=write_toy_data(tmp_path, count=1), out=tmp_path / "o", split="tran"))
+        sft(grouped(SFT, data=write_toy_data(tmp_path, count=1), out=tmp_path / "o", split="tran"))
 
 
 def test_rewards_know_their_terms(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tests.contracts import Accepts, Attributes, Gives, Method, Names, Row, Text
 GRPO, SFT, DPO, REWARD = "trl:GRPOTrainer", "trl:SFTTrainer", "trl:DPOTrainer", "trl:RewardTrainer"
 TRAINER = "transformers:Trainer"
 OURS = {
-    GRPO: "affectllm.training.grpo:ClipGRPOTrainer",
+    GRPO: "affectllm.training.grpo.trainer:ClipGRPOTrainer",
     SFT: "affectllm.training.sft:ClipSFTTrainer",
     DPO: "affectllm.training.dpo:ClipDPOTrainer",
     REWARD: "affectllm.training.reward_model:ClipRewardTrainer",
@@ -51,14 +51,16 @@ OVERRIDDEN = [
     overridden(REWARD, "_prepare_dataset", "dataset"),
     overridden(REWARD, "compute_loss", "model", "inputs"),
 ]  # fmt: skip
-GRPO_FILE, LOG_FILE = "affectllm/training/grpo.py", "affectllm/training/grpo_log.py"
+ROOM = "affectllm/training/grpo"
+TRAINER_FILE, ROWS_FILE = f"{ROOM}/trainer.py", f"{ROOM}/rows.py"
+FUSED = f"{ROOM}/rows.py and shared.py"
 CALLED: list[Row] = [
-    Method(f"{GRPO}._save_checkpoint", ("model", "trial"), GRPO_FILE),
-    Method(f"{GRPO}._log_completion_extra", ("column", "values"), LOG_FILE),
-    Method(f"{GRPO}._log_metric", ("name", "value"), LOG_FILE),
-    Gives(f"{GRPO}._tokenize_prompts", 3, GRPO_FILE),
-    Gives(f"{GRPO}._generate_single_turn", 2, GRPO_FILE),
-    Gives(f"{GRPO}._get_per_token_logps_and_entropies", 3, GRPO_FILE),
+    Method(f"{GRPO}._save_checkpoint", ("model", "trial"), TRAINER_FILE),
+    Method(f"{GRPO}._log_completion_extra", ("column", "values"), TRAINER_FILE),
+    Method(f"{GRPO}._log_metric", ("name", "value"), TRAINER_FILE),
+    Gives(f"{GRPO}._tokenize_prompts", 3, TRAINER_FILE),
+    Gives(f"{GRPO}._generate_single_turn", 2, TRAINER_FILE),
+    Gives(f"{GRPO}._get_per_token_logps_and_entropies", 3, TRAINER_FILE),
     Attributes(
         GRPO,
         (
@@ -66,16 +68,16 @@ CALLED: list[Row] = [
             "max_completion_length", "current_gradient_accumulation_steps", "use_vllm",
             "vllm_importance_sampling_correction", "generation_config",
         ),
-        GRPO_FILE,
+        TRAINER_FILE,
     ),
-    Attributes(GRPO, ("reward_func_names", "_pending_extra_logs"), LOG_FILE),
+    Attributes(GRPO, ("reward_func_names", "_pending_extra_logs"), TRAINER_FILE),
     Text(
         GRPO,
         (
             '"prompt_ids"', '"completion_ids"', '"completion_mask"', '"num_items_in_batch"',
             '"sampling/sampling_logp_difference/mean"', "generate_inputs[k] = v", "self._step %",
         ),
-        f"{GRPO_FILE}, which reads and exchanges rows of a batch",
+        f"{TRAINER_FILE}, resampling.py and batch.py, which read and exchange rows of a batch",
     ),
     Text(GRPO, ('"ref"',), "affectllm/training/spread.py, which knows the reference adapter by this name"),
     Text(DPO, ('"ref"',), "affectllm/training/spread.py, which knows the reference adapter by this name"),
@@ -85,20 +87,20 @@ CALLED: list[Row] = [
     Method(
         "trl.trainer.utils:RepeatSampler",
         ("data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed"),
-        f"{GRPO_FILE}, which makes an EpochSampler of it",
+        f"{ROOM}/batch.py, which makes an EpochSampler of it",
     ),
     Attributes(
         "trl.trainer.utils:RepeatSampler",
         ("data_source", "mini_repeat_count", "batch_size", "repeat_count", "shuffle", "seed", "generator"),
-        GRPO_FILE,
+        f"{ROOM}/batch.py",
     ),
-    Names("trl.trainer.utils:FusedCausalLMOutput", ("log_probs", "entropy", "aux_loss"), GRPO_FILE),
-    Text("trl.trainer.utils:add_fused_lm_head", ("fused_lm_head=False", "shift_labels=None"), "grpo.py and shared.py"),
+    Names("trl.trainer.utils:FusedCausalLMOutput", ("log_probs", "entropy", "aux_loss"), ROWS_FILE),
+    Text("trl.trainer.utils:add_fused_lm_head", ("fused_lm_head=False", "shift_labels=None"), FUSED),
     Text("trl.trainer.utils:add_fused_lm_head", ("compact = _use_triton(",), "affectllm/training/seam.py"),
     Method("trl.trainer.utils:_use_triton", ("device",), "affectllm/training/seam.py, which patches it"),
     Accepts(
         "peft:PeftModel.save_pretrained", ("selected_adapters", "save_embedding_layers"),
-        "affectllm/training/run.py and tuning.py",
+        "affectllm/training/run_folder.py and tuning.py",
     ),
     Accepts("peft:get_peft_model_state_dict", ("save_embedding_layers",), "affectllm/models/adapters.py"),
     Names("peft.utils:ModulesToSaveWrapper", ("forward",), "affectllm/training/tuning.py, by names of weights"),
@@ -121,18 +123,18 @@ def test_a_change_is_said_with_the_version_the_name_and_who_needs_it(monkeypatch
     row = next(row for row in OVERRIDDEN if row.place.endswith("_generate_single_turn"))
     assert row.change() == (
         "trl 1.99.0: trl:GRPOTrainer._generate_single_turn lost parameter 'num_generations'; the override "
-        "affectllm.training.grpo:ClipGRPOTrainer._generate_single_turn needs it."
+        "affectllm.training.grpo.trainer:ClipGRPOTrainer._generate_single_turn needs it."
     )
     monkeypatch.setattr(trl.GRPOTrainer, "_tokenize_prompts", newer)
     row = next(row for row in OVERRIDDEN if row.place.endswith("_tokenize_prompts"))
     assert row.change() == (
         "trl 1.99.0: trl:GRPOTrainer._tokenize_prompts has a new parameter 'tools', which the override "
-        "affectllm.training.grpo:ClipGRPOTrainer._tokenize_prompts does not take."
+        "affectllm.training.grpo.trainer:ClipGRPOTrainer._tokenize_prompts does not take."
     )
     monkeypatch.delattr(trl.GRPOTrainer, "_log_metric")
     row = next(row for row in CALLED if row.place.endswith("_log_metric"))  # type: ignore[assignment]
     assert row.change() == (
-        "trl 1.99.0: trl:GRPOTrainer._log_metric is gone; affectllm/training/grpo_log.py needs it."
+        "trl 1.99.0: trl:GRPOTrainer._log_metric is gone; affectllm/training/grpo/trainer.py needs it."
     )
 
 
@@ -141,7 +143,7 @@ def test_the_plan_counts_the_vocabulary_in_the_chunks_of_the_fused_head() -> Non
 
 
 def test_every_override_has_a_row() -> None:
-    """A method of ours that a library has too stands in the table, or is not one of theirs."""
+    """A method of ours that a library has too is in the table, or is not one of theirs."""
     listed = {row.ours for row in OVERRIDDEN}
     for place in OURS.values():
         module, _, name = place.partition(":")

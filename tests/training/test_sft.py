@@ -18,9 +18,10 @@ from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.base.backbone import Backbone
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.records import Conversation, Message
 from affectllm.training.collator import IGNORED, ROW, WEIGHTS, ConversationCollator, Weights
-from affectllm.training.store import MediaStore
 from tests.clips import conversation, write_clip, write_toy_data
 from tests.tiny_models import TINY, families, save_tiny_affect, save_tiny_omni
 from train.sft import SFT, main
@@ -241,7 +242,7 @@ def options(folder: Path, out: Path, **more: Any) -> SFT:
         "model": str(folder / "model"), "data": folder / "conversations.jsonl", "out": out, "steps": 4, "batch": 2,
         "dtype": "float32", "rate": 1e-2,
     }  # fmt: skip
-    return SFT(**{**defaults, **more})
+    return grouped(SFT, **{**defaults, **more})
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -258,7 +259,7 @@ def test_weights_of_the_loss_do_what_they_say(folder: Path, tmp_path: Path) -> N
     for name, weights in {"plain": (1, 1), "scaled": (3, 3), "answer": (0, 1), "think": (1, 0)}.items():
         run = options(folder, tmp_path / name, steps=1, batch=4, think_weight=weights[0], answer_weight=weights[1])
         main(run)
-        first[name] = losses(run.out)[0]
+        first[name] = losses(run.runtime.out)[0]
     assert first["scaled"] == pytest.approx(first["plain"], rel=1e-5)
     assert first["answer"] != pytest.approx(first["think"], rel=1e-3)
     assert min(first["answer"], first["think"]) < first["plain"] < max(first["answer"], first["think"])
@@ -271,8 +272,8 @@ def test_data_sets_are_mixed_by_weight(folder: Path, tmp_path: Path) -> None:
     jsonl.write(other / "conversations.jsonl", [conversation("rare", ["proud"])])
     run = options(folder, tmp_path / "out", also=(other / "conversations.jsonl",), mix=(1.0, 3.0), batch=1, steps=5)
     main(run)
-    assert len(losses(run.out)) == 5
-    record = json.loads((run.out / "run.json").read_text())
+    assert len(losses(run.runtime.out)) == 5
+    record = json.loads((run.runtime.out / "run.json").read_text())
     assert record["options"]["mix"] == [1.0, 3.0]
     with pytest.raises(AffectError, match="2 data sets"):
         main(options(folder, tmp_path / "wrong", also=run.also, mix=(1.0,)))
@@ -299,7 +300,7 @@ def test_a_config_names_data_sets_and_their_shares(tmp_path: Path) -> None:
 def test_padding_is_logged(folder: Path, tmp_path: Path) -> None:
     run = options(folder, tmp_path / "out", steps=2)
     main(run)
-    assert all(0 <= line["padding"] < 0.2 for line in lines(run.out / "log.jsonl") if "loss" in line)
+    assert all(0 <= line["padding"] < 0.2 for line in lines(run.runtime.out / "log.jsonl") if "loss" in line)
 
 
 def test_rows_keep_their_number_in_a_batch(store: MediaStore) -> None:
@@ -319,10 +320,10 @@ def test_dev_scores_keep_the_best_and_the_last(folder: Path, tmp_path: Path, mon
     monkeypatch.setattr(dev, "score", score)
     run = options(folder, tmp_path / "out", dev_every=2, dev_new_tokens=4)
     main(run)
-    rows = lines(run.out / "dev.jsonl")
+    rows = lines(run.runtime.out / "dev.jsonl")
     assert [(row["step"], row["set_f1"]) for row in rows] == [(0, 0.1), (2, 0.5), (4, 0.3)]
     assert {"clue_face", "clue_voice", "parse_rate", "n"} <= rows[0].keys()
-    written, best, last = (load_file(run.out / place / ADAPTER) for place in ("", "best", "last"))
+    written, best, last = (load_file(run.runtime.out / place / ADAPTER) for place in ("", "best", "last"))
     assert all(written[name].equal(best[name]) for name in written)
     assert any(not last[name].equal(best[name]) for name in written)
 
@@ -346,7 +347,8 @@ def test_a_whole_model_keeps_its_best_too(folder: Path, tmp_path: Path, monkeypa
     run = options(folder, tmp_path / "out", tune="full", steps=2, dev_every=2, dev_new_tokens=2)
     main(run)
     before, after, last = (
-        load(str(place), "float32").model.state_dict() for place in (folder / "model", run.out, run.out / "last")
+        load(str(place), "float32").model.state_dict()
+        for place in (folder / "model", run.runtime.out, run.runtime.out / "last")
     )
     assert all(weight.equal(after[name]) for name, weight in before.items())
     assert any(not weight.equal(last[name]) for name, weight in before.items())
@@ -358,11 +360,11 @@ def test_the_record_holds_options_revision_and_data(folder: Path, tmp_path: Path
     (folder / "manifest.json").write_text('{"rows": 4}')
     run = options(folder, tmp_path / "out", steps=1)
     main(run)
-    record = json.loads((run.out / "run.json").read_text())
+    record = json.loads((run.runtime.out / "run.json").read_text())
     assert record["options"]["rate"] == 1e-2
     assert record["git"] is None or len(record["git"]) == 40
     (data,) = record["data"]
-    assert data["sha256"] == hashlib.sha256(run.data.read_bytes()).hexdigest()
+    assert data["sha256"] == hashlib.sha256(run.data.data.read_bytes()).hexdigest()
     assert data["manifest_sha256"] == hashlib.sha256(b'{"rows": 4}').hexdigest()
 
 
@@ -374,7 +376,7 @@ def test_trackers_are_asked_by_name(folder: Path, tmp_path: Path, monkeypatch: p
     monkeypatch.undo()
     pytest.importorskip("tensorboard")
     main(run)
-    assert list(run.out.rglob("events.out.tfevents.*"))
+    assert list(run.runtime.out.rglob("events.out.tfevents.*"))
 
 
 def test_none_are_asked_without_a_name(folder: Path, tmp_path: Path) -> None:
@@ -411,7 +413,7 @@ def test_a_loss_that_is_no_number_names_its_conversations(folder: Path, tmp_path
     run = options(folder, tmp_path / "out", rate=1e30, steps=4)
     with pytest.raises(AffectError, match=r"The loss of step \d is (nan|inf)"):
         main(run)
-    saved = json.loads((run.out / "failed_batch.json").read_text())
+    saved = json.loads((run.runtime.out / "failed_batch.json").read_text())
     assert saved["step"] > 1
     assert len(saved["ids"]) == len(saved["tokens"]) == 2
     assert set(saved["ids"]) <= {f"clip{i}" for i in range(4)}

@@ -1,7 +1,6 @@
 """A recipe runs its stages from each other's adapters, is checked whole before it starts, and skips what is done."""
 
 import json
-from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +9,10 @@ import pytest
 from affectllm import rewards
 from affectllm.errors import AffectError
 from affectllm.options import parse
+from affectllm.training.grpo.curriculum import draw
 from tests.clips import write_toy_data
 from tests.tiny_models import save_tiny_affect
-from train.grpo import GRPO, draw
-from train.stages import Stages, main, nested, read_chain
+from train.stages import Stage, Stages, main, nested, read_chain
 
 CONFIGS = Path(__file__).parents[2] / "train" / "configs"
 RECIPES = sorted(path for path in CONFIGS.glob("*.yaml") if path.name.startswith(("strict_", "affectgpt_r1_")))
@@ -29,6 +28,10 @@ def recipe(folder: Path, **stages: Any) -> Stages:
         data=folder / "conversations.jsonl", out=folder / "out", model=str(folder / "model"),
         stages={**chain, **stages},
     )  # fmt: skip
+
+
+def chain_of(options: Stages) -> list[Stage]:
+    return read_chain(**vars(options))
 
 
 @pytest.mark.slow
@@ -49,9 +52,11 @@ def test_a_chain_goes_from_adapter_to_adapter_and_skips_what_is_done(
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_is_accepted_by_its_scripts(path: Path, tmp_path: Path) -> None:
     words = ["--config", str(path), "--data", str(tmp_path / "d.jsonl"), "--out", str(tmp_path)]
-    chain = read_chain(parse(Stages, words))
+    chain = chain_of(parse(Stages, words))
     assert len(chain) >= 2
-    assert [stage.options.model for stage in chain[1:]] == [str(stage.options.out) for stage in chain[:-1]]
+    assert [stage.options.model.model for stage in chain[1:]] == [
+        str(stage.options.runtime.out) for stage in chain[:-1]
+    ]
     assert chain[-1].words[-3] == "affectllm.train.grpo"
 
 
@@ -63,13 +68,13 @@ def test_the_other_length_penalties_are_reward_files(penalty: int) -> None:
 
 def test_a_typo_in_the_last_stage_is_found_before_the_first(tmp_path: Path) -> None:
     with pytest.raises(AffectError, match="unknown key 'stps'"):
-        read_chain(recipe(tmp_path, last={**GRPO_STAGE, "stps": 3}))
+        chain_of(recipe(tmp_path, last={**GRPO_STAGE, "stps": 3}))
     with pytest.raises(AffectError, match="script"):
-        read_chain(recipe(tmp_path, last={"steps": 3}))
+        chain_of(recipe(tmp_path, last={"steps": 3}))
     with pytest.raises(AffectError, match="follows from the chain"):
-        read_chain(recipe(tmp_path, last={**GRPO_STAGE, "model": "nano"}))
+        chain_of(recipe(tmp_path, last={**GRPO_STAGE, "model": "nano"}))
     with pytest.raises(AffectError, match="no stages"):
-        read_chain(Stages(data=tmp_path, out=tmp_path))
+        chain_of(Stages(data=tmp_path, out=tmp_path))
 
 
 def test_flags_reach_into_a_stage() -> None:
@@ -78,11 +83,9 @@ def test_flags_reach_into_a_stage() -> None:
         nested({"a": {}, "b.steps": 5})
 
 
-def test_clips_are_drawn_by_the_seed(tmp_path: Path) -> None:
+def test_clips_are_drawn_by_the_seed() -> None:
     rows: Any = list(range(50))
-    run = {"data": tmp_path, "out": tmp_path, "clips": 10}
-    one, same, other = (draw(rows, GRPO(**run, seed=seed)) for seed in (1, 1, 2))
+    one, same, other = (draw(rows, 10, None, seed) for seed in (1, 1, 2))
     assert one == same == sorted(one)
     assert one != other
-    assert draw(rows, GRPO(**{**run, "clips": 99})) == rows
-    assert "clips" in {field.name for field in fields(GRPO)}
+    assert draw(rows, 99, None, 1) == rows

@@ -12,11 +12,13 @@ from affectllm.errors import AffectError
 from affectllm.models import load, load_shape
 from affectllm.models.base.backbone import Backbone
 from affectllm.models.base.quantise import check, nf4, quantised
+from affectllm.options import grouped
 from affectllm.training.plan import Work, count_parameters, memory_gib
-from affectllm.training.tuning import Tuning, modules_of, part_of, prepare
+from affectllm.training.tuning import Tuning, make_trainable, modules_of, part_of
 from tests.clips import conversation, write_toy_data
 from tests.tiny_models import TINY, families, save_tiny_affect, save_tiny_omni, save_tiny_qwen_vl
-from train.sft import SFT, main, make_trainer, tuning_of
+from tests.trainers import sft_trainer
+from train.sft import SFT, check_tuning, main
 
 SWITCHES = ["vision", "audio", "projector"]
 
@@ -42,8 +44,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, out: Path, **options: Any) -> SFT:
-    given = SFT(
-        model=str(folder / "model"), data=folder / "conversations.jsonl", out=out, steps=2, batch=1, rate=1e-2,
+    given = grouped(
+        SFT, model=str(folder / "model"), data=folder / "conversations.jsonl", out=out, steps=2, batch=1, rate=1e-2,
         dtype="float32", **options,
     )  # fmt: skip
     main(given)
@@ -92,27 +94,28 @@ def test_parts_are_found_in_every_family(family: str, tmp_path: Path) -> None:
     for part in wanted:
         if not backbone.encoders_in_forward and part != "projector":
             with pytest.raises(AffectError, match="cannot learn"):
-                prepare(backbone, Tuning(**{part: True}), 7)
+                make_trainable(backbone, Tuning(**{f"train_{part}": True}), 7)
             continue
         fresh = load(str(tmp_path), "float32", trainable=True)
-        prepare(fresh, Tuning(rank=2, **{part: True}), 7)
+        make_trainable(fresh, Tuning(rank=2, **{f"train_{part}": True}), 7)
         assert learning(fresh) == {part, "adapter"} | ({"projector"} if fresh.trained_modules else set())
 
 
 def test_parts_learn_at_their_own_rates(folder: Path, tmp_path: Path) -> None:
     from affectllm import jsonl
     from affectllm.media.cache import FeatureCache
+    from affectllm.models.store import MediaStore
     from affectllm.records import Conversation
-    from affectllm.training.store import MediaStore
 
-    options = SFT(
-        data=folder / "conversations.jsonl", out=tmp_path, steps=20, rate=1e-3, train_vision=True, vision_rate=1e-5,
-        train_projector=True, projector_rate=5e-4, dtype="float32", trainer={"use_cpu": True, "weight_decay": 0.1},
+    options = grouped(
+        SFT, data=folder / "conversations.jsonl", out=tmp_path, steps=20, rate=1e-3, train_vision=True,
+        vision_rate=1e-5, train_projector=True, projector_rate=5e-4, dtype="float32",
+        trainer={"use_cpu": True, "weight_decay": 0.1},
     )  # fmt: skip
     backbone = load(str(folder / "model"), "float32", trainable=True)
-    prepare(backbone, tuning_of(options), 7)
+    make_trainable(backbone, options.tuning, 7)
     rows = list(jsonl.read(folder / "conversations.jsonl", Conversation))
-    trainer = make_trainer(MediaStore(backbone, folder, FeatureCache(tmp_path / "c")), rows, options)
+    trainer = sft_trainer(MediaStore(backbone, folder, FeatureCache(tmp_path / "c")), rows, options)
     trainer.create_optimizer_and_scheduler(20)
     names = {id(p): name for name, p in backbone.model.named_parameters()}
     peaks: dict[str, set[float]] = {}
@@ -140,7 +143,11 @@ def test_encoders_and_heads_keep_their_precision(tmp_path: Path) -> None:
     real = memory_gib(backbone, 10, {}, Work(1, 1, 1, quantised=True))
     assert planned["weights"] == pytest.approx(real["weights"], rel=0.03)
     assert count_parameters(backbone) == count_parameters(load(str(tmp_path / "model"), "float32"))
-    main(SFT(model=str(tmp_path / "model"), data=data, out=tmp_path / "out", steps=2, batch=1, quantise=True, rank=4))
+    main(
+        grouped(
+            SFT, model=str(tmp_path / "model"), data=data, out=tmp_path / "out", steps=2, batch=1, quantise=True, rank=4
+        )
+    )
     steps = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()]
     assert all(step["loss"] > 0 for step in steps if "loss" in step)
     trained = load(str(tmp_path / "out"), "float32")
@@ -155,7 +162,7 @@ def test_every_family_learns_on_4_bits(family: str, tmp_path: Path) -> None:
     model = str(TINY[family](tmp_path / "model"))
     kinds = load(model, "float32").modalities
     options: dict[str, Any] = {"trainer": {"max_grad_norm": 1e9}, "modalities": kinds, "steps": 2, "rank": 4}
-    main(SFT(model=model, data=data, out=tmp_path / "out", batch=1, quantise=True, **options))
+    main(grouped(SFT, model=model, data=data, out=tmp_path / "out", batch=1, quantise=True, **options))
     steps = [json.loads(line) for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines()][:2]
     assert all(0 < step["loss"] < 20 and 0 < step["grad_norm"] < 1e3 for step in steps)
     quantised_model = load(model, "float32", trainable=True, quantise=True).model
@@ -205,21 +212,24 @@ def test_contradictions_are_refused(folder: Path, tmp_path: Path, options: dict[
 def test_an_encoder_that_is_not_there_cannot_learn(tmp_path: Path) -> None:
     backbone = load(str(save_tiny_qwen_vl(tmp_path)), "float32", trainable=True)
     with pytest.raises(AffectError, match="has no audio encoder"):
-        prepare(backbone, Tuning(audio=True), 7)
+        make_trainable(backbone, Tuning(train_audio=True), 7)
 
 
 def test_an_adapter_takes_no_switches_after_the_fact(folder: Path, tmp_path: Path) -> None:
     run(folder, tmp_path / "first", rank=2)
     backbone = load(str(tmp_path / "first"), "float32", trainable=True)
-    for tuning, message in ((Tuning(vision=True), "holds no whole vision"), (Tuning(form="full"), "Merge it first")):
+    for tuning, message in (
+        (Tuning(train_vision=True), "holds no whole vision"),
+        (Tuning(tune="full"), "Merge it first"),
+    ):
         with pytest.raises(AffectError, match=message):
-            prepare(backbone, tuning, 7)
+            make_trainable(backbone, tuning, 7)
 
 
 def test_a_composed_model_trains_its_fusion_at_its_own_rate(tmp_path: Path) -> None:
     data = write_toy_data(tmp_path, count=2)
     model = str(save_tiny_affect(tmp_path / "model"))
-    main(SFT(model=model, data=data, out=tmp_path / "out", steps=1, batch=1, projector_rate=1e-2))
+    main(grouped(SFT, model=model, data=data, out=tmp_path / "out", steps=1, batch=1, projector_rate=1e-2))
     assert list(modules_of(load(model, "float32"), "projector")) == []
 
 
@@ -230,12 +240,13 @@ def test_recipes_are_options_of_this_stage(name: str, tmp_path: Path) -> None:
     from trl import SFTConfig
 
     from affectllm.options import parse
-    from affectllm.training.run import check_trainer_keys
+    from affectllm.training.config import check_trainer_keys
 
     file = Path(__file__).parents[2] / "train" / "configs" / f"{name}.yaml"
     run = parse(SFT, ["--config", str(file), "--data", "d", "--out", str(tmp_path)])
-    check_trainer_keys(SFTConfig, run)
-    assert tuning_of(run).whole == []
+    check_trainer_keys(SFTConfig, run.runtime.trainer)
+    check_tuning(run.tuning, run.model.quantise)
+    assert run.tuning.whole == []
 
 
 def test_no_save_asks_the_hub_for_a_model_of_that_name(
@@ -247,6 +258,6 @@ def test_no_save_asks_the_hub_for_a_model_of_that_name(
     monkeypatch.setattr("peft.utils.save_and_load.check_file_exists_on_hf_hub", asked)
     backbone = load(str(folder / "model"), "float32")
     backbone.model.name_or_path = "nano"
-    prepare(backbone, Tuning(rank=2), seed=7)
+    make_trainable(backbone, Tuning(rank=2), seed=7)
     backbone.model.save_pretrained(tmp_path / "out")
     assert not any("embed_tokens" in name for name in load_file(tmp_path / "out" / "adapter_model.safetensors"))

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from affectllm.errors import AffectError
+from affectllm.options import grouped
 from tests.training.launched import GRPO_OPTIONS, ROOT, Launch, assert_same_training, launched_as, prepared, run
 from train.sft import SFT
 from train.sft import main as sft
@@ -40,5 +41,5 @@ def test_deepspeed_that_accelerate_would_leave_out_is_refused(tmp_path: Path) ->
     for stage in ("zero2", "zero3"):
         trainer = {"deepspeed": str(ROOT / "train" / "deepspeed" / f"{stage}.json"), "use_cpu": True}
         with pytest.raises(AffectError, match="left out on a CPU"):
-            sft(SFT(model=given.model, data=given.data, out=tmp_path / stage, steps=1, trainer=trainer))
+            sft(grouped(SFT, model=given.model, data=given.data, out=tmp_path / stage, steps=1, trainer=trainer))
         assert not (tmp_path / stage / "run.json").exists()

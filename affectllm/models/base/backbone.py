@@ -163,7 +163,7 @@ class Backbone(ABC):
         """Changes whenever `preprocess` would give other tensors for the same clip: part of the cache key."""
 
     def sample(self, conversation: Conversation, root: Path, modalities: Sequence[str] = MODALITIES) -> Sample:
-        """Read, preprocess and tokenise one conversation; the cached way to this is `training.store.MediaStore`."""
+        """Read, preprocess and tokenise one conversation; the cached way to this is `models.store.MediaStore`."""
         used = used_modalities(conversation, modalities)
         media = self.preprocess(self.read(conversation.media, root, used)) if used else {}
         return self.assemble(conversation, used, media)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from affectllm.errors import AffectError
+from affectllm.media.audio import RATE_HZ
 from affectllm.models.base import seam
 from affectllm.models.base.backbone import TIMES, Backbone, Look, Media
 from affectllm.models.base.tokens import add_token_types, metadata, token_types
@@ -76,13 +77,13 @@ class Gemma4Backbone(Backbone):
     def audio(self, wave: np.ndarray) -> dict[str, Tensor]:
         """Mel features (1, frames, mels) and their mask (1, frames)."""
         longest_s = self.processor.audio_seq_length * self.processor.audio_ms_per_token / 1000
-        if len(wave) > longest_s * 16000:
+        if len(wave) > longest_s * RATE_HZ:
             # The extractor would cut the rest off in silence.
             raise AffectError(
-                f"{len(wave) / 16000:.1f} s of sound; {self.name} reads {longest_s:.0f} s. "
+                f"{len(wave) / RATE_HZ:.1f} s of sound; {self.name} reads {longest_s:.0f} s. "
                 "Cut the clip with start_s and end_s."
             )
-        made = self.processor.feature_extractor([wave], sampling_rate=16000, return_tensors="pt")
+        made = self.processor.feature_extractor([wave], sampling_rate=RATE_HZ, return_tensors="pt")
         return {
             "input_features": made["input_features"].to(self.dtype),
             "input_features_mask": made["input_features_mask"],

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from affectllm.media.audio import RATE_HZ
 from affectllm.models.base.backbone import Look, Media
 from affectllm.models.families.qwen import QwenBackbone, place_tokens
 
@@ -62,7 +63,7 @@ class QwenOmniBackbone(QwenBackbone):
         return audio_tokens(frames)
 
     def media_tokens(self, used: Sequence[str], look: Callable[[], Look]) -> int:
-        frames = int(look().sound_s * 16000) // HOP if "audio" in used else 0
+        frames = int(look().sound_s * RATE_HZ) // HOP if "audio" in used else 0
         return super().media_tokens(used, look) + (self.audio_tokens(frames) if frames else 0)
 
     def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
@@ -96,7 +97,7 @@ def true_length_mel(extractor: "WhisperFeatureExtractor", wave: np.ndarray) -> T
     # One window of silence behind the clip stands for the padding that the stock call would add, so that the
     # last frames are equal to its; the frames of that silence are cut off again.
     padded = np.concatenate([wave, np.zeros(WINDOW, np.float32)])
-    mel = extractor(padded, sampling_rate=16000, padding="longest", return_tensors="pt")["input_features"]
+    mel = extractor(padded, sampling_rate=RATE_HZ, padding="longest", return_tensors="pt")["input_features"]
     return mel[..., : -(-len(wave) // HOP)]
 
 

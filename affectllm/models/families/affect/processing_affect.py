@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers import BatchFeature, FeatureExtractionMixin, PreTrainedTokenizerBase, ProcessorMixin
 
+from affectllm.media.audio import RATE_HZ
 from affectllm.media.faces import FaceDetector, centre_box, crop_faces, square_around
 from affectllm.models.families.affect.configuration_affect import AffectConfig
 from affectllm.models.families.affect.encoders import SHORTEST, normalised
@@ -45,7 +46,7 @@ class AffectFeatureExtractor(FeatureExtractionMixin):
         num_frames: int = 8,
         voice_chunks: int = 8,
         fusion_tokens: int = 4,
-        rate_hz: int = 16000,
+        rate_hz: int = RATE_HZ,
         face_tokens: int = 0,
         voice_tokens: int = 0,
         image: dict[str, Any] | None = None,

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from transformers import WhisperConfig
 from transformers.models.whisper.modeling_whisper import WhisperEncoderLayer
 
-RATE_HZ = 16000
+from affectllm.media.audio import RATE_HZ
+
 WINDOW, HOP, MELS = 400, 160, 80
 PITCH_LOW_HZ, PITCH_HIGH_HZ = 60, 400
 SHORTEST = 3200

@@ -12,13 +12,13 @@ from affectllm.errors import AffectError
 from affectllm.models import load
 from affectllm.models.base.generation import answer_log_probabilities
 from affectllm.records import Conversation
-from affectllm.training.guidance import supervised_loss
-from tests.training.test_grpo_runs import folder, lines, options
-from train.grpo import draw
+from affectllm.training.grpo.curriculum import draw
+from affectllm.training.grpo.guidance import supervised_loss
+from tests.training.grpo.test_runs import folder, lines, options
 from train.grpo import main as grpo
 
 __all__ = ["folder"]
-EQUAL = "tests.training.test_grpo_runs:equal"
+EQUAL = "tests.training.grpo.test_runs:equal"
 
 
 def test_the_supervised_loss_is_a_mean_over_tokens() -> None:
@@ -80,9 +80,9 @@ def test_a_curriculum_begins_with_the_clips_of_highest_mean_reward(folder: Path,
     easy.write_text("".join(json.dumps({"id": name, "reward": reward}) + "\n" for name, reward in rewards))
     run = options(folder, tmp_path / "run", curriculum=easy, prompts=1, steps=4)
     rows = [row for row in jsonl.read(folder / "conversations.jsonl", Conversation) if row.split == "train"]
-    assert [row.id for row in draw(rows, run)] == ["clip2", "clip0", "clip3", "clip1"]
+    assert [row.id for row in draw(rows, None, easy, run.runtime.seed)] == ["clip2", "clip0", "clip3", "clip1"]
     grpo(run)
     said = lines(tmp_path / "run" / "completions.jsonl")
     assert [row["id"] for row in said[::2]] == ["clip2", "clip0", "clip3", "clip1"]
     with pytest.raises(AffectError, match=r"completions\.jsonl of a GRPO run"):
-        draw(rows, options(folder, tmp_path / "run", curriculum=tmp_path / "none"))
+        draw(rows, None, tmp_path / "none", 7)

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 from affectllm.models.base.backbone import Sample, used_modalities
 from affectllm.models.base.generation import answer_log_probabilities
+from affectllm.models.store import MediaStore
 from affectllm.records import Conversation
-from affectllm.training.store import MediaStore
 
 
 def decisive(conversation: Conversation, used: Sequence[str]) -> list[str]:

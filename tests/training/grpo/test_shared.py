@@ -13,14 +13,17 @@ from affectllm import jsonl
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.base.backbone import Backbone, Sample
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.records import Conversation, Part
-from affectllm.training import run as runs
-from affectllm.training.grpo import ClipGRPOTrainer, regroup
-from affectllm.training.shared import group_rows, pack
-from affectllm.training.store import MediaStore
+from affectllm.training.grpo.batch import group_rows, regroup
+from affectllm.training.grpo.shared import pack
+from affectllm.training.grpo.trainer import ClipGRPOTrainer
+from affectllm.training.tuning import Tuning, make_trainable
 from tests.clips import write_toy_data
 from tests.tiny_models import TINY, families, save_tiny_affect, save_tiny_omni
-from train.grpo import GRPO, make_trainer, row_of
+from tests.trainers import grpo_trainer
+from train.grpo import GRPO, row_of
 from train.grpo import main as grpo
 
 FAMILIES = {"affect": save_tiny_affect, "omni": save_tiny_omni}
@@ -51,7 +54,7 @@ def rows_of(folder: Path) -> list[Conversation]:
 def adapted(folder: Path, dtype: str = "float32", **options: Any) -> Backbone:
     """The folder's model with an adapter that says something."""
     backbone = load(str(folder / "model"), dtype=dtype, **options)
-    runs.add_lora(backbone, 4, 0.0, 7)
+    make_trainable(backbone, Tuning(rank=4), 7)
     # An adapter that has learnt nothing is zero: its gradients would hide half of the errors.
     with torch.no_grad():
         for name, weight in backbone.model.named_parameters():
@@ -65,7 +68,7 @@ def trainer_of(folder: Path, out: Path, **options: Any) -> ClipGRPOTrainer:
     options = {
         "prompts": 2, "group": 3, "rewards": "tests.training.test_scripts:variety", "dtype": "float32", **options,
     }  # fmt: skip
-    return make_trainer(store, rows_of(folder), GRPO(data=folder / "conversations.jsonl", out=out, **options))
+    return grpo_trainer(store, rows_of(folder), grouped(GRPO, data=folder / "conversations.jsonl", out=out, **options))
 
 
 def batch_of(trainer: ClipGRPOTrainer, folder: Path) -> tuple[list[Sample], Tensor, Tensor, int]:
@@ -87,10 +90,10 @@ def batch_of(trainer: ClipGRPOTrainer, folder: Path) -> tuple[list[Sample], Tens
 def scores(trainer: ClipGRPOTrainer, folder: Path, way: str) -> tuple[Tensor, Tensor]:
     samples, ids, mask, keep = batch_of(trainer, folder)
     if way == "rows":
-        log_probs, entropies, _ = trainer._score_rows(trainer.model, samples, ids, mask, keep)
+        log_probs, entropies, _ = trainer.log_probs.score_each(trainer.model, samples, ids, mask, keep)
     else:
-        assert trainer.shared is not None
-        log_probs, entropies = trainer.shared.score(trainer.model, samples, ids[:, -keep:], mask[:, -keep:])  # type: ignore[assignment]
+        assert trainer.log_probs.shared is not None
+        log_probs, entropies = trainer.log_probs.shared.score(trainer.model, samples, ids[:, -keep:], mask[:, -keep:])  # type: ignore[assignment]
     return log_probs, entropies
 
 
@@ -130,7 +133,7 @@ def test_every_family_shares_exactly_or_says_that_it_cannot(
 ) -> None:
     write_family(tmp_path, TINY[family])
     trainer = trainer_of(tmp_path, tmp_path / "out", steps=3, max_new_tokens=4)
-    if not trainer.shared:
+    if not trainer.log_probs.shared:
         assert family == "Gemma 4"
         assert "row by row" in capsys.readouterr().err
         return
@@ -141,12 +144,15 @@ def test_every_family_shares_exactly_or_says_that_it_cannot(
 
 def test_swapping_the_clip_changes_shared_log_probabilities(folder: Path, tmp_path: Path) -> None:
     trainer = trainer_of(folder, tmp_path)
-    assert trainer.shared is not None
+    shared = trainer.log_probs.shared
+    assert shared is not None
     own, other = (trainer.store.sample(row) for row in rows_of(folder)[:2])
     said = torch.tensor([[40, 41, 42]])
     with torch.no_grad():
         found = [
-            trainer.shared.score(trainer.model, [Sample(own.prompt_ids, media)], said, torch.ones_like(said))[0]
+            trainer.log_probs.shared.score(trainer.model, [Sample(own.prompt_ids, media)], said, torch.ones_like(said))[
+                0
+            ]
             for media in (own.media, other.media)
         ]
     assert (found[0] - found[1]).abs().max() > 1e-6
@@ -157,7 +163,9 @@ def test_greedy_answers_are_those_of_the_row_path(folder: Path, tmp_path: Path) 
     for way in ("rows", "shared"):
         trainer = trainer_of(folder, tmp_path, grpo_step=way, max_new_tokens=12)
         trainer.generation_config.do_sample = False
-        inputs = trainer._readable([row_of(row) for row in rows_of(folder)[:3] for _ in range(3)])
+        asked = [row_of(row) for row in rows_of(folder)[:3] for _ in range(3)]
+        read = trainer.store.encoded_sample if way == "shared" else trainer.store.sample
+        inputs = trainer.reader.read(asked, read, [], step=1)
         ids, _, _ = trainer._tokenize_prompts([row["prompt"] for row in inputs])
         said.append(trainer._generate_single_turn(ids, None, {}, 3)[0])
     assert said[0] == said[1]
@@ -221,8 +229,8 @@ def test_both_ways_train_the_same_adapter(folder: Path, tmp_path: Path, start: s
     for way in ("rows", "shared"):
         options = {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4, "max_grad_norm": 1e9}
         grpo(
-            GRPO(
-                model=str(folder / start), data=folder / "conversations.jsonl", out=tmp_path / way, steps=2,
+            grouped(
+                GRPO, model=str(folder / start), data=folder / "conversations.jsonl", out=tmp_path / way, steps=2,
                 prompts=2, group=4, max_new_tokens=6, rate=1e-3, beta=0.04, grpo_step=way, check_exact=True,
                 rewards="tests.training.test_scripts:variety", dtype="float32", trainer={**options, "optim": "sgd"},
             )
@@ -235,9 +243,9 @@ def test_both_ways_train_the_same_adapter(folder: Path, tmp_path: Path, start: s
 def test_a_model_that_cannot_share_goes_row_by_row_and_says_so(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("affectllm.training.grpo.obstacle", lambda backbone: "its layers slide")
+    monkeypatch.setattr("affectllm.training.grpo.log_probs.obstacle", lambda backbone: "its layers slide")
     trainer = trainer_of(folder, tmp_path, steps=1)
-    assert trainer.shared is None
+    assert trainer.log_probs.shared is None
     trainer.train()
     assert capsys.readouterr().err.count("row by row") == 1
 

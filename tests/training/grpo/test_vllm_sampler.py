@@ -14,11 +14,13 @@ from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.models import load
 from affectllm.models.base.backbone import Media
+from affectllm.options import grouped
 from affectllm.records import Conversation
-from affectllm.training.rollout import check_options, request_of, vllm_name
+from affectllm.training.grpo.vllm_request import request_of
+from affectllm.training.grpo.vllm_sampler import check_options, vllm_name
 from tests.clips import write_toy_data
 from tests.tiny_models import save_tiny_affect, save_tiny_omni, save_tiny_qwen3_vl
-from tests.training.vllm_server import Server, decode, serving
+from tests.training.grpo.vllm_server import Server, decode, serving
 from train.grpo import GRPO
 from train.grpo import main as grpo
 
@@ -47,7 +49,7 @@ def options(folder: Path, server: Any, out: Path, **more: Any) -> GRPO:
         "group": 3, "max_new_tokens": 8, "rewards": REWARD, "rate": 1e-2, "dtype": "float32", "frames": 4,
         "rollout": "vllm-server", "vllm_url": server.url, "max_pixels": 56 * 56,
     }  # fmt: skip
-    return GRPO(**{**defaults, **more})
+    return grouped(GRPO, **{**defaults, **more})
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -90,7 +92,7 @@ def test_a_run_over_http_samples_from_the_newest_adapter_on_the_clips_themselves
 
 
 def test_annotated_answers_and_groups_drawn_anew_go_with_a_server(folder: Path, server: Server, tmp_path: Path) -> None:
-    more = {"replay": 1, "dynamic_sampling": 1, "rewards": "tests.training.test_grpo_runs:sometimes_equal"}
+    more = {"replay": 1, "dynamic_sampling": 1, "rewards": "tests.training.grpo.test_runs:sometimes_equal"}
     grpo(options(folder, server, tmp_path / "run", steps=1, group=2, max_new_tokens=100, **more))
     said = lines(tmp_path / "run" / "completions.jsonl")
     # Two of the three clips have no signal, so that at least one of a batch of two is drawn anew.
@@ -136,7 +138,7 @@ def test_a_server_that_reads_prompts_in_another_way_is_found_out(
     folder: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "tests.training.vllm_server.decode", lambda body: decode(body)._replace(wave=np.zeros(9000, "f"))
+        "tests.training.grpo.vllm_server.decode", lambda body: decode(body)._replace(wave=np.zeros(9000, "f"))
     )
     with pytest.raises(AffectError, match=r"reads a prompt as \d+ tokens where training reads \d+.*last checkpoint"):
         grpo(options(folder, server, tmp_path / "run"))
@@ -173,7 +175,8 @@ def test_an_adapter_the_server_does_not_take_ends_the_run_at_its_start(
     folder: Path, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "tests.training.vllm_server.attach", lambda *_: (_ for _ in ()).throw(ValueError("rank 16 > max_lora_rank"))
+        "tests.training.grpo.vllm_server.attach",
+        lambda *_: (_ for _ in ()).throw(ValueError("rank 16 > max_lora_rank")),
     )
     with pytest.raises(AffectError, match=r"/v1/load_lora_adapter answers with 500: .*rank 16 > max_lora_rank"):
         grpo(options(folder, server, tmp_path / "run"))

@@ -1,11 +1,11 @@
-"""Annotated answers beside sampled ones: replayed within the groups, or learnt as in the supervised stage.
+"""Annotated answers in addition to sampled ones: replayed within the groups, or learnt as in the supervised stage.
 
 Both hold a policy near what people wrote where its own samples have nothing good to offer. Replay puts the annotated
 answer among a group's completions, where it is compared with the samples (off-policy guidance, as in LUFFY, arXiv
 2504.14945, without its shaping of the ratio); mixing adds the supervised loss on a step's clips to GRPO's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from torch import Tensor
 from affectllm.models.base.backbone import Backbone, Sample
 from affectllm.records import Conversation
 from affectllm.training.collator import answer_of, pad
-from affectllm.training.shared import group_rows
+from affectllm.training.grpo.batch import group_rows
 
 
 class Guidance:
@@ -44,14 +44,41 @@ class Guidance:
         """Token ids of the annotated answer, empty where there is none."""
         return self._answers.get(id(sample), (sample, []))[1]
 
-    def put_in(self, samples: Sequence[Sample], completions: list[list[int]], longest: int) -> None:
-        """The last completions of each group become its annotated answer, if that has at most `longest` tokens."""
+    def replay_answers(
+        self,
+        samples: Sequence[Sample],
+        completions: list[list[int]],
+        log_probs: list[list[float | None]] | None,
+        longest: int,
+    ) -> None:
+        """The last completions of each group become its annotated answer, if that has at most `longest` tokens.
+
+        Nobody sampled it, so its log-probabilities become None: TRL then corrects for nothing.
+        """
         self.replayed = [False] * len(completions)
         for sample, members in zip(*group_rows(samples)[:2], strict=True):
             answer = self.answer(sample)
             for row in members[len(members) - self.replay :] if 0 < len(answer) <= longest else []:
                 completions[row] = list(answer)
                 self.replayed[row] = True
+                if log_probs is not None:
+                    log_probs[row] = [None] * len(answer)
+
+    def supervised(
+        self,
+        samples: Sequence[Sample],
+        score: Callable[[Sequence[Sample], Tensor, Tensor], Tensor],
+        device: torch.device,
+    ) -> Tensor | None:
+        """The supervised loss on the annotated answers to these prompts; None where none of them has one.
+
+        `score` gives log-probabilities (clips, tokens) of answers to prompts; its last argument is 1 on their tokens.
+        """
+        found, answers, valid = self.annotated(samples)
+        if not found:
+            return None
+        answers, valid = answers.to(device), valid.to(device)
+        return supervised_loss(score(found, answers, valid), valid)
 
     def annotated(self, samples: Sequence[Sample]) -> tuple[list[Sample], Tensor, Tensor]:
         """Each clip that has an annotated answer once, the answers (clips, tokens) padded at the end, 1 on tokens."""

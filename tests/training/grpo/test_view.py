@@ -11,7 +11,7 @@ from affectllm import jsonl
 from affectllm.commands import cli
 from affectllm.errors import AffectError
 from affectllm.reports.grpo_view import correlation, curve, drift, extreme_groups, page
-from affectllm.training.grpo_log import step_line
+from affectllm.training.grpo.step_log import step_line
 
 STEPS = 20
 

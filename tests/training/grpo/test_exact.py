@@ -13,11 +13,13 @@ from trl.trainer.utils import add_fused_lm_head
 from affectllm.errors import AffectError
 from affectllm.models.base.backbone import Backbone, Sample
 from affectllm.models.base.quantise import quantised
-from affectllm.training import shared
-from affectllm.training.exact import InFloat32, compare, first_rows, in_float32, score_alone
-from affectllm.training.store import MediaStore
+from affectllm.models.store import MediaStore
+from affectllm.training.grpo import shared
+from affectllm.training.grpo.exact import compare, first_rows
+from affectllm.training.grpo.float32 import InFloat32, in_float32
+from affectllm.training.grpo.rows import score_alone
 from tests.tiny_models import TINY, families
-from tests.training.test_shared import adapted, rows_of, trainer_of, write_family
+from tests.training.grpo.test_shared import adapted, rows_of, trainer_of, write_family
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 # What a sample holds of the picture, and of the voice.
@@ -213,7 +215,7 @@ def test_a_run_stops_before_its_first_step(
     write_family(tmp_path, TINY[family])
     options = {"steps": 1, "max_new_tokens": 6, "check_exact": True, "dtype": precision, "beta": 0.04}
     trainer = trainer_of(tmp_path, tmp_path / "out", **options)
-    if not trainer.shared:
+    if not trainer.log_probs.shared:
         pytest.skip(f"{family} cannot share prompts: {shared.obstacle(trainer.store.backbone)}")
     if fault is None:
         trainer.train()
@@ -249,8 +251,8 @@ def test_spread_weights_are_checked_in_float32_alone(
     precision: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_family(tmp_path, TINY["AffectLLM"])
+    monkeypatch.setattr("affectllm.training.grpo.trainer.is_spread", lambda trainer: True)
     trainer = trainer_of(tmp_path, tmp_path / "out", steps=1, check_exact=True, dtype=precision)
-    monkeypatch.setattr("affectllm.training.grpo.is_spread", lambda trainer: True)
     if precision == "float32":
         wrong_mask(monkeypatch)
         with pytest.raises(AffectError, match="Sharing prompts changes"):

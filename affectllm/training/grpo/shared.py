@@ -1,7 +1,7 @@
 """The prompt of a group is read once: one prefill for generation, one packed row for log-probabilities.
 
 GRPO compares the G completions of one prompt. Row by row, a prompt of P tokens and its clip are read G times over.
-Here the completions lie behind their prompt in one row,
+Here the completions follow their prompt in one row,
 
     prompt without its last token | last token, completion 1 | last token, completion 2 | ...
 
@@ -22,6 +22,7 @@ from torch import Tensor
 
 from affectllm.models.base import seam
 from affectllm.models.base.backbone import Backbone, Sample, join_media
+from affectllm.training.grpo.batch import Groups, group_rows
 
 IGNORED = -100
 
@@ -36,33 +37,8 @@ def obstacle(backbone: Backbone) -> str | None:
     if kinds != {"full_attention"} or getattr(text, "sliding_window", None):
         return f"its layers are not all of full attention ({', '.join(sorted(kinds))})"
     if getattr(text, "use_bidirectional_attention", None):
-        return "its media tokens see what lies behind them"
+        return "its media tokens see what follows them"
     return None
-
-
-class Groups(NamedTuple):
-    """Which rows have the same prompt."""
-
-    samples: list[Sample]
-    """One a unique prompt (U), in order of appearance."""
-    members: list[list[int]]
-    """The rows of each of them."""
-    of_row: list[int]
-    """Index of each row's prompt (R)."""
-
-
-def group_rows(samples: Sequence[Sample]) -> Groups:
-    """Rows that hold the very same sample object belong together."""
-    index: dict[int, int] = {}
-    groups = Groups([], [], [])
-    for row, sample in enumerate(samples):
-        if id(sample) not in index:
-            index[id(sample)] = len(index)
-            groups.samples.append(sample)
-            groups.members.append([])
-        groups.members[index[id(sample)]].append(row)
-        groups.of_row.append(index[id(sample)])
-    return groups
 
 
 class Packed(NamedTuple):
@@ -81,7 +57,7 @@ class Packed(NamedTuple):
 
 
 def pack(groups: Groups, positions: Sequence[Tensor], completions: Tensor, valid: Tensor, pad_id: int) -> Packed:
-    """Lay the rows of each group behind their prompt.
+    """Lay the rows of each group after their prompt.
 
     `positions` holds the position ids of each unique prompt, (P,) or (axes, P); `completions` (R, C) are padded at
     the end and `valid` (R, C) is 1 on their tokens.
@@ -93,7 +69,7 @@ def pack(groups: Groups, positions: Sequence[Tensor], completions: Tensor, valid
     for u, row in enumerate(rows):
         for member, start in zip(groups.members[u], row.starts, strict=True):
             places[member, : lengths[member]] = u * longest + start + torch.arange(lengths[member])
-    # Padding is a block of its own behind all others: it sees itself, since a softmax over nothing is not a number.
+    # Padding is a block of its own after all others: it sees itself, since a softmax over nothing is not a number.
     blocks = stack([row.blocks for row in rows], longest, -1)
     reached = (blocks[:, None, :] == 0) | (blocks[:, None, :] == blocks[:, :, None])
     sees = reached & torch.ones(longest, longest, dtype=torch.bool).tril()
@@ -156,7 +132,7 @@ class SharedForward:
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
-        # By identity; the sample is kept beside what was made of it, so that its id cannot pass to another.
+        # By identity; the sample is kept together with what was made of it, so that its id cannot pass to another.
         self._known: dict[int, tuple[Sample, Sample, Tensor]] = {}
 
     def forget(self, kept: Sequence[Sample]) -> None:

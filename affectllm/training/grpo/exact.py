@@ -6,22 +6,25 @@ compared with each completion alone, with its own clip and prompt, without paddi
 rows that were exchanged as well. Both ways start from the clip itself, not from what is kept of it.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
-from torch.overrides import TorchFunctionMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_map
 
 from affectllm.errors import AffectError
-from affectllm.models.base.backbone import Backbone, Sample, join_media
+from affectllm.models.base.backbone import Backbone, Sample
+from affectllm.models.store import MediaStore
 from affectllm.records import Conversation
-from affectllm.training.shared import SharedForward, group_rows
-from affectllm.training.store import MediaStore
+from affectllm.training.grpo.batch import group_rows
+from affectllm.training.grpo.float32 import in_float32
+from affectllm.training.grpo.rows import score_alone, score_rows
+from affectllm.training.grpo.shared import SharedForward
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
 
 EXACT = 1e-4
 """Largest difference of a log-probability that is rounding in any case, in float32."""
@@ -31,99 +34,42 @@ BLURRED = 1e-2
 """A model that differs so much from itself cannot be checked."""
 KEPT, KEPT_HALF = 1e-3, 0.05
 """Largest relative difference of media that are kept from media that are made anew, in float32 and below."""
-HALF = (torch.bfloat16, torch.float16)
 
 
-class InFloat32(TorchDispatchMode):
-    """Within it, every operation takes numbers of half precision in float32, and gives float32.
+class ExactCheck:
+    """Scores the first batch with completions both ways, and stops the run where they differ by more than rounding."""
 
-    It lies below autocast and below custom autograd functions, so that neither leads around it. Weights themselves do
-    not change. For forwards without gradients.
-    """
+    def __init__(self, store: MediaStore, accelerator: "Accelerator", spread: bool) -> None:
+        self.store = store
+        self.accelerator = accelerator
+        self.spread = spread
+        self.done = False
+        self._asked: dict[int, tuple[Sample, Conversation]] = {}
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        known = traits(func)
-        # A view of a weight is no arithmetic yet: raised here, all of the weight would be copied for a part of it.
-        if known.view:
-            return func(*args, **kwargs)
-        if known.lookup:
-            return tree_map(raised, func(*args, **kwargs))
-        stand_ins: list[tuple[Tensor, Tensor]] = []
+    def note(self, sample: Sample, conversation: Conversation) -> None:
+        """Remember the conversation of a sample until the check is done."""
+        if not self.done:
+            self._asked[id(sample)] = (sample, conversation)
 
-        def taken(value: Any, written: bool) -> Any:
-            made = raised(value)
-            if written and made is not value and isinstance(value, Tensor):
-                stand_ins.append((value, made))
-            return made
-
-        given = [tree_map(lambda v, w=i in known.written: taken(v, w), value) for i, value in enumerate(args)]
-        named = {
-            key: tree_map(lambda v, w=key in known.written: taken(v, w), value) for key, value in kwargs.items()
-        }
-        result = func(*given, **named)
-        for own, made in stand_ins:
-            own.copy_(made)
-        return tree_map(lambda value: next((own for own, made in stand_ins if made is value), value), result)
-
-
-class AtTheDoor(TorchFunctionMode):
-    """Convolutions compare the precision of their arguments before `InFloat32` sees them: raised here."""
-
-    SEEN = frozenset(getattr(torch, f"conv{kind}{n}d") for kind in ("", "_transpose") for n in (1, 2, 3))
-
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
-        return func(*tree_map(raised, args), **tree_map(raised, kwargs)) if func in self.SEEN else func(*args, **kwargs)
-
-
-class Traits(NamedTuple):
-    """What an operation does with its arguments."""
-
-    view: bool
-    lookup: bool
-    """It picks rows of its first argument, so that these alone need be raised."""
-    written: frozenset[int | str]
-    """Arguments that it changes, by place and by name."""
-
-
-@cache
-def traits(func: Any) -> Traits:
-    arguments = func._schema.arguments
-    changed = [(i, a.name) for i, a in enumerate(arguments) if a.alias_info is not None and a.alias_info.is_write]
-    view = not changed and any(a.alias_info is not None for a in arguments)
-    lookup = func in (torch.ops.aten.embedding.default, torch.ops.aten.index_select.default)
-    return Traits(view, lookup, frozenset(key for pair in changed for key in pair))
-
-
-def raised(value: Any) -> Any:
-    """A tensor or type of half precision in float32, anything else as it is.
-
-    >>> raised(torch.float16), raised(torch.int64), raised(3)
-    (torch.float32, torch.int64, 3)
-    """
-    if isinstance(value, Tensor) and value.dtype in HALF:
-        return value.float()
-    return torch.float32 if isinstance(value, torch.dtype) and value in HALF else value
-
-
-@contextmanager
-def in_float32() -> Iterator[None]:
-    """Forwards in float32 to the last digit: no half precision, no autocast, no TF32."""
-    backends: Any = torch.backends
-    cudnn, mkldnn = backends.cudnn, backends.mkldnn
-    parts = [backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv]
-    before = [part.fp32_precision for part in parts]
-    for part in parts:
-        part.fp32_precision = "ieee"
-    try:
-        with InFloat32(), AtTheDoor():
-            yield
-    finally:
-        for part, precision in zip(parts, before, strict=True):
-            part.fp32_precision = precision
-        # An autocast around this one would take the copies that were made in it for its own.
-        torch.clear_autocast_cache()
+    def check(self, model: nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int) -> None:
+        """Check these rows, unless that is done or none of them has a token. Raises AffectError for a difference."""
+        if self.done:
+            return
+        backbone = self.store.backbone
+        if self.spread:
+            refuse_half(self.store)
+            with self.accelerator.autocast():
+                difference = compare(model, backbone, samples, ids, mask, keep, spread=True)
+        else:
+            rows = first_rows(samples, mask[:, -keep:])
+            if not rows:
+                return
+            own = made_anew(self.store, [samples[row] for row in rows], self._asked)
+            model = self.accelerator.unwrap_model(model, keep_torch_compile=False)
+            difference = compare(model, backbone, own, ids[rows], mask[rows], keep)
+        self.done = True
+        self._asked.clear()
+        print(f"Shared and row-by-row log-probabilities differ by at most {difference:.1e}.", file=sys.stderr)
 
 
 @contextmanager
@@ -138,34 +84,6 @@ def at_rest(model: nn.Module) -> Iterator[None]:
     finally:
         for module in learning:
             module.training = True
-
-
-def score_rows(
-    model: nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int, aux: bool = False
-) -> tuple[Tensor, Any, Any]:
-    """Log-probabilities, entropies (rows, keep) and the router's loss, every row with its clip and prompt."""
-    labels = ids.masked_fill(mask == 0, -100)
-    labels[:, :-keep] = -100
-    media = {name: tensor.to(ids.device) for name, tensor in join_media(samples).items()}
-    router = {"output_router_logits": True} if aux else {}
-    output = model(input_ids=ids, attention_mask=mask, labels=labels, fused_lm_head=True, **media, **router)
-    entropies = None if output.entropy is None else output.entropy[:, -keep:]
-    return output.log_probs[:, -keep:], entropies, output.aux_loss
-
-
-def score_alone(
-    model: nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int, pad: int = 0
-) -> Tensor:
-    """Log-probabilities (rows, keep) of each row on its own, with `pad` places of padding in front of it."""
-    found = torch.zeros(len(ids), keep, device=ids.device)
-    for row, sample in enumerate(samples):
-        said = int(mask[row, -keep:].sum())
-        if said:
-            alone = nn.functional.pad(ids[row][mask[row].bool()], (pad, 0))[None]
-            seen = torch.ones_like(alone)
-            seen[:, :pad] = 0
-            found[row, :said] = score_rows(model, [sample], alone, seen, said)[0][0]
-    return found
 
 
 def compare(
@@ -203,7 +121,7 @@ def compare(
     if limit > ROUNDING * BLURRED:
         raise AffectError(
             f"{backbone.name} cannot be checked: a completion alone differs from itself by {limit / ROUNDING:.1e} when "
-            "padding stands in front of it, so that a fault would not show. Leave out --check-exact, or train with "
+            "it is padded, so that a fault would not show. Leave out --check-exact, or train with "
             "--grpo-step rows and another --out."
         )
     if not difference <= limit:

@@ -13,9 +13,10 @@ from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 from affectllm.models import load
 from affectllm.models.base.generation import answer_log_probabilities
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.records import Clues, Conversation, Target
-from affectllm.training.counterfactual import decisive, influence
-from affectllm.training.store import MediaStore
+from affectllm.training.grpo.influence import decisive, influence
 from tests.clips import conversation, write_toy_data
 from tests.tiny_models import save_tiny_affect, save_tiny_omni
 from train.grpo import GRPO
@@ -87,6 +88,6 @@ def test_the_trainer_measures_it(tmp_path: Path) -> None:
     model = save_tiny_affect(tmp_path / "model")
     (tmp_path / "r.yaml").write_text("source: me\nabout: x\nterms:\n  modality: {weight: 1}\n")
     options = {"model": str(model), "data": data, "out": tmp_path / "run", "rewards": str(tmp_path / "r.yaml")}
-    grpo(GRPO(**options, steps=1, prompts=2, group=2, max_new_tokens=6))
+    grpo(grouped(GRPO, **options, steps=1, prompts=2, group=2, max_new_tokens=6))
     (line,) = [row for row in jsonl.read_dicts(tmp_path / "run" / "log.jsonl") if "reward" in row]
     assert "modality" in json.dumps(line)

@@ -12,10 +12,12 @@ from safetensors.torch import load_file
 
 from affectllm import jsonl
 from affectllm.errors import AffectError
+from affectllm.models.store import MediaStore
+from affectllm.options import grouped
 from affectllm.records import Conversation
-from affectllm.training import grpo as clip_grpo
-from affectllm.training.grpo import alive, put
-from affectllm.training.grpo_log import GRPOLog, likely_cause
+from affectllm.training.grpo.batch import put_rows
+from affectllm.training.grpo.resampling import alive
+from affectllm.training.grpo.step_log import StepLog, likely_cause
 from tests.clips import write_toy_data
 from tests.tiny_models import save_tiny_affect
 from train.grpo import GRPO
@@ -54,7 +56,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     rows = list(jsonl.read(data, Conversation))
     jsonl.write(data, [*rows, *(msgspec.structs.replace(row, id=f"dev_{row.id}", split="dev") for row in rows[:2])])
     save_tiny_affect(made / "model")
-    sft(SFT(model=str(made / "model"), data=data, out=made / "start", steps=1, batch=2))
+    sft(grouped(SFT, model=str(made / "model"), data=data, out=made / "start", steps=1, batch=2))
     return made
 
 
@@ -63,7 +65,7 @@ def options(folder: Path, out: Path, **more: Any) -> GRPO:
         "model": str(folder / "start"), "data": folder / "conversations.jsonl", "out": out, "steps": 3, "prompts": 2,
         "group": 2, "max_new_tokens": 6, "rewards": REWARD, "rate": 1e-2, "save_every": 2, "dtype": "float32",
     }  # fmt: skip
-    return GRPO(**{**defaults, **more})
+    return grouped(GRPO, **{**defaults, **more})
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -99,7 +101,7 @@ def test_a_resumed_run_writes_every_step_and_completion_once(folder: Path, tmp_p
 @pytest.mark.parametrize("way", ["shared", "rows"])
 def test_groups_without_a_signal_are_drawn_anew_and_resume_exactly(folder: Path, tmp_path: Path, way: str) -> None:
     more = {
-        "rewards": "tests.training.test_grpo_runs:sometimes_equal", "dynamic_sampling": 3, "steps": 4,
+        "rewards": "tests.training.grpo.test_runs:sometimes_equal", "dynamic_sampling": 3, "steps": 4,
         "grpo_step": way, "trainer": {"save_total_limit": 9},
     }  # fmt: skip
     grpo(options(folder, tmp_path / "whole", **more))
@@ -120,7 +122,7 @@ def test_groups_without_a_signal_are_drawn_anew_and_resume_exactly(folder: Path,
 
 def test_a_reward_that_raises_is_named_with_its_row_and_the_run_is_saved(folder: Path, tmp_path: Path) -> None:
     run = options(
-        folder, tmp_path / "run", rewards="tests.training.test_grpo_runs:fails_on_clip2", prompts=1, steps=8,
+        folder, tmp_path / "run", rewards="tests.training.grpo.test_runs:fails_on_clip2", prompts=1, steps=8,
         save_every=100,
     )  # fmt: skip
     with pytest.raises(AffectError, match=r"(?s)'fails_on_clip2' fails on 'clip2', completion .*KeyError") as caught:
@@ -133,14 +135,14 @@ def test_a_reward_that_raises_is_named_with_its_row_and_the_run_is_saved(folder:
 def test_a_clip_that_vanishes_is_quarantined_and_the_run_goes_on(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stock = clip_grpo.MediaStore.sample
+    stock = MediaStore.sample
 
     def sample(store: Any, conversation: Conversation, *rest: Any) -> Any:
         if conversation.id == "clip1":
             raise AffectError("clip1.mp4: the system says 'No such file'.")
         return stock(store, conversation, *rest)
 
-    monkeypatch.setattr(clip_grpo.MediaStore, "sample", sample)
+    monkeypatch.setattr(MediaStore, "sample", sample)
     grpo(options(folder, tmp_path / "run", steps=4))
     assert [row["id"] for row in lines(tmp_path / "run" / "quarantine.jsonl")] == ["clip1"]
     assert lines(tmp_path / "run" / "log.jsonl")[-1]["quarantined"] == 1
@@ -154,7 +156,7 @@ def test_no_clip_left_ends_the_run(folder: Path, tmp_path: Path, monkeypatch: py
     def sample(*_: Any) -> Any:
         raise AffectError("gone.")
 
-    monkeypatch.setattr(clip_grpo.MediaStore, "sample", sample)
+    monkeypatch.setattr(MediaStore, "sample", sample)
     with pytest.raises(AffectError, match="None of 4 clips"):
         grpo(options(folder, tmp_path / "run"))
 
@@ -162,7 +164,7 @@ def test_no_clip_left_ends_the_run(folder: Path, tmp_path: Path, monkeypatch: py
 def test_steps_without_a_signal_raise_an_alarm(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    grpo(options(folder, tmp_path / "run", rewards="tests.training.test_grpo_runs:equal", alarm_after=2, steps=3))
+    grpo(options(folder, tmp_path / "run", rewards="tests.training.grpo.test_runs:equal", alarm_after=2, steps=3))
     alarms = [line["step"] for line in lines(tmp_path / "run" / "log.jsonl") if "alarm" in line]
     assert alarms == [2]
     assert "Raise --max-new-tokens" in capsys.readouterr().err
@@ -197,7 +199,9 @@ def test_the_dev_score_chooses_the_adapter_and_ends_the_run(folder: Path, tmp_pa
     best = json.loads((tmp_path / "run" / "best" / "dev.json").read_text())
     assert best["set_f1"] == max(row["set_f1"] for row in scores)
     assert len(scores) == min(7, best["step"] + 3)
-    kept, written = (load_file(place / "adapter_model.safetensors") for place in (tmp_path / "run" / "best", run.out))
+    kept, written = (
+        load_file(place / "adapter_model.safetensors") for place in (tmp_path / "run" / "best", tmp_path / "run")
+    )
     assert all(kept[name].equal(written[name]) for name in kept)
     assert {"clue_face", "clue_voice", "low", "high", "n"} <= scores[0].keys()
 
@@ -210,12 +214,12 @@ def test_a_group_is_alive_when_rewards_differ() -> None:
 
 def test_rows_are_put_into_a_batch_of_another_width() -> None:
     into, new = torch.tensor([[1, 2], [3, 4]]), torch.tensor([[5, 6, 7]])
-    assert put(into, slice(1, 2), new, left=True, pad=0).tolist() == [[0, 1, 2], [5, 6, 7]]
-    assert put(into, slice(0, 1), new[:, :1], left=False, pad=9).tolist() == [[5, 9], [3, 4]]
+    assert put_rows(into, slice(1, 2), new, left=True, pad=0).tolist() == [[0, 1, 2], [5, 6, 7]]
+    assert put_rows(into, slice(0, 1), new[:, :1], left=False, pad=9).tolist() == [[5, 9], [3, 4]]
 
 
 def test_the_log_counts_silent_steps_in_a_row(tmp_path: Path) -> None:
-    log = GRPOLog(tmp_path, alarm_after=2)
+    log = StepLog(tmp_path, alarm_after=2)
     shares = [1.0, 0.5, 1.0, 1.0, 1.0, 1.0]
     found = [log.line(i, {"reward": 0.5, "frac_reward_zero_std": share}) for i, share in enumerate(shares)]
     assert [i for i, line in enumerate(found) if line and "alarm" in line] == [3, 5]

@@ -1,4 +1,7 @@
-"""The one exception a user is meant to read."""
+"""The one exception a user is meant to read, and hints for it."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class AffectError(Exception):
@@ -13,3 +16,13 @@ def missing_package(feature: str, extra: str) -> AffectError:
     return AffectError(
         f"{feature} needs packages that are not installed. Install them with: pip install 'affectllm[{extra}]'"
     )
+
+
+def closest(word: str, known: Iterable[str]) -> str:
+    """A sentence with the known word that a mistyped one is closest to, or nothing.
+
+    >>> closest("trian", ["train", "eval"])
+    " Perhaps you meant 'train'."
+    """
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f" Perhaps you meant '{near[0]}'." if near else ""

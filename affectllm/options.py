@@ -20,20 +20,34 @@ T = TypeVar("T")
 SCIENTIFIC = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
-def command(main: Callable[[Any], int | None], argv: Sequence[str] | None = None) -> None:
-    """Run `main(options)` with its options read from the command line; a user's mistake is one line and exit code 2."""
+def command(
+    main: Callable[[Any], int | None],
+    argv: Sequence[str] | None = None,
+    called: str | None = None,
+    page: str | None = None,
+) -> None:
+    """Run `main(options)` with its options read from the command line; a user's mistake is one line and exit code 2.
+
+    `called` and `page` are those of `parse`.
+    """
     (options_type,) = [hint for name, hint in get_type_hints(main).items() if name != "return"]
     try:
-        sys.exit(main(parse(options_type, sys.argv[1:] if argv is None else argv)))
+        sys.exit(main(parse(options_type, sys.argv[1:] if argv is None else argv, called, page)))
     except AffectError as error:
         print(f"affectllm: {error}", file=sys.stderr)
         sys.exit(2)
 
 
-def parse(options: type[T], argv: Sequence[str]) -> T:
-    """The options of a dataclass from `--config FILE` and flags."""
+def parse(options: type[T], argv: Sequence[str], called: str | None = None, page: str | None = None) -> T:
+    """The options of a dataclass from `--config FILE` and flags.
+
+    `--help` prints `page`, by default the docstring of the module that defines the options, as it is written, since its
+    examples are there to be pasted. `called` is the command in the line of usage, by default the script's file name.
+    """
     import tyro
 
+    if not {"-h", "--help"}.isdisjoint(argv):
+        print((page or sys.modules[options.__module__].__doc__ or "").strip(), end="\n\n", flush=True)
     argv, config = take_config(list(argv))
     settings: dict[str, dict[str, Any]] = {name: {} for name, hint in hints_of(options).items() if is_dict(hint)}
     flags = read_config(config, options, settings) if config else []
@@ -42,8 +56,8 @@ def parse(options: type[T], argv: Sequence[str]) -> T:
         parsed = tyro.cli(
             options,
             args=[*flags, *argv],
-            description=doc_of_script(options),
-            prog=command_of(options),
+            description="",
+            prog=called,
             config=(tyro.conf.OmitArgPrefixes,),
         )
     except SystemExit as end:
@@ -92,20 +106,6 @@ def grouped(options: type[T], **values: Any) -> T:
         elif name in values:
             given[name] = values[name]
     return options(**given)
-
-
-def doc_of_script(options: type) -> str | None:
-    """The docstring of the script an options class belongs to: its first lines are the help."""
-    return sys.modules[options.__module__].__doc__
-
-
-def command_of(options: type) -> str | None:
-    """How a script of the package is called, e.g. 'affectllm train sft'; None keeps the file name."""
-    package, _, name = options.__module__.removeprefix("affectllm.").rpartition(".")
-    if package == "data_builders" and name in ("ask", "check", "exchange"):
-        return f"affectllm data {options.__name__.lower()}"
-    family = {"train": "train", "eval": "eval", "data_builders": "build"}.get(package)
-    return f"affectllm {family} {name.replace('_', '-')}" if family else None
 
 
 def is_dict(hint: Any) -> bool:

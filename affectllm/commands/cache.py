@@ -8,9 +8,8 @@ affectllm cache verify                read everything, remove what is corrupt
 from dataclasses import dataclass
 from pathlib import Path
 
-from affectllm.errors import AffectError
-from affectllm.media.cache import DEFAULT_BYTES, FeatureCache
-from affectllm.options import parse
+from affectllm.commands.verbs import Verb
+from affectllm.media.cache import DEFAULT_BYTES, FeatureCache, Stat
 from affectllm.paths import cache_folder
 
 GIB = 1 << 30
@@ -19,25 +18,43 @@ GIB = 1 << 30
 @dataclass(frozen=True)
 class Cache:
     folder: Path | None = None
-    """The cache to look at; without, the one that training and evaluation use ($AFFECTLLM_CACHE)."""
+    """The cache to look at; without it, the one that training and evaluation use ($AFFECTLLM_CACHE)."""
+
+
+@dataclass(frozen=True)
+class Prune(Cache):
     max_gib: float = DEFAULT_BYTES / GIB
-    """prune: size to shrink to."""
+    """Size to shrink to."""
 
 
-def run(words: list[str]) -> int:
-    verbs = ("stat", "prune", "verify")
-    if not words or words[0] in ("-h", "--help"):
-        print(__doc__)
-        return 0
-    if words[0] not in verbs:
-        raise AffectError(f"No '{words[0]}' under 'affectllm cache'. Known: {', '.join(verbs)}.")
-    options = parse(Cache, words[1:])
-    cache = FeatureCache(options.folder or cache_folder() / "features")
-    if words[0] == "verify":
-        corrupt = cache.verify()
-        for path in corrupt:
-            print(f"removed {path}")
-        print(f"{len(corrupt)} corrupt entries")
-    found = cache.prune(int(options.max_gib * GIB)) if words[0] == "prune" else cache.stat()
-    print(f"{found.entries} entries, {found.bytes / GIB:.3f} GiB, {found.abandoned} abandoned files in {cache.folder}")
-    return 0
+def stat(options: Cache) -> None:
+    """The number of entries in the cache and their size."""
+    cache = opened(options.folder)
+    show(cache, cache.stat())
+
+
+def prune(options: Prune) -> None:
+    """Remove the entries that were unused for longest, until the cache is no larger than --max-gib."""
+    cache = opened(options.folder)
+    show(cache, cache.prune(int(options.max_gib * GIB)))
+
+
+def verify(options: Cache) -> None:
+    """Read every entry, and remove those that are corrupt."""
+    cache = opened(options.folder)
+    corrupt = cache.verify()
+    for path in corrupt:
+        print(f"removed {path}")
+    print(f"{len(corrupt)} corrupt entries")
+    show(cache, cache.stat())
+
+
+def opened(folder: Path | None) -> FeatureCache:
+    return FeatureCache(folder or cache_folder() / "features")
+
+
+def show(cache: FeatureCache, size: Stat) -> None:
+    print(f"{size.entries} entries, {size.bytes / GIB:.3f} GiB, {size.abandoned} abandoned files in {cache.folder}")
+
+
+VERBS = {"stat": Verb(Cache, stat), "prune": Verb(Prune, prune), "verify": Verb(Cache, verify)}

@@ -21,7 +21,6 @@ Every command answers --help.
 """
 
 import ast
-import difflib
 import importlib
 import os
 import sys
@@ -30,7 +29,8 @@ from importlib.resources import files
 from types import ModuleType
 
 from affectllm import __version__
-from affectllm.errors import AffectError
+from affectllm.commands import verbs
+from affectllm.errors import AffectError, closest
 from affectllm.options import command
 
 # Families are folders of scripts: the second word names the file. Single commands are one module each.
@@ -44,18 +44,10 @@ COMMANDS = {
     "doctor": "affectllm.commands.doctor",
     "explain": "affectllm.demo.explain",
     "quickstart": "affectllm.demo.quickstart",
-    "setup-nano": "affectllm.models.nano",
+    "setup-nano": "affectllm.commands.setup_nano",
 }
-# Commands with verbs of their own (`affectllm vocab coverage FILE`): the module's `run(words)` reads them.
-VERBS = {
-    "cache": "affectllm.commands.cache",
-    "data": "affectllm.data_builders.check",
-    "grpo": "affectllm.reports.grpo_view",
-    "media": "affectllm.commands.media",
-    "models": "affectllm.commands.models",
-    "rewards": "affectllm.commands.rewards",
-    "vocab": "affectllm.commands.vocab",
-}
+# Groups of verbs (`affectllm media probe FILE`): one module each in affectllm.commands.
+VERBS = ("cache", "data", "grpo", "media", "models", "rewards", "vocab")
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -78,11 +70,13 @@ def run(words: list[str]) -> None:
             if not rest or rest[0].startswith("-"):
                 return show_scripts(first)
             name, *flags = with_card(rest) if first == "build" else rest
-            return command(find_script(first, name).main, flags)
+            script = find_script(first, name)
+            return command(script.main, flags, f"affectllm {first} {name}", script.__doc__)
         if first in COMMANDS:
-            return command(importlib.import_module(COMMANDS[first]).main, rest)
+            module = importlib.import_module(COMMANDS[first])
+            return command(module.main, rest, f"affectllm {first}", module.__doc__)
         if first in VERBS:
-            sys.exit(importlib.import_module(VERBS[first]).run(rest))
+            sys.exit(verbs.run(first, importlib.import_module(f"affectllm.commands.{first}"), rest))
         raise AffectError(
             f"No command '{first}'.{closest(first, [*FAMILIES, *COMMANDS, *VERBS])} See: affectllm --help"
         )
@@ -132,9 +126,3 @@ def show_scripts(family: str) -> None:
     for name, source in scripts_of(family).items():
         first_line = (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
         print(f"  affectllm {family} {name.replace('_', '-'):<14} {first_line}")
-
-
-def closest(word: str, known: list[str]) -> str:
-    """A hint for a mistyped word, or nothing."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f" Perhaps you meant '{near[0]}'." if near else ""

@@ -15,7 +15,6 @@ from dataclasses import asdict, dataclass
 from typing import Literal
 
 from affectllm import versions
-from affectllm.options import command
 from affectllm.paths import cache_folder
 from affectllm.precision import native_bfloat16
 
@@ -46,14 +45,14 @@ class Finding:
     mend: str = ""
 
 
-def main(run: Doctor) -> int:
+def main(options: Doctor) -> int:
     findings = [*machine(), *packages(), *together(), *model(), *folders()]
-    if run.json:
+    if options.json:
         print(json_.dumps([asdict(finding) for finding in findings], indent=2))
     else:
         show(findings)
     needed = any(finding.state in ("missing", "broken") for finding in findings)
-    return int(run.strict and needed)
+    return int(options.strict and needed)
 
 
 def machine() -> Iterator[Finding]:
@@ -134,7 +133,3 @@ def show(findings: list[Finding]) -> None:
         table.add_row(finding.what, Text(finding.state, colors[finding.state]), finding.seen, finding.mend)
     # 'affectllm[train]' is no markup. In a file or a pipe lines are whole, however narrow the terminal is.
     Console(width=None if Console().is_terminal else WIDTH, markup=False).print(table)
-
-
-if __name__ == "__main__":
-    command(main)

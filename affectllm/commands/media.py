@@ -8,7 +8,6 @@ affectllm media faces FILE [--fps 5] [--out DIR] [--json]
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,11 +17,11 @@ import numpy as np
 import tyro
 
 from affectllm import jsonl
+from affectllm.commands.verbs import Verb
 from affectllm.errors import AffectError
 from affectllm.jsonl import make_folder
 from affectllm.media import Frames, Guard, probe, read_audio, read_frames
 from affectllm.media.audio import RATE_HZ
-from affectllm.options import parse
 
 if TYPE_CHECKING:
     from affectllm.media.tracks import Track
@@ -49,9 +48,9 @@ class Draw:
     out: Path
     """Folder for the pictures, named by number and moment."""
     n: int | None = None
-    """Frames at the centres of so many equal segments; 8 unless --fps is given."""
+    """Number of frames, each at the centre of one of as many equal segments; 8 unless --fps is given."""
     fps: float | None = None
-    """Frames a second instead."""
+    """Frames a second, in place of a number of frames."""
     start_s: float | None = None
     """Beginning of the span, in seconds of the clip."""
     end_s: float | None = None
@@ -110,25 +109,11 @@ class Follow:
     """Seconds after which the decoder is stopped."""
 
 
-def run(words: list[str]) -> int:
-    verbs: dict[str, tuple[type[Any], Callable[[Any], None]]] = {
-        "probe": (Look, show_probe),
-        "frames": (Draw, save_frames),
-        "audio": (Hear, save_audio),
-        "subtitle": (Listen, show_subtitle),
-        "faces": (Follow, show_faces),
-    }
-    if not words or words[0] in ("-h", "--help"):
-        print(__doc__)
-        return 0
-    if words[0] not in verbs:
-        raise AffectError(f"No '{words[0]}' under 'affectllm media'. Known: {', '.join(verbs)}.")
-    options, verb = verbs[words[0]]
-    verb(parse(options, words[1:]))
-    return 0
-
-
 def show_probe(look: Look) -> None:
+    """What a clip holds: its streams, their lengths and rates, and what is wrong with it.
+
+    affectllm media probe clip.mp4 --json
+    """
     with Guard(look.timeout_s) as guard:
         found = guard(probe, look.file, verify=look.verify, digest=look.hash)
     if look.json:
@@ -141,6 +126,10 @@ def show_probe(look: Look) -> None:
 
 
 def save_frames(draw: Draw) -> None:
+    """The frames that a model would be given, as pictures.
+
+    affectllm media frames clip.mp4 --n 8 --out frames/
+    """
     from PIL import Image
 
     check_span(draw.start_s, draw.end_s)
@@ -162,6 +151,10 @@ def save_frames(draw: Draw) -> None:
 
 
 def save_audio(hear: Hear) -> None:
+    """The sound that a model would be given, as a WAV file.
+
+    affectllm media audio clip.mp4 --out clip.wav
+    """
     from scipy.io import wavfile
 
     check_span(hear.start_s, hear.end_s)
@@ -180,6 +173,10 @@ def save_audio(hear: Hear) -> None:
 
 
 def show_subtitle(listen: Listen) -> None:
+    """What is said in a clip, as a Whisper model hears it.
+
+    affectllm media subtitle clip.mp4 --model openai/whisper-small --json
+    """
     from affectllm.models.speech import transcribe
 
     with Guard(listen.timeout_s) as guard:
@@ -194,6 +191,10 @@ def show_subtitle(listen: Listen) -> None:
 
 
 def show_faces(follow: Follow) -> None:
+    """The faces in a clip, each followed through it, and whose mouth moves with the sound.
+
+    affectllm media faces clip.mp4 --fps 5 --out faces/
+    """
     from affectllm.media.faces import FaceDetector
     from affectllm.media.tracks import speaking, track_faces
     from affectllm.models import nano
@@ -216,8 +217,8 @@ def show_faces(follow: Follow) -> None:
         return
     print(f"{len(rows)} faces in {len(found.times_s)} frames")
     for row in rows:
-        told = "" if row["speaking"] is None else f", mouth and sound {row['speaking']:+.2f}"
-        print(f"face {row['id']}: {row['first_s']:.2f}-{row['last_s']:.2f} s, {len(row['boxes'])} frames{told}")
+        voice = "" if row["speaking"] is None else f", mouth and sound {row['speaking']:+.2f}"
+        print(f"face {row['id']}: {row['first_s']:.2f}-{row['last_s']:.2f} s, {len(row['boxes'])} frames{voice}")
 
 
 def describe(track: "Track", times_s: np.ndarray, voice: float | None) -> dict[str, Any]:
@@ -249,3 +250,12 @@ def save_crops(tracks: "list[Track]", found: Frames, out: Path) -> None:
 def check_span(start_s: float | None, end_s: float | None) -> None:
     if (start_s or 0) < 0 or (end_s is not None and end_s <= (start_s or 0)):
         raise AffectError(f"A span needs 0 <= --start-s < --end-s, got {start_s} and {end_s}.")
+
+
+VERBS = {
+    "probe": Verb(Look, show_probe),
+    "frames": Verb(Draw, save_frames),
+    "audio": Verb(Hear, save_audio),
+    "subtitle": Verb(Listen, show_subtitle),
+    "faces": Verb(Follow, show_faces),
+}

@@ -2,7 +2,7 @@
 
 affectllm models list                                                     families, and what of them is tested
 affectllm models compose --llm NAME --vision NAME --audio NAME --out DIR  a model of your own parts
-affectllm models affectgpt CHECKPOINT.pth --llm NAME ... --out DIR        published AffectGPT weights in such a model
+affectllm models affectgpt CHECKPOINT.pth --out DIR                       published AffectGPT weights in one
 """
 
 import json
@@ -11,9 +11,9 @@ from pathlib import Path
 
 import tyro
 
+from affectllm.commands.verbs import Verb
 from affectllm.errors import AffectError
 from affectllm.models.families import FAMILIES
-from affectllm.options import parse
 
 
 @dataclass(frozen=True)
@@ -64,48 +64,47 @@ class AffectGPT:
     audio: str = "TencentGameMate/chinese-hubert-large"
     """The speech encoder it was trained on."""
     alpha: float = 32.0
-    """Of its adapter; the rank is read from the weights."""
+    """Scale of its adapter (LoRA's alpha); the rank is read from the weights."""
     dtype: str = "auto"
     """Precision of the stored weights: float32, bfloat16 or float16; auto takes that of the language model's files. The
     fusion is stored in float32."""
 
 
-def run(words: list[str]) -> int:
-    verbs = {"list": (List, show_list), "compose": (Compose, make), "affectgpt": (AffectGPT, bring_in)}
-    if not words or words[0] in ("-h", "--help"):
-        print(__doc__)
-        return 0
-    if words[0] not in verbs:
-        raise AffectError(f"No '{words[0]}' under 'affectllm models'. Known: {', '.join(verbs)}.")
-    options, action = verbs[words[0]]
-    return action(parse(options, words[1:]))  # type: ignore[operator]
+def make(options: Compose) -> None:
+    """Put a language model, an image tower and a speech encoder together with a fusion that is not trained yet.
 
-
-def make(run: Compose) -> int:
+    affectllm models compose --llm Qwen/Qwen2.5-7B-Instruct --vision openai/clip-vit-large-patch14 \\
+        --audio openai/whisper-small --out models/mine
+    """
     from affectllm.models import quiet
     from affectllm.models.families.affect.compose import compose
 
     quiet()
     names = ("fusion", "num_frames", "face_tokens", "voice_tokens", "fusion_tokens", "fusion_size", "audio_layers")
-    options = {name: getattr(run, name) for name in names}
-    compose(run.llm, run.vision, run.audio, run.out, run.dtype, **options)
-    print(f"Composed model written to {run.out}. Its fusion is untrained: begin with affectllm train sft.")
-    return 0
+    settings = {name: getattr(options, name) for name in names}
+    compose(options.llm, options.vision, options.audio, options.out, options.dtype, **settings)
+    print(f"Composed model written to {options.out}. Its fusion is untrained: begin with affectllm train sft.")
 
 
-def bring_in(run: AffectGPT) -> int:
+def convert(options: AffectGPT) -> None:
+    """Build a model of AffectGPT's parts with the weights that its authors published.
+
+    affectllm models affectgpt checkpoint_000030_loss_0.751.pth --out models/affectgpt
+    """
     from affectllm.models import quiet
     from affectllm.models.families.affect import affectgpt
 
-    if run.out.exists():
-        raise AffectError(f"{run.out} exists. Choose another --out, or delete it.")
+    if options.out.exists():
+        raise AffectError(f"{options.out} exists. Choose another --out, or delete it.")
     quiet()
-    affectgpt.bring_in(run.checkpoint, run.llm, run.vision, run.audio, run.out, run.dtype, run.alpha)
-    print(f"Model written to {run.out}: AffectGPT's fusion, its adapter merged.")
-    return 0
+    affectgpt.import_checkpoint(
+        options.checkpoint, options.llm, options.vision, options.audio, options.out, options.dtype, options.alpha
+    )
+    print(f"Model written to {options.out}: AffectGPT's fusion, its adapter merged.")
 
 
-def show_list(options: List) -> int:
+def show_list(options: List) -> None:
+    """The families of models, what each takes in, and what of it is tested."""
     rows = [
         {
             "name": family.name,
@@ -121,8 +120,10 @@ def show_list(options: List) -> int:
     ]
     if options.json:
         print(json.dumps(rows))
-        return 0
+        return
     for row in rows:
         print(f"{row['name']:<22} {' + '.join(row['modalities']):<22} --model {row['example']}")
     print(f"\nTested on a {FAMILIES[0].tested}. Not tested: published weights.")
-    return 0
+
+
+VERBS = {"list": Verb(List, show_list), "compose": Verb(Compose, make), "affectgpt": Verb(AffectGPT, convert)}

@@ -1,4 +1,8 @@
-"""`affectllm rewards list` and `affectllm rewards probe`: what GRPO would pay for."""
+"""Rewards: what GRPO pays for.
+
+affectllm rewards list               presets, and the terms that they are made of
+affectllm rewards probe --gold FILE  what a preset pays honest answers, and answers that try to cheat
+"""
 
 import json
 from collections import defaultdict
@@ -7,8 +11,8 @@ from pathlib import Path
 from statistics import fmean
 
 from affectllm import jsonl, rewards
+from affectllm.commands.verbs import Verb
 from affectllm.errors import AffectError
-from affectllm.options import parse
 from affectllm.records import Conversation, Target
 from affectllm.rewards import probes
 from affectllm.rewards.terms import TERMS
@@ -32,36 +36,32 @@ class Probe:
     """Print one JSON row a completion instead of a table."""
 
 
-def run(words: list[str]) -> int:
-    verbs = {"list": (List, show_list), "probe": (Probe, show_probe)}
-    if not words or words[0] not in verbs:
-        raise AffectError(f"affectllm rewards takes {' or '.join(verbs)}, not {words[0] if words else 'nothing'!r}.")
-    options, action = verbs[words[0]]
-    return action(parse(options, words[1:]))  # type: ignore[operator]
-
-
-def show_list(run: List) -> int:
+def show_list(options: List) -> None:
+    """The presets of rewards, and the terms that they are made of."""
     terms = {name: (term.__doc__ or "").partition("\n")[0] for name, term in TERMS.items()}
-    if run.json:
+    if options.json:
         print(json.dumps({"presets": rewards.presets(), "terms": terms}, ensure_ascii=False))
-        return 0
+        return
     for name, preset in rewards.presets().items():
         print(f"{name}: {preset['about']} Source: {preset['source']}.")
-        for term, options in preset["terms"].items():
-            factors = "".join(f" x {factor}" for factor in options.get("times", []))
-            gates = ", ".join(options.get("gates", []))
-            print(f"  {options['weight']:.1f} x {term}{factors}" + (f"  if {gates}" if gates else ""))
+        for term, settings in preset["terms"].items():
+            factors = "".join(f" x {factor}" for factor in settings.get("times", []))
+            gates = ", ".join(settings.get("gates", []))
+            print(f"  {settings['weight']:.1f} x {term}{factors}" + (f"  if {gates}" if gates else ""))
     print("\nTerms:")
     for name, about in terms.items():
         print(f"  {name:<15} {about}")
-    return 0
 
 
-def show_probe(run: Probe) -> int:
-    rows = probes.probe(rewards.load(run.preset), targets(run))
-    if run.json:
+def show_probe(options: Probe) -> None:
+    """What a preset pays honest answers to label sets, and answers that try to earn more than those.
+
+    affectllm rewards probe --preset strict --gold data/conversations.jsonl
+    """
+    rows = probes.probe(rewards.load(options.preset), targets(options.gold, options.limit))
+    if options.json:
         print("\n".join(json.dumps(row._asdict(), ensure_ascii=False) for row in rows))
-        return 0
+        return
     by_kind = defaultdict(list)
     for row in rows:
         by_kind[row.kind].append(row.reward)
@@ -70,13 +70,15 @@ def show_probe(run: Probe) -> int:
     for kind, values in sorted(by_kind.items(), key=lambda item: -fmean(item[1])):
         mark = "  <- paid like the honest answer or better" if kind in lost else ""
         print(f"{kind:<26}{fmean(values):>12.3f}{min(values):>9.3f}{max(values):>9.3f}{mark}")
-    return 0
 
 
-def targets(run: Probe) -> list[Target]:
-    if run.gold is None:
+def targets(gold: Path | None, limit: int) -> list[Target]:
+    if gold is None:
         return probes.gold_sets()
-    found = [clip.target for clip in jsonl.read(run.gold, Conversation) if clip.target.labels][: run.limit]
+    found = [clip.target for clip in jsonl.read(gold, Conversation) if clip.target.labels][:limit]
     if not found:
-        raise AffectError(f"{run.gold} has no conversation with labels to probe with.")
+        raise AffectError(f"{gold} has no conversation with labels to probe with.")
     return found
+
+
+VERBS = {"list": Verb(List, show_list), "probe": Verb(Probe, show_probe)}

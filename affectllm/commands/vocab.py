@@ -4,37 +4,42 @@ affectllm vocab WORD [--json]
 affectllm vocab coverage FILE [--json]     csv with an 'openset' column, jsonl with 'labels', or one list a line
 """
 
-import csv
 import json
-from collections import Counter
-from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from affectllm.answers.lists import split_labels
+import tyro
+
+from affectllm.commands.verbs import ALONE, Verb
 from affectllm.errors import AffectError
 from affectllm.vocabulary import lexicon
 
-COLUMNS = ("openset", "labels")
+
+@dataclass(frozen=True)
+class Word:
+    words: tyro.conf.Positional[tuple[str, ...]]
+    """An emotion word, or several that make one label."""
+    json: bool = False
+    """Print one JSON object."""
 
 
-def run(words: list[str]) -> int:
-    """Print one explanation or one coverage; exit code 0."""
-    as_json = "--json" in words
-    words = [word for word in words if word != "--json"]
-    if not words or words[0] in ("-h", "--help"):
-        print(__doc__)
-    elif words[0] == "coverage" and len(words) == 2:
-        show_coverage(coverage(Path(words[1])), as_json)
-    elif words[0] == "coverage" or words[0].startswith("-"):
-        raise AffectError(f"Cannot read 'vocab {' '.join(words)}'. See: affectllm vocab --help")
-    else:
-        show_word(lexicon.explain(" ".join(words)), as_json)
-    return 0
+@dataclass(frozen=True)
+class Coverage:
+    file: tyro.conf.Positional[Path]
+    """A csv with a column 'openset' or 'labels', a jsonl with 'labels', or a text file with one list a line."""
+    json: bool = False
+    """Print one JSON object."""
 
 
-def show_word(found: lexicon.Explanation, as_json: bool) -> None:
-    if as_json:
+def show_word(options: Word) -> None:
+    """Where a word lands on every wheel, and why.
+
+    affectllm vocab heartbroken
+    """
+    if not options.words:
+        raise AffectError("Give a word, as in: affectllm vocab heartbroken")
+    found = lexicon.explain(" ".join(options.words))
+    if options.json:
         places = {wheel: place._asdict() for wheel, place in found.groups.items()}
         print(json.dumps(found._asdict() | {"groups": places}, ensure_ascii=False, indent=2))
         return
@@ -48,25 +53,15 @@ def show_word(found: lexicon.Explanation, as_json: bool) -> None:
         print(f"{wheel:<11}{place.level1} / {place.level2}   ({place.why})")
 
 
-def coverage(file: Path) -> dict[str, Any]:
-    """Tokens and types of a file's labels, and how many the vocabulary maps; unmapped ones, most frequent first."""
-    counts = Counter(label for cell in read_cells(file) for label in split_labels(cell))
-    if not counts:
-        raise AffectError(
-            f"No labels in {file}. Give a csv with an 'openset' column, jsonl with 'labels', or plain lines."
-        )
-    mapped = {label for label in counts if lexicon.base(label)}
-    return {
-        "tokens": counts.total(),
-        "mapped_tokens": sum(counts[label] for label in mapped),
-        "types": len(counts),
-        "mapped_types": len(mapped),
-        "unmapped": [label for label, _ in counts.most_common() if label not in mapped],
-    }
+def show_coverage(options: Coverage) -> None:
+    """How much of the labels in a file our vocabulary maps, and the labels that it does not, most frequent first.
 
+    affectllm vocab coverage openset.csv --json
+    """
+    from affectllm.vocabulary.coverage import coverage
 
-def show_coverage(found: dict[str, Any], as_json: bool) -> None:
-    if as_json:
+    found = coverage(options.file)
+    if options.json:
         print(json.dumps(found, ensure_ascii=False))
         return
     for name in ("tokens", "types"):
@@ -75,41 +70,4 @@ def show_coverage(found: dict[str, Any], as_json: bool) -> None:
     print(f"unmapped  {', '.join(found['unmapped'][:40]) or 'none'}")
 
 
-def read_cells(file: Path) -> Iterator[str]:
-    """One cell of labels after the other, as text."""
-    if not file.is_file():
-        raise AffectError(f"No file {file}. Give a csv, a jsonl or a text file of labels.")
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        raise AffectError(f"{file} is not UTF-8 text (byte {error.start}). Convert it first.") from error
-    if file.suffix == ".csv":
-        return read_csv(file, text)
-    return read_jsonl(file, text) if file.suffix in (".jsonl", ".json") else iter(text.splitlines())
-
-
-def read_csv(file: Path, text: str) -> Iterator[str]:
-    table = csv.DictReader(text.splitlines(keepends=True))
-    column = next((name for name in COLUMNS if name in (table.fieldnames or ())), None)
-    if column is None:
-        raise AffectError(f"{file} has no column {' or '.join(COLUMNS)}; it has: {', '.join(table.fieldnames or ())}.")
-    return (row[column] or "" for row in table)
-
-
-def read_jsonl(file: Path, text: str) -> Iterator[str]:
-    for number, line in enumerate(text.splitlines(), 1):
-        if line.strip():
-            yield ";".join(labels_of(file, number, line))
-
-
-def labels_of(file: Path, number: int, line: str) -> list[str]:
-    """'labels' of a row, or of its 'target' where the row is a conversation."""
-    try:
-        row = json.loads(line)
-    except json.JSONDecodeError as error:
-        raise AffectError(f"{file}:{number} is no JSON object ({error.msg}).") from error
-    target = row.get("target") if isinstance(row, dict) and "labels" not in row else row
-    labels = target.get("labels") if isinstance(target, dict) else None
-    if not isinstance(labels, list | str):
-        raise AffectError(f"{file}:{number} has no 'labels': a list of words or one text.")
-    return [labels] if isinstance(labels, str) else [str(label) for label in labels]
+VERBS = {ALONE: Verb(Word, show_word), "coverage": Verb(Coverage, show_coverage)}

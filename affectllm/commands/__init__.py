@@ -1,0 +1,1 @@
+"""The command line: every verb, each a few lines over the library."""

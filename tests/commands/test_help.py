@@ -30,9 +30,10 @@ def help_of(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> str:
 @pytest.mark.parametrize("words", every_command(), ids=" ".join)
 def test_a_command_says_its_name_and_what_it_does(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     printed = help_of(words, capsys)
-    assert f"usage: affectllm {' '.join(words)} [-h]" in printed or f"\nusage: affectllm {words[0]}" in printed
+    assert f"\nusage: affectllm {' '.join(words)} " in printed
     first = printed.partition("\n")[0]
-    assert first[0].isupper() and first.rstrip(":").endswith((".", first.rstrip(":")[-1])) and len(first) > 20
+    assert first[0].isupper() or first.startswith("affectllm")
+    assert len(first) > 20
 
 
 @pytest.mark.parametrize("group", [*cli.VERBS, *cli.FAMILIES])

@@ -178,10 +178,10 @@ class Backbone(ABC):
 
     def read(self, clip: Clip, root: Path, used: Sequence[str]) -> Media:
         """A clip decoded as this model wants it; see `read_media`. Raises AffectError for what it cannot perceive."""
-        deaf_to = [kind for kind in used if kind not in self.modalities]
-        if deaf_to:
+        refused = [kind for kind in used if kind not in self.modalities]
+        if refused:
             raise AffectError(
-                f"{self.name} takes {' and '.join(self.modalities)}, no {' or '.join(deaf_to)}. "
+                f"{self.name} takes {' and '.join(self.modalities)}, no {' or '.join(refused)}. "
                 f"Ask with: --modalities {' '.join(self.modalities)}"
             )
         return read_media(clip, root, used, self.num_frames, self.guard)

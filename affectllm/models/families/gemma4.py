@@ -14,11 +14,21 @@ from affectllm.errors import AffectError
 from affectllm.media.audio import RATE_HZ
 from affectllm.models.base import seam
 from affectllm.models.base.backbone import TIMES, Backbone, Look, Media
+from affectllm.models.base.family import Family
 from affectllm.models.base.tokens import add_token_types, metadata, token_types
+
+FAMILY = Family(
+    name="Gemma 4",
+    types=("gemma4",),
+    model="transformers:Gemma4ForConditionalGeneration",
+    backbone="Gemma4Backbone",
+    modalities=("video", "audio"),
+    example="google/gemma-4-e2b-it",
+)
 
 
 class Gemma4Backbone(Backbone):
-    modalities = ("video", "audio")
+    modalities = FAMILY.modalities
     parts = {
         "projector": r"model\.embed_(vision|audio)\.",
         "vision": r"model\.vision_tower\.",

@@ -7,7 +7,19 @@ import re
 
 from torch import Tensor, nn
 
+from affectllm.models.base.family import Family
 from affectllm.models.families.qwen_omni import QwenOmniBackbone
+
+FAMILY = Family(
+    name="Qwen3-Omni Thinker",
+    types=("qwen3_omni_moe_thinker", "qwen3_omni_moe"),
+    model="transformers:Qwen3OmniMoeThinkerForConditionalGeneration",
+    backbone="Qwen3OmniBackbone",
+    modalities=("video", "audio"),
+    example="Qwen/Qwen3-Omni-30B-A3B-Instruct",
+    # As for Qwen2.5-Omni.
+    since="5.21",
+)
 
 
 class Qwen3OmniBackbone(QwenOmniBackbone):

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from affectllm.models.base import seam
 from affectllm.models.base.backbone import TIMES, Look
+from affectllm.models.base.family import Family
 from affectllm.models.base.tokens import metadata
 from affectllm.models.families.qwen_vl import QwenVLBackbone
 
@@ -24,6 +25,16 @@ def give_encoder_output(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
         output = BaseModelOutputWithDeepstackFeatures(**parts)
         kwargs["mm_encoder_outputs"] = {"video": output}
     return args, kwargs
+
+
+FAMILY = Family(
+    name="Qwen3-VL",
+    types=("qwen3_vl",),
+    model="transformers:Qwen3VLForConditionalGeneration",
+    backbone="Qwen3VLBackbone",
+    modalities=("video",),
+    example="Qwen/Qwen3-VL-8B-Instruct",
+)
 
 
 class Qwen3VLBackbone(QwenVLBackbone):

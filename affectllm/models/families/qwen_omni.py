@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from affectllm.media.audio import RATE_HZ
 from affectllm.models.base.backbone import Look, Media
+from affectllm.models.base.family import Family
 from affectllm.models.families.qwen import QwenBackbone, place_tokens
 
 if TYPE_CHECKING:
@@ -21,8 +22,20 @@ if TYPE_CHECKING:
 HOP, WINDOW = 160, 400  # samples of Whisper's mel spectrogram at 16 kHz
 
 
+FAMILY = Family(
+    name="Qwen2.5-Omni Thinker",
+    types=("qwen2_5_omni_thinker", "qwen2_5_omni"),
+    model="transformers:Qwen2_5OmniThinkerForConditionalGeneration",
+    backbone="QwenOmniBackbone",
+    modalities=("video", "audio"),
+    example="Qwen/Qwen2.5-Omni-7B",
+    # Before, the encoders were no part of the model's body, and no fused head of TRL could run it.
+    since="5.21",
+)
+
+
 class QwenOmniBackbone(QwenBackbone):
-    modalities = ("video", "audio")
+    modalities = FAMILY.modalities
     seconds_key = "video_second_per_grid"
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:

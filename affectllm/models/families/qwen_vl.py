@@ -6,12 +6,24 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from affectllm.models.base.family import Family
 from affectllm.models.base.tokens import add_token_types, token_types
 from affectllm.models.families.qwen import QwenBackbone, place_tokens
 
+FAMILY = Family(
+    name="Qwen2.5-VL",
+    types=("qwen2_5_vl",),
+    model="transformers:Qwen2_5_VLForConditionalGeneration",
+    backbone="QwenVLBackbone",
+    modalities=("video",),
+    example="Qwen/Qwen2.5-VL-7B-Instruct",
+    # Before, grid steps of less than a second all had one time.
+    since="5.18",
+)
+
 
 class QwenVLBackbone(QwenBackbone):
-    modalities = ("video",)
+    modalities = FAMILY.modalities
     seconds_key = "second_per_grid_ts"
     placed = staticmethod(place_tokens)
     """How encoded media enter the forward."""

@@ -10,6 +10,17 @@ from torch import Tensor, nn
 
 from affectllm.errors import AffectError
 from affectllm.models.base.backbone import Backbone, Look, Media
+from affectllm.models.base.family import Family
+
+FAMILY = Family(
+    name="AffectLLM",
+    types=("affectllm",),
+    model="affectllm.models.families.affect:AffectForConditionalGeneration",
+    backbone="AffectBackbone",
+    modalities=("video", "audio"),
+    example="nano",
+    untested="parts larger than those of the nano model",
+)
 
 
 class AffectBackbone(Backbone):

@@ -9,9 +9,10 @@ from typing import Any, NamedTuple
 from affectllm import jsonl, vocabulary
 from affectllm.errors import AffectError
 from affectllm.records import Conversation, Score
-from affectllm.scores import open_vocabulary as ov
-from affectllm.scores import uncertainty
-from affectllm.scores.metrics.wheels import f1_of_sums, wheel_sums
+from affectllm.scores.engine import uncertainty
+from affectllm.scores.engine.uncertainty import Values
+from affectllm.scores.families.wheel_tables import overlaps
+from affectllm.scores.families.wheels import wheel_columns, wheel_f1
 
 
 class Run(NamedTuple):
@@ -79,11 +80,11 @@ def difference(first: Run, second: Run) -> uncertainty.Difference:
         raise AffectError(f"{first.name} and {second.name} were scored by different protocols. Score both by the same.")
     wheels = vocabulary.load(protocol)
 
-    def sums(run: Run) -> ov.Values:
+    def columns(run: Run) -> Values:
         said, gold = [run.scores[i].said for i in ids], [run.scores[i].gold for i in ids]
-        return wheel_sums(ov.overlaps(said, gold, wheels, level))
+        return wheel_columns(overlaps(said, gold, wheels, level))
 
-    return uncertainty.compare(sums(second), sums(first), lambda drawn: f1_of_sums(drawn, protocol))
+    return uncertainty.compare(columns(second), columns(first), lambda sums: wheel_f1(sums, protocol))
 
 
 def by_emotion(runs: Sequence[Run], most: int = 16) -> list[Slice]:

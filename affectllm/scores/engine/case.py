@@ -1,8 +1,8 @@
-"""What a metric is given, and the number it gives with all that it takes to believe it."""
+"""What a metric is given: predictions and gold of the same clips; and what it gives: a number before its interval."""
 
 import re
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -12,9 +12,9 @@ import numpy as np
 from affectllm import answers
 from affectllm.answers import Parsed
 from affectllm.errors import AffectError
-from affectllm.scores import baselines, uncertainty
-from affectllm.scores.tables import Row, Table
-from affectllm.scores.uncertainty import Drawn, Values
+from affectllm.scores.engine.baselines import Constant
+from affectllm.scores.engine.tables import Row, Table
+from affectllm.scores.engine.uncertainty import Drawn
 from affectllm.vocabulary import OURS, Wheels
 from affectllm.vocabulary.mertools import split_list
 
@@ -39,7 +39,7 @@ class Case:
     classes: Sequence[str] = ()
     """The closed list of labels; empty, the labels that are gold somewhere."""
     scale: Literal["cmu", "sims"] = "cmu"
-    """Of sentiment strengths: -3..3 or -1..1."""
+    """Scale of sentiment strengths: -3..3 (cmu) or -1..1 (sims)."""
     clue_encoder: str | None = None
     """Text encoder that compares clues by meaning; without it their words are compared."""
 
@@ -56,6 +56,12 @@ class Case:
         """The answers' texts, read; an empty answer where a row holds none."""
         return [answers.parse("" if row.error is not None else row.text or "") for row in self.said_rows]
 
+    @property
+    def reasonings(self) -> list[str]:
+        """What each answer says in addition to its labels: a field of the row, the think text, the prose or clues."""
+        rows = zip(self.said_rows, self.parsed, strict=True)
+        return [str(row.cells.get("reasoning") or parsed.evidence) for row, parsed in rows]
+
     @cached_property
     def gold(self) -> list[list[str]]:
         return [read_answer(row, self.protocol).labels for row in self.gold_rows]
@@ -69,9 +75,10 @@ class Case:
         return [labels[0].strip().lower() for labels in self.gold]
 
     @property
-    def on(self) -> Wheels:
+    def known_wheels(self) -> Wheels:
+        """The wheels, which a metric has that declares needs=("wheels",)."""
         if self.wheels is None:
-            raise AffectError("This metric needs --protocol, which names the emotion wheels.")
+            raise AffectError("This metric compares words on emotion wheels; declare it with needs=('wheels',).")
         return self.wheels
 
     @property
@@ -82,12 +89,12 @@ class Case:
     def labels_per_clip(self) -> float:
         return float(np.mean([len(labels) for labels in self.said]))
 
-    def wanted(self, key: str, what: str) -> list[Any]:
+    def gold_field(self, key: str, what: str) -> list[Any]:
         """A field of every gold row, or an error that names the clip without it."""
         rows = zip(self.ids, self.gold_rows, strict=True)
         return [cell(row, key, f"gold clip '{name}'", what) for name, row in rows]
 
-    def given(self, key: str, what: str) -> list[Any]:
+    def said_field(self, key: str, what: str) -> list[Any]:
         """A field of every prediction, or an error that names the clip without it."""
         rows = zip(self.ids, self.said_rows, strict=True)
         return [cell(row, key, f"prediction '{name}'", what) for name, row in rows]
@@ -95,7 +102,7 @@ class Case:
     def clusters(self, by: str) -> list[str]:
         """What groups the clips: a field of the gold rows, or an expression on the id with one group."""
         if "(" not in by:
-            return [str(value) for value in self.wanted(by, "--cluster names it")]
+            return [str(value) for value in self.gold_field(by, "--cluster names it")]
         found = [re.search(by, name) for name in self.ids]
         if None in found:
             raise AffectError(f"--cluster {by!r} does not match the id '{self.ids[found.index(None)]}'.")
@@ -133,7 +140,7 @@ class Measured(NamedTuple):
     """The metric as a function of how often each clip counts."""
     n: int
     """Clips, questions or pairs that count."""
-    constants: Sequence[baselines.Constant] = ()
+    constants: Sequence[Constant] = ()
     """Answers that never looked at a clip, with what they score."""
     chance: float | None = None
     """The gold, or the reasoning, of another clip as answer."""
@@ -145,70 +152,7 @@ class Measured(NamedTuple):
     precision: float | None = None
     recall: float | None = None
     per_wheel: Mapping[str, Mapping[str, float]] | None = None
-    lower_is_better: bool = False
-
-
-@dataclass(frozen=True)
-class Result:
-    """A number and what it takes to believe it; keys of the JSON object printed."""
-
-    value: float
-    n: int
-    low: float
-    high: float
-    constant_baseline: dict[str, Any] | None
-    parse_failures: int
-    labels_per_clip: float
-    skipped: dict[str, int] = field(default_factory=dict)
-    precision: float | None = None
-    recall: float | None = None
-    per_wheel: Mapping[str, Mapping[str, float]] | None = None
-    constants: list[dict[str, Any]] | None = None
-    """Every constant answer tried; for open sets the best of every size 1..8."""
-    random_baseline: float | None = None
-    """The gold of another clip as answer, a class drawn at gold frequencies, or another clip's reasoning."""
-    ceiling: float | None = None
-    """What one rater reaches against the others."""
-
-
-Metric = Callable[[Case], Measured]
-
-
-def evaluate(metric: Metric, case: Case, groups: Sequence[str] | None = None) -> Result:
-    """A metric with its interval (over clips, or over `groups` of clips) and its baselines."""
-    found = metric(case)
-    low, high = uncertainty.interval(found.drawn, len(case.ids), groups)
-    sign = -1 if found.lower_is_better else 1
-    known = [it for it in found.constants if it.value == it.value]
-    best = max(known, key=lambda it: (sign * it.value, -len(it.labels)), default=None)
-    return Result(
-        value=uncertainty.value_of(found.drawn, len(case.ids)),
-        n=found.n,
-        low=low,
-        high=high,
-        constant_baseline=best._asdict() if best else None,
-        parse_failures=case.failures if found.failures is None else found.failures,
-        labels_per_clip=case.labels_per_clip,
-        skipped=dict(found.skipped),
-        precision=found.precision,
-        recall=found.recall,
-        per_wheel=found.per_wheel,
-        constants=[it._asdict() for it in found.constants] or None,
-        random_baseline=found.chance,
-        ceiling=found.ceiling,
-    )
-
-
-def gain(metric: Metric, case: Case, against: Case, groups: Sequence[str] | None = None) -> uncertainty.Difference:
-    """The paired difference of two models' answers to the same clips, the first less the second."""
-    return uncertainty.difference(metric(case).drawn, metric(against).drawn, len(case.ids), groups)
 
 
 def make_case(said: Table, gold: Table, ids: Sequence[str], **options: Any) -> Case:
     return Case(ids=list(ids), said_rows=[said[it] for it in ids], gold_rows=[gold[it] for it in ids], **options)
-
-
-def only(drawn: Drawn, kept: Sequence[int] | Values) -> Drawn:
-    """A statistic of some of the clips as one of all."""
-    places = np.asarray(kept, np.intp)
-    return lambda counts: drawn(counts[:, places])

@@ -9,7 +9,7 @@ label.npz:test_corpus   MERBench: one corpus of an archive, `{id: {emo, val}}`
 
 import csv
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,11 +18,7 @@ from affectllm.errors import AffectError
 # MERBench writes emotions as numbers; the order is in its preprocessing scripts, the data set in the folder's name.
 CLASSES = {"meld": ("anger", "joy", "sadness", "neutral", "disgust", "fear", "surprise")}
 UNUSED = -10
-# What a row may hold instead of labels, for the metrics that need no labels.
-FIELDS = {
-    *("vad", "arousal", "dominance", "pairs", "choice", "truth", "preference", "raters", "distribution", "scores"),
-    *("clues", "rating", "recognition", "steps"),
-}
+SIGN = {"positive": 1.0, "negative": -1.0, "neutral": 0.0}
 COLUMNS = ("openset", "reason", "discrete", "sentiment", "valence")
 
 
@@ -45,10 +41,11 @@ class Row(NamedTuple):
 Table = dict[str, Row]
 
 
-def read_table(spec: str, classes: Sequence[str] = (), split: str | None = None) -> Table:
+def read_table(spec: str, classes: Sequence[str] = (), split: str | None = None, fields: Collection[str] = ()) -> Table:
     """Rows by clip id from a file, or from one corpus of it: 'label.npz:test_corpus'.
 
-    `classes` names the emotions that an archive holds as numbers; `split` leaves out rows that name another split.
+    `classes` names the emotions that an archive holds as numbers; `split` leaves out rows that name another split;
+    `fields` are those that metrics read: a row with one of them needs neither labels nor text.
     Raises AffectError naming file, clip and cause.
     """
     name, _, corpus = spec.partition(".npz:")
@@ -63,7 +60,7 @@ def read_table(spec: str, classes: Sequence[str] = (), split: str | None = None)
         from affectllm import jsonl
 
         rows = (row for row in jsonl.read_dicts(path) if split is None or row.get("split", split) == split)
-        return collect(((str(row.get("id", "")), with_cells(row, path)) for row in rows), path)
+        return collect(((str(row.get("id", "")), with_cells(row, path, fields)) for row in rows), path)
     raise AffectError(f"{path} is of no known kind. Give predictions or labels as .npz, .csv or .jsonl.")
 
 
@@ -75,7 +72,7 @@ def collect(rows: Iterable[tuple[str, Row]], path: Path) -> Table:
         if name in table:
             raise AffectError(f"{path}: id '{name}' occurs twice. Keep one row a clip.")
         if row.value is not None and math.isnan(row.value):
-            raise AffectError(f"{path}: the value of '{name}' is nan. Take the row out or mend it.")
+            raise AffectError(f"{path}: the value of '{name}' is nan. Take the row out or correct it.")
         table[name] = row
     if not table:
         raise AffectError(f"{path} holds no rows.")
@@ -99,7 +96,7 @@ def read_archive(path: Path, corpus: str, classes: Sequence[str]) -> Iterator[tu
 
 
 def archived(item: Any, name: str, path: Path, classes: Sequence[str]) -> Row:
-    """A reason, or the labels of MERBench; a `val` of -10 stands for none."""
+    """A reason, or the labels of MERBench; a `val` of -10 means none."""
     if isinstance(item, str):
         return Row(text=item)
     if not isinstance(item, dict) or not {"emo", "val"} <= set(item):
@@ -128,15 +125,17 @@ def read_csv(path: Path) -> Iterator[tuple[str, Row]]:
             yield (cells["name"] or "").strip(), row._replace(cells=cells)
 
 
-def with_cells(cells: dict[str, Any], path: Path) -> Row:
+def with_cells(cells: dict[str, Any], path: Path, fields: Collection[str]) -> Row:
+    """The row in a JSON object, with all its cells; those of a conversation include its target's."""
     target = cells.get("target", {})
-    fields = cells | target
+    found = cells | target
     if cells.get("task") == "choice":
-        fields |= {"choice": target.get("basic"), "options": len(target.get("options") or {})}
-    return row_of(cells, path)._replace(cells={name: value for name, value in fields.items() if name != "messages"})
+        found |= {"choice": target.get("basic"), "options": len(target.get("options") or {})}
+    row = row_of(cells, path, fields)
+    return row._replace(cells={name: value for name, value in found.items() if name != "messages"})
 
 
-def row_of(cells: dict[str, Any], path: Path) -> Row:
+def row_of(cells: dict[str, Any], path: Path, fields: Collection[str] = ()) -> Row:
     """The row in a csv line or a JSON object; of a conversation its target, of an answer its text."""
     if "target" in cells:
         target = cells["target"]
@@ -152,20 +151,23 @@ def row_of(cells: dict[str, Any], path: Path) -> Row:
         return Row(labels=[str(cells["discrete"])])
     if "valence" in cells or "sentiment" in cells:
         return Row(value=valence_of(cells, path))
-    if set(cells) & FIELDS:
+    if not set(fields).isdisjoint(cells):
         return Row()
     raise AffectError(f"{path}: a row holds {', '.join(cells)}; labels, text or {', '.join(COLUMNS)} was expected.")
 
 
 def valence_of(cells: dict[str, Any], path: Path) -> float | None:
-    from affectllm.scores.sentiment import sign_of
-
     if cells.get("valence") not in (None, ""):
         try:
             return float(cells["valence"])
         except ValueError as error:
             raise AffectError(f"{path}: valence {cells['valence']!r} is not a number.") from error
     return sign_of(cells["sentiment"]) if cells.get("sentiment") else None
+
+
+def sign_of(word: str) -> float:
+    """+1, -1 or 0 for a sentiment word; any other word ('mixed', 'anxious') is 0, as in AffectGPT's code."""
+    return SIGN.get(word.strip().lower(), 0.0)
 
 
 def match(said: Mapping[str, Any], gold: Mapping[str, Any], only_predicted: bool) -> tuple[list[str], int]:

@@ -1,9 +1,9 @@
-"""Percentile bootstrap of the statistic that is reported, fast enough to stand beside every number.
+"""Percentile bootstrap of the statistic that is reported, fast enough to be printed with every number.
 
 Resampling clips only changes how often each clip counts, so every score here is a function of such counts. Nearly all
 are functions of sums over clips: a mean, the wheel score (sums of P, of R and of clips counted per wheel), weighted F
-(sums of a confusion table), CCC (sums of moments); then all draws are one matrix product (`of_sums`). Rankings (AUROC,
-average precision) take the counts themselves. Efron & Tibshirani (1993), ch. 13.
+(sums of a confusion table), CCC (sums of moments); then all draws are one matrix product (`drawn_sums`). Rankings
+(AUROC, average precision) take the counts themselves. Efron & Tibshirani (1993), ch. 13.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -55,9 +55,25 @@ def with_count(values: Sequence[float] | Values) -> Values:
     return np.stack([np.where(counted, array, 0.0), counted.astype(float)], 1)
 
 
-def of_sums(columns: Values, statistic: Statistic = mean_of) -> Drawn:
-    """A statistic of column sums, `columns` having one row a clip."""
+def drawn_sums(columns: Values, statistic: Statistic) -> Drawn:
+    """A statistic of column sums as a function of how often each clip counts; `columns` has one row a clip."""
     return lambda counts: statistic(counts @ columns)
+
+
+def drawn_mean(values: Sequence[float] | Values) -> Drawn:
+    """The mean of one value a clip as a function of how often each clip counts; nan leaves a clip out."""
+    return drawn_sums(with_count(values), mean_of)
+
+
+def only(drawn: Drawn, kept: Sequence[int] | Values) -> Drawn:
+    """A statistic of the clips at the places `kept` as a statistic of all clips."""
+    places = np.asarray(kept, np.intp)
+    return lambda counts: drawn(counts[:, places])
+
+
+def value_of_sums(columns: Values, statistic: Statistic) -> float:
+    """A statistic of column sums on every clip once."""
+    return float(statistic(columns.sum(0)[None])[0])
 
 
 def value_of(drawn: Drawn, n: int) -> float:
@@ -106,7 +122,7 @@ def bootstrap(
     seed: int = 0,
 ) -> Interval:
     """`interval` of a statistic of column sums; `columns` has one row a clip."""
-    return interval(of_sums(columns, statistic), len(columns), groups, draws, level, seed)
+    return interval(drawn_sums(columns, statistic), len(columns), groups, draws, level, seed)
 
 
 def compare(
@@ -121,7 +137,7 @@ def compare(
     """`difference` of a statistic of column sums; both have one row a clip."""
     if first.shape != second.shape:
         raise ValueError(f"Paired models need the same clips: {first.shape} and {second.shape}")
-    both = of_sums(first, statistic), of_sums(second, statistic)
+    both = drawn_sums(first, statistic), drawn_sums(second, statistic)
     return difference(*both, len(first), groups, draws, level, seed)
 
 

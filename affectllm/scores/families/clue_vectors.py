@@ -14,9 +14,9 @@ import numpy as np
 from affectllm import versions
 from affectllm.errors import AffectError
 from affectllm.records import Clues
-from affectllm.scores.clue_words import SENTENCE_END, read
-from affectllm.scores.clues import MODALITIES, Overlap, assign, prf, statement_words
-from affectllm.scores.uncertainty import Values
+from affectllm.scores.engine.uncertainty import Values
+from affectllm.scores.families.clue_matching import MODALITIES, Overlap, assign, prf, statement_words
+from affectllm.scores.families.clue_words import SENTENCE_END, read
 
 CLAUSE_END = re.compile(r"[;:,\uff0c\uff1a\u3001]+")
 

@@ -1,6 +1,6 @@
 """Text as sets of content words, clause by clause: what clue scores compare.
 
-Words become rough stems, Chinese becomes character pairs, and what stands behind a negation becomes another word, so
+Words become rough stems, Chinese becomes character pairs, and a word after a negation becomes another word, so
 that "no smile" and "a smile" share nothing. A negation reaches to the next comma, contrast or sentence end.
 """
 
@@ -16,7 +16,7 @@ NEGATIONS = {
     "no", "not", "without", "never", "hardly", "barely", "rarely", "neither", "nor", "none", "nothing", "cannot",
     "cant", "dont", "isnt", "doesnt", "lack", "lacks", "lacking", "absence", "absent",
 }  # fmt: skip
-# "not only", "no doubt", "never stops": the word behind the negation takes it back.
+# "not only", "no doubt", "never stops": the word after the negation takes it back.
 AFFIRMED = {"only", "just", "merely", "simply", "doubt", "stop", "stops", "stopped", "help"}
 # Words that frame a clue rather than being one: everybody has a face, and every voice "is" something.
 FRAME = {
@@ -35,7 +35,7 @@ SUFFIXES = ("ingly", "edly", "ness", "ing", "ed", "ly", "es", "s")
 
 CHINESE_NEGATIONS = frozenset("不没无未")
 CHINESE_CONTRASTS = frozenset("而但却只")
-# Words that hold a negation and negate nothing behind them ("dissatisfied", "cannot help but", "constantly").
+# Words that hold a negation and negate nothing that follows ("dissatisfied", "cannot help but", "constantly").
 CHINESE_WHOLE = {
     "不满", "不安", "不禁", "不由", "不断", "不停", "不时", "不仅", "不但", "不悦", "不耐", "不屑", "不解",
     "不过", "不同", "不少", "不已", "不错", "不适", "不快", "不幸", "不自", "无奈", "无助", "无力", "无语",

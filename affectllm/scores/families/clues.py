@@ -2,30 +2,35 @@
 
 The field asks a chat model for a 1-10 overlap (EMER, arXiv 2306.15401), and no two studies use the same one. Here
 gold statements and clauses of the reasoning are matched one to one by the content words they share, so the number
-is the same everywhere. It rewards naming a clue in its own words, not judging it right: read it beside the floor
+is the same everywhere. It rewards naming a clue in its own words, not judging it right: compare it with the floor
 that shuffled references reach (`shuffled_floor`), which any real overlap must beat.
 """
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import cache, lru_cache
 from itertools import chain
 from random import Random
 from statistics import fmean
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import msgspec
+import numpy as np
 
 from affectllm.errors import AffectError
 from affectllm.records import Clues
-from affectllm.scores.clue_words import content_words, read
+from affectllm.scores.engine.baselines import Constant
+from affectllm.scores.engine.case import Case, Measured
+from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.uncertainty import drawn_mean
+from affectllm.scores.families.clue_matching import MODALITIES, Overlap, matched, prf, statement_words
+from affectllm.scores.families.clue_words import read
 
-MODALITIES = ("visual", "audio", "text")
+if TYPE_CHECKING:
+    from affectllm.scores.families.clue_vectors import ClueEncoder
 
-
-class Overlap(NamedTuple):
-    """Soft-matched clues per statement of the reasoning (at most 1), per gold statement, and the F of both."""
-
-    precision: float
-    recall: float
-    f1: float
+GOLD = "`clues` {visual, audio, text}, lists of statements"
+PREDICTIONS = "text with reasoning, or `reasoning`"
+READS = ("clues", "reasoning")
 
 
 def clue_scores(reasoning: str, gold: Clues) -> dict[str, float | None]:
@@ -67,8 +72,8 @@ def coverage(reasoning: str, gold: Clues) -> float:
     near = touching(every.words, said.parts)
     share = sum([matched(wanted.sets, near) / len(wanted.sets) for wanted in golds]) / len(golds)
     size = len(every.sets)
-    told = max(size, said.sentences, said.words * size / every.size)
-    return share * 2 * size / (size + told)
+    length = max(size, said.sentences, said.words * size / every.size)
+    return share * 2 * size / (size + length)
 
 
 class Statements(NamedTuple):
@@ -99,14 +104,8 @@ def mentioned(gold: Statements, parts: Sequence[frozenset[str]]) -> float:
 
 
 def touching(words: frozenset[str], parts: Sequence[frozenset[str]]) -> list[frozenset[str]]:
-    """The parts that hold one of the words; most hold none, which is sooner seen than that they match nothing."""
+    """The parts that hold one of the words; most hold none, which is faster to see than that they match nothing."""
     return [part for part in parts if not words.isdisjoint(part)]
-
-
-def prf(found: float, said: float, gold: float) -> Overlap:
-    """Overlap from the matched mass and the sizes of both sides, which are above 0."""
-    precision, recall = min(1.0, found / said), found / gold
-    return Overlap(precision, recall, 2 * precision * recall / (precision + recall) if found else 0.0)
 
 
 def shuffled_floor(reasonings: Sequence[str], golds: Sequence[Clues], seed: int = 7) -> float:
@@ -127,28 +126,88 @@ def partners(clips: int, seed: int = 7) -> dict[int, int]:
     return dict(zip(order, [*order[1:], order[0]], strict=True))
 
 
-def statement_words(statements: Sequence[str]) -> list[frozenset[str]]:
-    """Content words of every statement that has any."""
-    return [words for words in map(content_words, statements) if words]
+@metric("clue_visual", gold=GOLD, predictions=PREDICTIONS, reads=READS)
+def clue_visual(case: Case) -> Measured:
+    """Mean share of the visual gold statements that the reasoning mentions, in 0..1."""
+    return score_modality(case, "visual")
 
 
-def matched(statements: Sequence[frozenset[str]], parts: Sequence[frozenset[str]]) -> float:
-    """Sum of the word F, 2|a & b| / (|a| + |b|), of statements and parts in their best one-to-one matching."""
-    return assign([[2 * len(words & part) / (len(words) + len(part)) for part in parts] for words in statements])
+@metric("clue_audio", gold=GOLD, predictions=PREDICTIONS, reads=READS)
+def clue_audio(case: Case) -> Measured:
+    """Mean share of the gold statements on the voice that the reasoning mentions, in 0..1."""
+    return score_modality(case, "audio")
 
 
-def assign(table: Sequence[Sequence[float]]) -> float:
-    """The largest sum of a table's cells, at most one of each row and column; cells are in 0..1."""
-    if not table or not table[0]:
-        return 0.0
-    if len(table) == 1:
-        return max(table[0])
-    best = [max(row) for row in table]
-    # Statements that like different parts best have their optimum already; only rivals need the assignment solved.
-    wanted = [row.index(value) for row, value in zip(table, best, strict=True) if value]
-    if len(set(wanted)) == len(wanted):
-        return sum(best)
-    from scipy.optimize import linear_sum_assignment
+@metric("clue_text", gold=GOLD, predictions=PREDICTIONS, reads=READS)
+def clue_text(case: Case) -> Measured:
+    """Mean share of the gold statements on the words that the reasoning mentions, in 0..1."""
+    return score_modality(case, "text")
 
-    rows, columns = linear_sum_assignment(table, maximize=True)
-    return sum(table[row][column] for row, column in zip(rows, columns, strict=True))
+
+@metric("clue_precision", gold=GOLD, predictions=PREDICTIONS, reads=READS)
+def clue_precision(case: Case) -> Measured:
+    """Matched clues per sentence of the reasoning, all modalities together, in 0..1."""
+    return score_overlap(case, "precision")
+
+
+@metric("clue_recall", gold=GOLD, predictions=PREDICTIONS, reads=READS)
+def clue_recall(case: Case) -> Measured:
+    """Matched clues per gold statement, all modalities together, in 0..1."""
+    return score_overlap(case, "recall")
+
+
+@metric("clue_f1", gold=GOLD, predictions=PREDICTIONS, reads=READS)
+def clue_f1(case: Case) -> Measured:
+    """Mean over clips of the F of `clue_precision` and `clue_recall`."""
+    return score_overlap(case, "f1")
+
+
+def score_modality(case: Case, modality: str) -> Measured:
+    """Mean over the clips whose gold has clues of this modality."""
+    compare = encoder(case.clue_encoder).clue_scores if case.clue_encoder else clue_scores
+
+    def value(text: str, gold: Clues) -> float:
+        share = compare(text, gold)[modality]
+        return np.nan if share is None else share
+
+    return score_clues(case, value)
+
+
+def score_overlap(case: Case, field: str) -> Measured:
+    """Mean of precision, recall or F over all modalities together."""
+    compare = encoder(case.clue_encoder).overlap if case.clue_encoder else overlap
+    return score_clues(case, lambda text, gold: float(getattr(compare(text, gold), field)))
+
+
+@cache
+def encoder(name: str) -> "ClueEncoder":
+    from affectllm.scores.families.clue_vectors import ClueEncoder
+
+    return ClueEncoder(name)
+
+
+def score_clues(case: Case, value: Callable[[str, Clues], float]) -> Measured:
+    """Mean of a value of reasoning and clues; the floor pairs reasonings with another clip's clues."""
+    gold, texts = gold_clues(case), case.reasonings
+    values = np.array([np.nan if it is None else value(text, it) for text, it in zip(texts, gold, strict=True)])
+    kept = np.flatnonzero(~np.isnan(values))
+    floor = None
+    if len(kept) > 1:
+        other = partners(len(kept))
+        floor = float(np.nanmean([value(texts[i], gold[kept[other[place]]]) for place, i in enumerate(kept)]))
+    return Measured(
+        drawn_mean(values),
+        n=len(kept),
+        constants=[Constant([], 0.0)],
+        chance=floor,
+        failures=sum(not text for text in texts),
+        skipped={"no gold clue": len(values) - len(kept)} if len(kept) < len(values) else {},
+    )
+
+
+def gold_clues(case: Case) -> list[Clues | None]:
+    """The clue statements of every clip that has some; AffectError when none has."""
+    found = [row.cells.get("clues") for row in case.gold_rows]
+    if not any(found):
+        raise AffectError("No gold clip has clues: rows need clues {visual, audio, text}, lists of statements.")
+    return [msgspec.convert(it, Clues) if it else None for it in found]

@@ -9,37 +9,35 @@ from typing import NamedTuple
 
 import numpy as np
 
-from affectllm.errors import AffectError
+from affectllm import answers
+from affectllm.scores.engine import baselines
+from affectllm.scores.engine.baselines import Labels
+from affectllm.scores.engine.case import Case, Measured
+from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.uncertainty import drawn_mean
 from affectllm.vocabulary.wheels import Wheels
 
-Labels = Sequence[str]
+GOLD = "labels"
+PREDICTIONS = "text with reasoning, or `reasoning` and labels"
+NEEDS = ("wheels",)
+READS = ("reasoning",)
 
 
-class Consistency(NamedTuple):
+class Agreement(NamedTuple):
+    """Of one clip, on the groups of the wheels' inner ring, mean over wheels."""
+
     eea: float
-    """Share of clips whose reasoning names a gold group: the explanation is about the right emotion."""
+    """Whether the reasoning names a gold group."""
     epc: float
-    """Share of clips whose reasoning names a group of the answer: the explanation is about the answer."""
+    """Whether the reasoning names a group of the answer."""
     fcr: float
-    """Share of clips whose reasoning names a group that is in the answer and in gold: right, and for that reason."""
+    """Whether the reasoning names a group that is in the answer and in gold."""
     overlap: float
-    """Mean Jaccard overlap of the groups of reasoning and answer, in 0..1."""
-    silent: int
-    """Clips whose reasoning names no emotion: they agree with nothing."""
-    n: int
+    """Jaccard overlap of the groups of reasoning and answer."""
 
 
-def score(reasoning: Sequence[Labels], answer: Sequence[Labels], gold: Sequence[Labels], wheels: Wheels) -> Consistency:
-    """All shares on the groups of the wheels' inner ring, mean over wheels."""
-    if not len(reasoning) == len(answer) == len(gold) or not gold:
-        raise AffectError(f"{len(reasoning)} reasonings, {len(answer)} answers, {len(gold)} gold sets; give one each.")
-    rows = [compare(*sets, wheels) for sets in zip(reasoning, answer, gold, strict=True)]
-    eea, epc, fcr, overlap = (float(value) for value in np.mean(rows, axis=0))
-    return Consistency(eea, epc, fcr, overlap, sum(not labels for labels in reasoning), len(gold))
-
-
-def compare(reasoning: Labels, answer: Labels, gold: Labels, wheels: Wheels) -> tuple[float, float, float, float]:
-    """Agreement with gold, with the answer, with both, and Jaccard with the answer; means over wheels."""
+def compare(reasoning: Labels, answer: Labels, gold: Labels, wheels: Wheels) -> Agreement:
+    """Agreement of a reasoning's labels with gold, with the answer and with both."""
     values = []
     for column in wheels.at("level1"):
         thought, said, felt = (
@@ -47,5 +45,45 @@ def compare(reasoning: Labels, answer: Labels, gold: Labels, wheels: Wheels) -> 
         )
         jaccard = len(thought & said) / len(thought | said) if thought | said else 0.0
         values.append((bool(thought & felt), bool(thought & said), bool(thought & said & felt), jaccard))
-    eea, epc, fcr, overlap = (float(value) for value in np.mean(values, axis=0))
-    return eea, epc, fcr, overlap
+    return Agreement(*(float(value) for value in np.mean(values, axis=0)))
+
+
+@metric("eea", gold=GOLD, predictions=PREDICTIONS, needs=NEEDS, reads=READS)
+def eea(case: Case) -> Measured:
+    """Explanation emotion accuracy: share of clips whose reasoning names a gold group."""
+    return score_agreement(case, "eea")
+
+
+@metric("epc", gold=GOLD, predictions=PREDICTIONS, needs=NEEDS, reads=READS)
+def epc(case: Case) -> Measured:
+    """Explanation-prediction consistency: share of clips whose reasoning names a group of the answer."""
+    return score_agreement(case, "epc")
+
+
+@metric("fcr", gold=GOLD, predictions=PREDICTIONS, needs=NEEDS, reads=READS)
+def fcr(case: Case) -> Measured:
+    """Faithful consistency rate: share of clips whose reasoning names a group that is in the answer and in gold."""
+    return score_agreement(case, "fcr")
+
+
+@metric("label_overlap", gold=GOLD, predictions=PREDICTIONS, needs=NEEDS, reads=READS)
+def label_overlap(case: Case) -> Measured:
+    """Mean Jaccard overlap of the groups of reasoning and answer, in 0..1."""
+    return score_agreement(case, "overlap")
+
+
+def score_agreement(case: Case, field: str) -> Measured:
+    """Mean agreement over clips; chance pairs every answer with another clip's reasoning."""
+    place = Agreement._fields.index(field)
+    reasonings = [answers.parse(text).labels for text in case.reasonings]
+
+    def values(reasonings: Sequence[Labels]) -> list[float]:
+        rows = zip(reasonings, case.said, case.gold, strict=True)
+        return [compare(*row, case.known_wheels)[place] for row in rows]
+
+    return Measured(
+        drawn_mean(values(reasonings)),
+        n=len(reasonings),
+        chance=baselines.random_answers(reasonings, lambda order: float(np.mean(values(order)))),
+        failures=sum(not labels for labels in reasonings),
+    )

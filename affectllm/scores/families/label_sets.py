@@ -5,40 +5,30 @@ A label that is said but not on the list is a false positive, never dropped: dro
 """
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from affectllm.errors import AffectError
-from affectllm.scores.uncertainty import Drawn, Statistic, Values, divide, value_of
+from affectllm.scores.engine import baselines
+from affectllm.scores.engine.baselines import Constant
+from affectllm.scores.engine.case import Case, Measured
+from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.uncertainty import (
+    Drawn,
+    Statistic,
+    Values,
+    divide,
+    drawn_sums,
+    value_of,
+    value_of_sums,
+)
 
+GOLD = "labels of a closed list (`--classes`)"
+PREDICTIONS = "labels or text"
+# Exchanging words among more classes than this takes minutes and changes little: classes are tried by frequency.
+CONSTANT_CLASSES = 12
 Sets = Sequence[Sequence[str]]
-
-
-class MultiLabel(NamedTuple):
-    micro_f1: float
-    """2 hits / (said + gold), summed over clips and labels; every unknown label said counts among `said`."""
-    macro_f1: float
-    """Mean over the list's labels of each label's F1; a label with neither gold nor answer is left out."""
-    sample_f1: float
-    """Mean over clips of each clip's F1; 1 where nothing is gold and nothing said."""
-    jaccard: float
-    """Mean over clips of hits / (said or gold); 1 where both are empty."""
-    hamming: float
-    """Share of the (clips x labels) decisions that are wrong, unknown labels said counting as wrong ones; at most 1."""
-    exact: float
-    """Share of clips whose set is exactly gold's."""
-    n: int
-
-
-def score(said: Sets, gold: Sets, classes: Sequence[str]) -> MultiLabel:
-    """All set scores at once.
-
-    Raises AffectError for lists of other lengths, no clips, or a gold label that is not on the list.
-    """
-    sums = columns(said, gold, classes).sum(0)[None]
-    return MultiLabel(**{name: float(statistic(sums)[0]) for name, statistic in STATISTICS.items()}, n=len(gold))
 
 
 def columns(said: Sets, gold: Sets, classes: Sequence[str]) -> Values:
@@ -76,34 +66,28 @@ def hamming(sums: Values) -> Values:
     return np.minimum(1.0, divide(sums[:, 2], sums[:, 6] * classes))
 
 
-# By MultiLabel's fields.
-STATISTICS: dict[str, Statistic] = {
-    "micro_f1": micro_f1,
-    "macro_f1": macro_f1,
-    "sample_f1": lambda sums: divide(sums[:, 3], sums[:, 6]),
-    "jaccard": lambda sums: divide(sums[:, 4], sums[:, 6]),
-    "hamming": hamming,
-    "exact": lambda sums: divide(sums[:, 5], sums[:, 6]),
-}
+def sample_f1(sums: Values) -> Values:
+    return divide(sums[:, 3], sums[:, 6])
 
 
-def mean_average_precision(scores: Values, gold: NDArray[np.bool_]) -> float:
-    """Mean over labels of the average precision of their ranking, for scores and truth of shape (clips, labels).
+def jaccard(sums: Values) -> Values:
+    return divide(sums[:, 4], sums[:, 6])
+
+
+def exact(sums: Values) -> Values:
+    return divide(sums[:, 5], sums[:, 6])
+
+
+def ranked(scores: Values, gold: NDArray[np.bool_]) -> Drawn:
+    """Mean average precision as a function of how often each clip counts, for tables of shape (clips, labels).
 
     AP = sum over gold clips of precision at that clip's rank, over the number of gold clips; clips with equal scores
     share the worst rank among them, so a constant score gains nothing. Labels that are never gold are left out.
     """
-    if not gold.any():
-        raise AffectError("No label is gold in any clip: there is nothing to rank.")
-    return value_of(ranked(scores, gold), len(gold))
-
-
-def ranked(scores: Values, gold: NDArray[np.bool_]) -> Drawn:
-    """`mean_average_precision` as a function of how often each clip counts."""
     if scores.shape != gold.shape or scores.ndim != 2 or np.isnan(scores).any():
         raise AffectError(f"Scores {scores.shape} and gold {gold.shape} must be one table (clips, labels) without NaN.")
     orders = np.argsort(-scores, axis=0, kind="stable")
-    # The last clip of every run of equal scores stands for the run.
+    # All clips of a run of equal scores have the rank of its last clip.
     ends = [
         np.searchsorted(-column[order], -column[order], "right") - 1
         for column, order in zip(scores.T, orders.T, strict=True)
@@ -130,3 +114,76 @@ def check(said: Sets, gold: Sets, classes: Sequence[str]) -> None:
     unknown = {label for labels in gold for label in labels} - set(classes)
     if unknown:
         raise AffectError(f"Gold holds {sorted(unknown)}, not among the classes {', '.join(classes)}.")
+
+
+@metric("multi_micro_f1", gold=GOLD, predictions=PREDICTIONS)
+def multi_micro_f1(case: Case) -> Measured:
+    """2 hits / (said + gold), summed over clips and labels; every unknown label said counts as said."""
+    return score_sets(case, micro_f1)
+
+
+@metric("multi_macro_f1", gold=GOLD, predictions=PREDICTIONS)
+def multi_macro_f1(case: Case) -> Measured:
+    """Mean over labels of each label's F1; a label with neither gold nor answer is left out."""
+    return score_sets(case, macro_f1)
+
+
+@metric("multi_sample_f1", gold=GOLD, predictions=PREDICTIONS)
+def multi_sample_f1(case: Case) -> Measured:
+    """Mean over clips of each clip's F1; 1 where nothing is gold and nothing said."""
+    return score_sets(case, sample_f1)
+
+
+@metric("multi_jaccard", gold=GOLD, predictions=PREDICTIONS)
+def multi_jaccard(case: Case) -> Measured:
+    """Mean over clips of hits / (said or gold); 1 where both are empty."""
+    return score_sets(case, jaccard)
+
+
+@metric("multi_hamming", gold=GOLD, predictions=PREDICTIONS, lower_is_better=True)
+def multi_hamming(case: Case) -> Measured:
+    """Share of the (clips x labels) decisions that are wrong, unknown labels said included; at most 1."""
+    return score_sets(case, hamming)
+
+
+@metric("multi_exact", gold=GOLD, predictions=PREDICTIONS)
+def multi_exact(case: Case) -> Measured:
+    """Share of clips whose set is exactly gold's."""
+    return score_sets(case, exact)
+
+
+@metric("map", gold=GOLD, predictions="`scores` {label: number}", reads=("scores",))
+def mean_average_precision(case: Case) -> Measured:
+    """Mean over labels of the average precision of their ranking; a label without a number is ranked last."""
+    gold = lower_case(case.gold)
+    classes = list(case.classes) or sorted({label for labels in gold for label in labels})
+    rows = case.said_field("scores", "mAP ranks clips by a number per label")
+    table = np.array([[float(row.get(label, -np.inf)) for label in classes] for row in rows])
+    truth = np.array([[label in labels for label in classes] for labels in gold], bool)
+    constant = value_of(ranked(np.zeros(table.shape), truth), len(gold))
+    return Measured(ranked(table, truth), n=len(gold), constants=[Constant(["all alike"], constant)], failures=0)
+
+
+def score_sets(case: Case, statistic: Statistic) -> Measured:
+    """A statistic of label sets from a closed list: --classes, or all labels that are gold somewhere."""
+    said, gold = lower_case(case.said), lower_case(case.gold)
+    classes = list(case.classes) or sorted({label for labels in gold for label in labels})
+
+    def score(answers: Sets) -> float:
+        return value_of_sums(columns(answers, gold, classes), statistic)
+
+    # The search for the best constant looks for the highest number.
+    sign = -1 if statistic is hamming else 1
+    found = baselines.best_constants(
+        gold, lambda labels: sign * score([labels] * len(gold)), candidates=CONSTANT_CLASSES
+    )
+    return Measured(
+        drawn_sums(columns(said, gold, classes), statistic),
+        n=len(gold),
+        constants=[Constant([], score([[]] * len(gold)))] + [Constant(it.labels, sign * it.value) for it in found],
+        chance=baselines.random_answers(gold, score),
+    )
+
+
+def lower_case(sets: Sets) -> list[list[str]]:
+    return [[label.strip().lower() for label in labels] for labels in sets]

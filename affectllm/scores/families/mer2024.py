@@ -10,8 +10,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from affectllm.errors import AffectError
 from affectllm.npz import read_npy
+from affectllm.scores.engine.case import Case, Measured
+from affectllm.scores.engine.uncertainty import drawn_sums
 
 
 class Overlap(NamedTuple):
@@ -50,3 +54,25 @@ def read_groups(folder: Path, name: str) -> list[list[str]]:
     if not isinstance(groups, list) or not all(isinstance(group, list) and group for group in groups):
         raise AffectError(f"{path} must hold a list of non-empty lists of words, it holds {text[:80]!r}.")
     return [[str(word) for word in group] for group in groups]
+
+
+def score_groups(case: Case) -> Measured:
+    """The score of the challenge: mean of mean accuracy and mean recall on the stored groups of every clip."""
+    if case.assets is None:
+        raise AffectError("Protocol mer2024 needs --assets: the unpacked openset-synonym folder of MERTools' MER2024.")
+    empty = [name for name, gold in zip(case.ids, case.gold, strict=True) if not gold]
+    if empty:
+        raise AffectError(f"Clip '{empty[0]}' has no gold label, for which MER2024's rule is not defined.")
+    rows = [
+        overlap(said, gold, read_groups(case.assets, name))
+        for name, said, gold in zip(case.ids, case.said, case.gold, strict=True)
+    ]
+    columns = np.column_stack([np.asarray(rows, float), np.ones(len(rows))])
+    accuracy, recall = (float(value) for value in columns[:, :2].mean(0))
+    # A constant answer was never grouped with each clip's gold by the chat model, so none can be scored.
+    return Measured(
+        drawn_sums(columns, lambda sums: (sums[:, 0] + sums[:, 1]) / (2 * sums[:, 2])),
+        n=len(rows),
+        precision=accuracy,
+        recall=recall,
+    )

@@ -1,46 +1,61 @@
-"""Step-rated reasoning (MME-Emotion): recognition, reasoning, and both together, from ratings that are given.
+"""Step-rated reasoning (MME-Emotion): recognition, reasoning, and both together, from ratings that are in the rows.
 
 The ratings come from people or a named judge; no rating, no score.
 """
 
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from affectllm.errors import AffectError
+from affectllm.scores.engine.case import Case, Measured
+from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.uncertainty import drawn_mean
+
+PREDICTIONS = "`recognition` in 0..1 and `steps`, a list of true or false"
+READS = ("recognition", "steps")
 
 
-class Steps(NamedTuple):
-    recognition: float
+@metric("step_recognition", gold="-", predictions=PREDICTIONS, reads=READS)
+def step_recognition(case: Case) -> Measured:
     """Mean recognition score, in 0..1."""
-    reasoning: float
+    return score_steps(case, lambda recognition, right: recognition)
+
+
+@metric("step_reasoning", gold="-", predictions=PREDICTIONS, reads=READS)
+def step_reasoning(case: Case) -> Measured:
     """Mean share of reasoning steps rated right, in 0..1."""
-    cot: float
-    """(recognition + reasoning) / 2 a clip, mean over clips: a right answer with wrong steps is half right."""
-    steps: float
-    """Mean number of steps."""
-    n: int
-    unrated: int
-    """Clips without a rating: not in any mean."""
+    return score_steps(case, lambda recognition, right: right)
 
 
-def score(recognition: Sequence[float | None], ratings: Sequence[Sequence[bool] | None]) -> Steps:
-    """One recognition score and the ratings of the answer's steps for every clip; None where nobody rated it."""
-    if len(recognition) != len(ratings):
-        raise AffectError(f"{len(recognition)} recognition scores for {len(ratings)} rated answers; give one each.")
-    rated = [(r, s) for r, s in zip(recognition, ratings, strict=True) if r is not None and s is not None]
-    if not rated:
-        raise AffectError("No clip is rated: there is no step score.")
-    if any(not 0 <= r <= 1 for r, _ in rated):
-        raise AffectError("Recognition scores lie in 0..1.")
-    shares = [float(np.mean(steps)) if len(steps) else 0.0 for _, steps in rated]
-    found = [r for r, _ in rated]
-    return Steps(
-        recognition=float(np.mean(found)),
-        reasoning=float(np.mean(shares)),
-        cot=float(np.mean([(a + b) / 2 for a, b in zip(found, shares, strict=True)])),
-        steps=float(np.mean([len(steps) for _, steps in rated])),
-        n=len(rated),
-        unrated=len(ratings) - len(rated),
+@metric("step_cot", gold="-", predictions=PREDICTIONS, reads=READS)
+def step_cot(case: Case) -> Measured:
+    """Mean over clips of (recognition + reasoning) / 2: a right answer with wrong steps is half right."""
+    return score_steps(case, lambda recognition, right: (recognition + right) / 2)
+
+
+def score_steps(case: Case, value: Callable[[float, float], float]) -> Measured:
+    """Mean over the rated clips of a value of the recognition score and the share of right steps."""
+    values = []
+    for name, row in zip(case.ids, case.said_rows, strict=True):
+        recognition, steps = row.cells.get("recognition"), row.cells.get("steps")
+        if recognition is None or steps is None:
+            values.append(np.nan)
+            continue
+        if not 0 <= recognition <= 1:
+            raise AffectError(f"Recognition scores are in 0..1; '{name}' has {recognition}.")
+        values.append(value(recognition, float(np.mean(steps)) if len(steps) else 0.0))
+    return mean_of_ratings(values)
+
+
+def mean_of_ratings(values: Sequence[float]) -> Measured:
+    """The mean of what people or a judge rated; what nobody rated (nan) is not counted and is reported."""
+    unrated = sum(value != value for value in values)
+    if unrated == len(values):
+        raise AffectError(f"None of the {len(values)} rows holds a rating that can be read.")
+    return Measured(
+        drawn_mean(values),
+        n=len(values) - unrated,
+        failures=unrated,
+        skipped={"no rating": unrated} if unrated else {},
     )

@@ -1,31 +1,34 @@
 """Open-vocabulary scores: sets of emotion words compared on emotion wheels.
 
-    overlap    one clip: precision and recall on every wheel; what a reward calls
-    ew         a corpus: the published wheel score, or ours, depending on the vocabulary given
-    hit_rate   a corpus with one gold word a clip (MER-UniBench's basic-emotion sets)
-    mscore     the companion of the hit rate that officially is computed and never printed
+    overlap       one clip: precision and recall on every wheel; rewards call it
+    wheel_score   a corpus: the published wheel score, or ours, depending on the vocabulary
+    ew, hit_rate, mscore   the metrics; mscore is the companion of the hit rate that officially is never printed
 
 Source: MERTools `my_affectgpt/evaluation/{wheel,ew_metric}.py` (MER2025, MER2026) and AffectGPT (arXiv 2501.16566).
 Labels are grouped first and made a set then, so duplicates and order never matter.
 """
 
 import math
-from collections.abc import Sequence
-from itertools import chain
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from affectllm.scores.engine import baselines
+from affectllm.scores.engine.baselines import Labels
+from affectllm.scores.engine.case import Case, Measured
+from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.uncertainty import Statistic, Values, drawn_sums
+from affectllm.scores.families import mer2024
+from affectllm.scores.families.wheel_constants import ConstantScore, harmonic
+from affectllm.scores.families.wheel_tables import overlaps
 from affectllm.vocabulary.wheels import Groups, Wheels
 
-Labels = Sequence[str]
-Values = NDArray[np.float64]
-Numbers = NDArray[np.intp]
-
-BLOCK = 4096
+PREDICTIONS = "labels or text"
+NEEDS = ("wheels",)
 # These protocols call 0/0 zero; the older official code lets it become nan.
 GUARDED = ("mer2026", "affectllm-1")
+NO_WHEEL = "no gold label stands on a wheel"
 
 
 class Overlap(NamedTuple):
@@ -48,7 +51,7 @@ class WheelScore(NamedTuple):
 
 
 class EW(NamedTuple):
-    """Unweighted means over wheels; hence `f1` is not the harmonic mean of the two beside it."""
+    """Unweighted means over wheels; hence `f1` is not the harmonic mean of the other two."""
 
     f1: float
     precision: float
@@ -80,83 +83,17 @@ def f1(said: Labels, gold: Labels, wheels: Wheels, level: str = "level1") -> flo
     return total / counted if counted else math.nan
 
 
-def harmonic(precision: float, recall: float) -> float:
-    return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
-def overlaps(said: Sequence[Labels], gold: Sequence[Labels], wheels: Wheels, level: str = "level1") -> Values:
-    """`overlap` of many clips at once: shape (clips, wheels, 2), last axis precision and recall, nan where skipped."""
-    if len(said) != len(gold):
-        raise ValueError(f"{len(said)} predictions for {len(gold)} gold sets")
-    (said_clips, said_words), (gold_clips, gold_words) = flatten(said), flatten(gold)
-    number = {word: i for i, word in enumerate(dict.fromkeys(chain(said_words, gold_words)))}
-    groups = number_groups(list(number), wheels, level)
-    named, felt = (
-        groups[:, np.fromiter(map(number.__getitem__, words), np.intp, len(words))]
-        for words in (said_words, gold_words)
-    )
-    blocks = [
-        overlap_block(min(BLOCK, len(gold) - start), *cut(said_clips, named, start), *cut(gold_clips, felt, start))
-        for start in range(0, max(len(gold), 1), BLOCK)
-    ]
-    return np.concatenate(blocks)
-
-
-def flatten(sets: Sequence[Labels]) -> tuple[Numbers, list[str]]:
-    """Clip number of every label, and the labels one behind the other."""
-    lengths = np.fromiter(map(len, sets), np.intp, len(sets))
-    return np.repeat(np.arange(len(sets)), lengths), list(chain.from_iterable(sets))
-
-
-def cut(clips: Numbers, groups: Numbers, start: int) -> tuple[Numbers, Numbers]:
-    """The labels of one block of clips: clip numbers from the block's start, and groups (wheels, labels)."""
-    first, last = np.searchsorted(clips, (start, start + BLOCK))
-    return clips[first:last] - start, groups[:, first:last]
-
-
-def overlap_block(clips: int, said_clips: Numbers, said: Numbers, gold_clips: Numbers, gold: Numbers) -> Values:
-    """`overlaps` of some clips, given the clip number of every label and its group per wheel, -1 for none."""
-    values = np.full((clips, len(said), 2), np.nan)
-    for wheel, (said_groups, gold_groups) in enumerate(zip(said, gold, strict=True)):
-        size = 1 + max(int(said_groups.max(initial=-1)), int(gold_groups.max(initial=-1)))
-        named = membership(clips, size, said_clips, said_groups)
-        felt = membership(clips, size, gold_clips, gold_groups)
-        hits, n_named, n_felt = (table.sum(0, dtype=np.int32) for table in (named & felt, named, felt))
-        counted = n_felt > 0
-        np.divide(hits, np.maximum(n_named, 1), out=values[:, wheel, 0], where=counted)
-        np.divide(hits, n_felt, out=values[:, wheel, 1], where=counted)
-    return values
-
-
-def number_groups(words: Labels, wheels: Wheels, level: str) -> Numbers:
-    """Number of each word's group per wheel, shape (wheels, words); -1 where the wheel does not know the word."""
-    found = list(map(wheels.groups, words))
-    numbers = np.empty((len(wheels.at(level)), len(words)), np.intp)
-    for row, column in enumerate(wheels.at(level)):
-        known: dict[str | None, int] = {None: -1}
-        numbers[row] = [known.setdefault(groups[column], len(known) - 1) for groups in found]
-    return numbers
-
-
-def membership(clips: int, groups: int, rows: Numbers, numbers: Numbers) -> NDArray[np.bool_]:
-    """Which group occurs in which clip, shape (groups, clips)."""
-    table = np.zeros((groups + 1, clips), bool)
-    table[numbers, rows] = True
-    # Unknown words, -1, went to the last row.
-    return table[:-1]
-
-
-def ew(said: Sequence[Labels], gold: Sequence[Labels], wheels: Wheels, level: str = "level1") -> EW:
+def wheel_score(said: Sequence[Labels], gold: Sequence[Labels], wheels: Wheels, level: str = "level1") -> EW:
     """The wheel score of a corpus.
 
     Per wheel: P and R are means over the clips that count, F = 2PR/(P+R); then F, P and R are averaged over wheels.
     Level 'level1' or 'level2'; 'M1' and 'M2' give OV-MER's scores without a wheel. Without a clip that counts, or with
     P+R = 0, the protocols before MER2026 give nan (a published quirk), later ones 0.
     """
-    return summarise(overlaps(said, gold, wheels, level), wheels, level)
+    return corpus_score(overlaps(said, gold, wheels, level), wheels, level)
 
 
-def summarise(values: Values, wheels: Wheels, level: str = "level1") -> EW:
+def corpus_score(values: Values, wheels: Wheels, level: str = "level1") -> EW:
     """The wheel score from `overlaps`' values."""
     scores = {}
     for wheel, column in enumerate(wheels.at(level)):
@@ -176,20 +113,6 @@ def guarded(precision: float, recall: float, n: int, protocol: str) -> WheelScor
     return WheelScore(2 * precision * recall / both if both else math.nan, precision, recall, n)
 
 
-def hit_rate(said: Sequence[Labels], gold: Labels, wheels: Wheels, level: str = "level1") -> EW:
-    """MER-UniBench's hit rate, as `recall`: the share of clips whose one gold word has its group among those said.
-
-    There is no term for what else was said: naming all basic emotions scores 100 %. 'neutral' stands on no MERTools
-    wheel, so neutral clips do not count there.
-    """
-    return ew(said, [[word] for word in gold], wheels, level)
-
-
-def mscore(said: Sequence[Labels], gold: Labels, wheels: Wheels, level: str = "level1") -> EW:
-    """MER-UniBench's second quantity, as `precision`: hits over the groups said that are a candidate's group."""
-    return ew(said, [[word] for word in gold], among(wheels, sorted(set(gold))), level)
-
-
 def among(wheels: Wheels, candidates: Labels) -> Wheels:
     """The same wheels, blind for every group that no candidate word stands in."""
     allowed = [set(column) for column in zip(*map(wheels.groups, candidates), strict=True)]
@@ -201,14 +124,6 @@ def among(wheels: Wheels, candidates: Labels) -> Wheels:
     return Wheels(wheels.protocol, wheels.columns, wheels.hash, find)
 
 
-def hits_any(said: Labels, gold: str, wheels: Wheels, level: str = "level1") -> bool:
-    """Whether the gold word's group is said on any wheel (`hit_or_not`); no word on a wheel is a hit for 'neutral'."""
-    columns = wheels.at(level)
-    if gold == "neutral":
-        return all(wheels.groups(label)[column] is None for label in said for column in columns)
-    return any(found.recall > 0 for found in overlap(said, [gold], wheels, level))
-
-
 def shares_group(label: str, others: Labels, wheels: Wheels, level: str) -> bool:
     """Whether a label stands with one of the others on at least half of the level's wheels."""
     columns = wheels.at(level)
@@ -216,3 +131,90 @@ def shares_group(label: str, others: Labels, wheels: Wheels, level: str) -> bool
     rest = [wheels.groups(other) for other in others]
     shared = sum(own[i] is not None and any(groups[i] == own[i] for groups in rest) for i in columns)
     return 2 * shared >= len(columns)
+
+
+def wheel_columns(values: Values) -> Values:
+    """Per clip and wheel: precision, recall and whether the clip counts; shape (clips, 3 * wheels)."""
+    counted = ~np.isnan(values[:, :, 1])
+    return np.concatenate([np.nan_to_num(values), counted[:, :, None]], 2).reshape(len(values), -1)
+
+
+def wheel_means(sums: Values, protocol: str) -> Values:
+    """Mean P and mean R per wheel from sums of `wheel_columns`, shape (draws, wheels, 2)."""
+    parts = sums.reshape(len(sums), -1, 3)
+    means = np.divide(
+        parts[:, :, :2], parts[:, :, 2:], out=np.full((*parts.shape[:2], 2), np.nan), where=parts[:, :, 2:] > 0
+    )
+    return np.nan_to_num(means) if protocol in GUARDED else means
+
+
+def wheel_f1(sums: Values, protocol: str) -> Values:
+    """The wheel score from sums of `wheel_columns`."""
+    p, r = np.moveaxis(wheel_means(sums, protocol), 2, 0)
+    empty = np.where(np.isnan(p), np.nan, 0.0 if protocol in GUARDED else np.nan)
+    return np.divide(2 * p * r, p + r, out=empty, where=p + r > 0).mean(1)
+
+
+@metric("ew", gold="labels", predictions=PREDICTIONS, needs=NEEDS)
+def ew(case: Case) -> Measured:
+    """Wheel score: F of mean precision and mean recall of the groups said, mean over wheels."""
+    if case.protocol == "mer2024":
+        return mer2024.score_groups(case)
+    constant = ConstantScore(case.gold, case.known_wheels, case.level)
+    values = overlaps(case.said, case.gold, case.known_wheels, case.level)
+    protocol = case.known_wheels.protocol
+    return score_overlaps(case, values, lambda sums: wheel_f1(sums, protocol), constant.f1, lambda score: score.f1)
+
+
+@metric("hit_rate", gold="one label", predictions=PREDICTIONS, needs=NEEDS)
+def hit_rate(case: Case) -> Measured:
+    """Share of clips whose one gold word has its group among those said; more words cost nothing."""
+    gold, wheels = [[word] for word in case.gold_word], case.known_wheels
+    return score_overlaps(
+        case,
+        overlaps(case.said, gold, wheels, case.level),
+        lambda sums: wheel_means(sums, wheels.protocol)[:, :, 1].mean(1),
+        ConstantScore(gold, wheels, case.level).recall,
+        lambda score: score.recall,
+    )
+
+
+@metric("mscore", gold="one label", predictions=PREDICTIONS, needs=NEEDS)
+def mscore(case: Case) -> Measured:
+    """Companion of the hit rate: hits over the groups said that some gold label has."""
+    gold, wheels = [[word] for word in case.gold_word], among(case.known_wheels, sorted(set(case.gold_word)))
+    constant = ConstantScore(gold, wheels, case.level)
+    return score_overlaps(
+        case,
+        overlaps(case.said, gold, wheels, case.level),
+        lambda sums: wheel_means(sums, wheels.protocol)[:, :, 0].mean(1),
+        constant.precision,
+        lambda score: score.precision,
+    )
+
+
+def score_overlaps(
+    case: Case,
+    values: Values,
+    statistic: Statistic,
+    constant: Callable[[Labels], float],
+    pick: Callable[[EW], float],
+) -> Measured:
+    """A statistic of `overlaps`, with the best constant answers and what another clip's gold reaches."""
+    wheels = case.known_wheels
+    summary = corpus_score(values, wheels, case.level)
+    counted = int((~np.isnan(values[:, :, 1])).any(1).sum())
+
+    def shuffled(said: Sequence[Labels]) -> float:
+        return pick(wheel_score(said, case.gold, wheels, case.level))
+
+    return Measured(
+        drawn_sums(wheel_columns(values), statistic),
+        n=counted,
+        constants=baselines.best_constants(case.gold, constant),
+        chance=baselines.random_answers(case.gold, shuffled),
+        skipped={NO_WHEEL: len(values) - counted} if counted < len(values) else {},
+        precision=summary.precision,
+        recall=summary.recall,
+        per_wheel={name: score._asdict() for name, score in summary.wheels.items()},
+    )

@@ -1,6 +1,6 @@
 """The difference between two scored runs on the same clips, with a paired interval.
 
-affectllm eval compare runs/sft/test runs/grpo/test
+    affectllm eval compare runs/sft/test runs/grpo/test
 """
 
 import json as json_
@@ -19,7 +19,7 @@ class Compare:
     first: Annotated[Path, tyro.conf.Positional]
     """Scored run to compare with."""
     second: Annotated[Path, tyro.conf.Positional]
-    """Scored run whose gain over the first is asked for."""
+    """Scored run whose gain over the first is computed."""
     json: bool = False
     """Print one JSON object."""
 

@@ -2,7 +2,7 @@
 
     affectllm eval report sft=runs/sft/test grpo=runs/grpo/test --gold data/conversations.jsonl --out runs
 
-Writes report.html (one file, opens from a mail), report.md, report.tex and results.json.
+Writes report.html (one file that opens from a mail), report.md, report.tex and report.json.
 """
 
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class Report:
     title: str = "Emotion understanding report"
     """Headline of the page."""
     note: str | None = None
-    """What a reader must know to take the numbers rightly; printed above them."""
+    """What a reader has to know about the numbers; it is printed above them."""
 
 
 def main(run: Report) -> None:
@@ -42,7 +42,7 @@ def main(run: Report) -> None:
         raise AffectError(
             f"{run.gold} holds none of the clips of {first.folder}. Give the gold they were scored against."
         )
-    notes = [note for note in (run.note, *partial(runs)) if note]
+    notes = [note for note in (run.note, *caveats(runs)) if note]
     differences = [
         (f"{b.name} - {a.name}", scored.difference(a, b), len(scored.shared_ids(a, b))) for a, b in pairwise(runs)
     ]
@@ -64,7 +64,7 @@ def main(run: Report) -> None:
     jsonl.write_text(run.out / "report.html", page)
     jsonl.write_text(run.out / "report.md", render.markdown(runs, notes))
     jsonl.write_text(run.out / "report.tex", render.latex(runs))
-    jsonl.write_json(run.out / "results.json", {each.name: scored.headline(each) for each in runs})
+    jsonl.write_json(run.out / "report.json", {each.name: scored.headline(each) for each in runs})
     show(runs)
     for name, value, n in differences:
         print(f"{name}: {value.value:+.3f} [{value.low:+.3f}, {value.high:+.3f}] on {n} clips")
@@ -75,8 +75,8 @@ def split_name(word: str) -> tuple[str, Path]:
     return (name, Path(folder)) if separator else (Path(word).name, Path(word))
 
 
-def partial(runs: list[scored.Run]) -> list[str]:
-    """What must be said before the numbers: answers with errors, clips left out, the floor of the clue scores."""
+def caveats(runs: list[scored.Run]) -> list[str]:
+    """What a reader needs before the numbers: answers with errors, clips left out, the floor of the clue scores."""
     found = []
     for run in runs:
         if run.results.get("errors"):

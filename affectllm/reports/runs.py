@@ -23,7 +23,7 @@ class Run(NamedTuple):
     results: dict[str, Any]
     scores: dict[str, Score]
     texts: dict[str, str]
-    """Raw answers by clip id; empty when answers.jsonl is not beside the scores."""
+    """Raw answers by clip id; empty when the folder has no answers.jsonl."""
 
 
 class Slice(NamedTuple):
@@ -41,15 +41,28 @@ def read_run(name: str, folder: Path) -> Run:
         raise AffectError(
             f"{folder} holds no scored run (results.json, scores.jsonl). Make it: affectllm eval score --out {folder}"
         )
-    results = json.loads((folder / "results.json").read_text(encoding="utf-8"))
+    results = read_summary(folder / "results.json")
     scores = {score.id: score for score in jsonl.read(folder / "scores.jsonl", Score)}
     answers = folder / "answers.jsonl"
     texts = {row["id"]: row["text"] for row in jsonl.read_dicts(answers)} if answers.is_file() else {}
     return Run(name, folder, results, scores, texts)
 
 
+def read_summary(path: Path) -> dict[str, Any]:
+    """The results of a run that `affectllm eval score` summarised; AffectError where the file holds something else."""
+    results = json.loads(path.read_text(encoding="utf-8"))
+    if {"set_f1", "protocol", "skipped"} <= set(results):
+        return dict(results)
+    again = f"Score the run again: affectllm eval score ANSWERS --gold GOLD --out {path.parent}"
+    if "metric" in results:
+        raise AffectError(f"{path} holds the metric {results['metric']}, not the summary of a run. {again}")
+    if results and all(isinstance(line, dict) and "set_f1" in line for line in results.values()):
+        raise AffectError(f"{path} holds a report of {', '.join(results)}, not the summary of a run. {again}")
+    raise AffectError(f"{path} holds no summary of a run. {again}")
+
+
 def headline(run: Run) -> dict[str, Any]:
-    """What results.json says of each run."""
+    """What report.json says of each run."""
     clue = {key: (run.results.get(key) or {}).get("value") for key in ("clue_face", "clue_voice")}
     return {
         "set_f1": run.results["set_f1"],

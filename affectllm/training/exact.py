@@ -58,9 +58,7 @@ class InFloat32(TorchDispatchMode):
             return made
 
         given = [tree_map(lambda v, w=i in known.written: taken(v, w), value) for i, value in enumerate(args)]
-        named = {
-            key: tree_map(lambda v, w=key in known.written: taken(v, w), value) for key, value in kwargs.items()
-        }
+        named = {key: tree_map(lambda v, w=key in known.written: taken(v, w), value) for key, value in kwargs.items()}
         result = func(*given, **named)
         for own, made in stand_ins:
             own.copy_(made)

@@ -36,9 +36,7 @@ ADAPTED = re.compile(r"llama_model\.base_model\.model\.model\.(layers\..+)\.lora
 SHOWN = 5
 
 
-def bring_in(
-    checkpoint: Path, llm: str, vision: str, audio: str, out: Path, dtype: str, alpha: float = 32.0
-) -> None:
+def bring_in(checkpoint: Path, llm: str, vision: str, audio: str, out: Path, dtype: str, alpha: float = 32.0) -> None:
     """Compose a model of these parts in folder `out`, with the weights of an AffectGPT checkpoint (.pth).
 
     Raises AffectError for a file that holds more than tensors and plain values, and for weights that are missing, left

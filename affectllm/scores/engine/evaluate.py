@@ -6,7 +6,7 @@ from typing import Any
 
 from affectllm.scores.engine import uncertainty
 from affectllm.scores.engine.case import Case
-from affectllm.scores.engine.registry import Metric
+from affectllm.scores.engine.metric import Metric
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from affectllm.errors import AffectError
 from affectllm.scores.engine.baselines import Constant
 from affectllm.scores.engine.case import Case, Measured
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.uncertainty import Drawn, Values, divide, drawn_mean, drawn_sums, only, value_of
 from affectllm.scores.families import wheels
 

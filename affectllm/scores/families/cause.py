@@ -9,7 +9,7 @@ from affectllm import answers
 from affectllm.errors import AffectError
 from affectllm.scores.engine.baselines import Constant
 from affectllm.scores.engine.case import Case, Measured
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.tables import Row
 from affectllm.scores.engine.uncertainty import Statistic, Values, divide, drawn_sums, value_of_sums
 

@@ -6,7 +6,7 @@ from affectllm import answers
 from affectllm.errors import AffectError
 from affectllm.scores.engine.baselines import Constant
 from affectllm.scores.engine.case import Case, Measured
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.uncertainty import Statistic, Values, drawn_mean, drawn_sums, mean_of, value_of_sums
 from affectllm.scores.families.steps import mean_of_ratings
 

@@ -16,7 +16,7 @@ from affectllm.errors import AffectError
 from affectllm.scores.engine import baselines
 from affectllm.scores.engine.baselines import Constant
 from affectllm.scores.engine.case import Case, Measured
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.uncertainty import Statistic, Values, divide, drawn_sums, value_of_sums
 
 GOLD = "one label"

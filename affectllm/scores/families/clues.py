@@ -20,7 +20,7 @@ from affectllm.errors import AffectError
 from affectllm.records import Clues
 from affectllm.scores.engine.baselines import Constant
 from affectllm.scores.engine.case import Case, Measured
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.uncertainty import drawn_mean
 from affectllm.scores.families.clue_matching import MODALITIES, Overlap, matched, prf, statement_words
 from affectllm.scores.families.clue_words import read

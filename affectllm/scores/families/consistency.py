@@ -13,7 +13,7 @@ from affectllm import answers
 from affectllm.scores.engine import baselines
 from affectllm.scores.engine.baselines import Labels
 from affectllm.scores.engine.case import Case, Measured
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.uncertainty import drawn_mean
 from affectllm.vocabulary.wheels import Wheels
 

@@ -10,7 +10,7 @@ from affectllm.answers import read_number, read_numbers
 from affectllm.errors import AffectError
 from affectllm.scores.engine.baselines import Constant
 from affectllm.scores.engine.case import Case, Measured
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.tables import Row
 from affectllm.scores.engine.uncertainty import Drawn, Statistic, Values, divide, drawn_mean, drawn_sums, only, value_of
 

@@ -8,7 +8,7 @@ import numpy as np
 from affectllm.errors import AffectError
 from affectllm.scores.engine.baselines import Constant
 from affectllm.scores.engine.case import Case, Measured
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.uncertainty import Statistic, Values, drawn_mean, drawn_sums, only, value_of_sums
 from affectllm.scores.families import classes
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from affectllm.errors import AffectError
 from affectllm.scores.engine.baselines import Constant
 from affectllm.scores.engine.case import Case, Measured, Said
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.tables import SIGN, Row
 from affectllm.scores.engine.uncertainty import Drawn, Statistic, Values, drawn_mean, drawn_sums, value_of_sums
 from affectllm.scores.families import classes

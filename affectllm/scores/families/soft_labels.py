@@ -13,7 +13,7 @@ from affectllm.answers import read_distribution
 from affectllm.errors import AffectError
 from affectllm.scores.engine.baselines import Constant
 from affectllm.scores.engine.case import Case, Measured
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.uncertainty import Statistic, Values, divide, drawn_sums, value_of_sums
 
 GOLD = "`raters` (labels of each) or `distribution` {label: share}"

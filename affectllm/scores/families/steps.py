@@ -9,7 +9,7 @@ import numpy as np
 
 from affectllm.errors import AffectError
 from affectllm.scores.engine.case import Case, Measured
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.uncertainty import drawn_mean
 
 PREDICTIONS = "`recognition` in 0..1 and `steps`, a list of true or false"

@@ -17,7 +17,7 @@ import numpy as np
 from affectllm.scores.engine import baselines
 from affectllm.scores.engine.baselines import Labels
 from affectllm.scores.engine.case import Case, Measured
-from affectllm.scores.engine.registry import metric
+from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.uncertainty import Statistic, Values, drawn_sums
 from affectllm.scores.families import mer2024
 from affectllm.scores.families.wheel_constants import ConstantScore, harmonic

@@ -1,11 +1,7 @@
-"""How a metric is declared, and how it is found by name without importing the others.
+"""All metrics by name, found without importing those that are not asked for.
 
-    @metric("ece", gold="labels", predictions="text with a confidence", needs=("wheels",), reads=("confidence",))
-    def ece(case: Case) -> Measured:
-        \"\"\"Expected calibration error over bins of equal width.\"\"\"
-
-Names, needed fields, the help of `--metric` and the table in docs/scores/README.md are read from these declarations.
-They are read from the source of the families, so that no family is imported before its metric is asked for.
+Declarations (`engine/metric.py`) are read from the source of the families; a family is imported when one of its metrics
+is loaded. `python -m affectllm.scores.registry` prints the table in docs/scores/README.md.
 """
 
 import ast
@@ -13,84 +9,22 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from affectllm.errors import AffectError
-
-if TYPE_CHECKING:
-    from affectllm.scores.engine.case import Case, Measured
+from affectllm.scores.engine.metric import Declaration, Metric
 
 FAMILIES = "affectllm.scores.families"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Declaration:
-    """What is known of a metric before it is computed."""
-
-    name: str
-    about: str
-    """First line of the function's docstring."""
-    gold: str
-    """What a gold row needs, as the table in the docs says it."""
-    predictions: str
-    """What a prediction holds, as the table in the docs says it."""
-    needs: tuple[str, ...] = ()
-    """'wheels' for a metric that compares words on the emotion wheels of --protocol."""
-    reads: tuple[str, ...] = ()
-    """Fields of rows that it reads in addition to labels, text and value."""
-    lower_is_better: bool = False
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """Fields with which a row is valid that holds neither labels nor text nor a value."""
-        return () if "wheels" in self.needs else self.reads
-
-
-@dataclass(frozen=True, kw_only=True)
-class Metric(Declaration):
-    """A declared metric; call it with a case."""
-
-    compute: "Callable[[Case], Measured]"
-
-    def __call__(self, case: "Case") -> "Measured":
-        return self.compute(case)
-
-
-def metric(
-    name: str,
-    *,
-    gold: str,
-    predictions: str,
-    needs: Sequence[str] = (),
-    reads: Sequence[str] = (),
-    lower_is_better: bool = False,
-) -> "Callable[[Callable[[Case], Measured]], Metric]":
-    """Declare the function below as the metric `name`. In a family, arguments are literals or constants of its file."""
-    if isinstance(needs, str) or isinstance(reads, str):
-        raise AffectError(f"Metric '{name}': needs and reads are tuples of words, as reads=('confidence',).")
-
-    def declare(compute: "Callable[[Case], Measured]") -> Metric:
-        about = (compute.__doc__ or "").strip().partition("\n")[0]
-        if not about:
-            raise AffectError(f"Metric '{name}' has no docstring. Its first line tells a user what the number means.")
-        return Metric(
-            name=name, about=about, gold=gold, predictions=predictions, needs=tuple(needs), reads=tuple(reads),
-            lower_is_better=lower_is_better, compute=compute,
-        )  # fmt: skip
-
-    return declare
 
 
 @cache
 def declared() -> dict[str, dict[str, Declaration]]:
     """Family -> name -> declaration of every metric, read from the source without importing a family."""
     folder = sorted(files(FAMILIES).iterdir(), key=lambda file: file.name)
-    found = {file.name.removesuffix(".py"): scan(file.read_text("utf-8")) for file in folder if file.name[-3:] == ".py"}
-    return {family: metrics for family, metrics in found.items() if metrics}
+    sources = {file.name.removesuffix(".py"): file.read_text("utf-8") for file in folder if file.name[-3:] == ".py"}
+    return {family: scan(source) for family, source in sources.items() if "\n@metric(" in source}
 
 
 def scan(source: str) -> dict[str, Declaration]:
@@ -105,7 +39,12 @@ def scan(source: str) -> dict[str, Declaration]:
     }
 
     def value(node: ast.expr) -> Any:
-        return ast.literal_eval(constants.get(node.id, node) if isinstance(node, ast.Name) else node)
+        try:
+            return ast.literal_eval(constants.get(node.id, node) if isinstance(node, ast.Name) else node)
+        except ValueError as error:
+            raise AffectError(
+                f"@metric takes literals and constants of its own file, not '{ast.unparse(node)}' (line {node.lineno})."
+            ) from error
 
     found = {}
     for node in body:
@@ -145,7 +84,7 @@ def load_own(name: str) -> Metric:
     """The metric that a module of the user declares; the current folder is searched too."""
     module, _, function = name.partition(":")
     if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+        sys.path.append(os.getcwd())
     try:
         found = getattr(importlib.import_module(module), function, None)
     except ModuleNotFoundError as error:

@@ -1,6 +1,6 @@
 """Drawn clips are the same on every machine: frames and waves by hash, bytes over encoders' code paths and under load.
 
-    python -m tests.data_builders.test_drawn_alike     prints the hashes, to compare machines
+python -m tests.data_builders.test_drawn_alike     prints the hashes, to compare machines
 """
 
 import ctypes

@@ -131,9 +131,7 @@ def test_a_change_is_said_with_the_version_the_name_and_who_needs_it(monkeypatch
     )
     monkeypatch.delattr(trl.GRPOTrainer, "_log_metric")
     row = next(row for row in CALLED if row.place.endswith("_log_metric"))  # type: ignore[assignment]
-    assert row.change() == (
-        "trl 1.99.0: trl:GRPOTrainer._log_metric is gone; affectllm/training/grpo_log.py needs it."
-    )
+    assert row.change() == ("trl 1.99.0: trl:GRPOTrainer._log_metric is gone; affectllm/training/grpo_log.py needs it.")
 
 
 def test_the_plan_counts_the_vocabulary_in_the_chunks_of_the_fused_head() -> None:

@@ -12,7 +12,7 @@ from affectllm.scores.engine.tables import Row
 from affectllm.scores.engine.uncertainty import value_of
 from affectllm.scores.families import sentiment
 from affectllm.scores.families import wheels as rule
-from tests.scores.toys import value as score_rows
+from tests.scores.toys import value as number
 
 WHEELS = vocabulary.load()
 
@@ -85,15 +85,15 @@ def swapped(first: str, second: str) -> float:
 
 NUMBERS: dict[str, tuple[Callable[[], float], float]] = {
     "EmoCaliber's last bin was open: wrong answers at confidence 1.0 had no error": (
-        lambda: score_rows("ece", [{"labels": ["happy"], "confidence": 1.0}] * 4, [["sad"]] * 4),
+        lambda: number("ece", [{"labels": ["happy"], "confidence": 1.0}] * 4, [["sad"]] * 4),
         1.0,
     ),
     "Emotion-LLaMA v2 left spurious labels out of micro F1": (
-        lambda: score_rows("multi_micro_f1", [["happy", "blorp", "snarf"]], [["happy"]], classes=["happy", "sad"]),
+        lambda: number("multi_micro_f1", [["happy", "blorp", "snarf"]], [["happy"]], classes=["happy", "sad"]),
         0.5,
     ),
     "constant scores had the average precision of their lucky order": (
-        lambda: score_rows("map", [{"scores": {"happy": 0.0}}] * 4, [["happy"], ["happy"], [], []]),
+        lambda: number("map", [{"scores": {"happy": 0.0}}] * 4, [["happy"], ["happy"], [], []]),
         0.5,
     ),
     "words outside the wheels were free": (lambda: rule.f1(["happy", "blorp"], ["happy"], WHEELS), 2 / 3),
@@ -101,16 +101,16 @@ NUMBERS: dict[str, tuple[Callable[[], float], float]] = {
     "fear stood among the happy words": (lambda: rule.f1(["fear"], ["happy"], WHEELS), 0.0),
     "R1-Omni's accuracy knew no inflection": (lambda: rule.f1(["Happiness"], ["happy"], WHEELS), 1.0),
     "an answer 'same' counted as a1": (
-        lambda: score_rows("preference_accuracy", [{"preference": "same"}], [{"preference": "a1"}]),
+        lambda: number("preference_accuracy", [{"preference": "same"}], [{"preference": "a1"}]),
         0.0,
     ),
     "answering a1 always was consistent": (lambda: swapped("a1", "a1"), 0.0),
     "EIBench kept the last rating where one could not be read": (
-        lambda: score_rows("trigger_recall", [{"rating": "2/4"}, {"rating": "I cannot judge this."}], [{}] * 2),
+        lambda: number("trigger_recall", [{"rating": "2/4"}, {"rating": "I cannot judge this."}], [{}] * 2),
         0.5,
     ),
     "MME-Emotion counted an unrated answer as 0": (
-        lambda: score_rows("step_cot", [{"recognition": 1.0, "steps": [True]}, {}], [{}] * 2),
+        lambda: number("step_cot", [{"recognition": 1.0, "steps": [True]}, {}], [{}] * 2),
         1.0,
     ),
     "repeating a label paid": (lambda: rule.f1(["happy", "happy", "sad"], ["happy"], WHEELS), 2 / 3),

@@ -50,13 +50,18 @@ def read_run(name: str, folder: Path) -> Run:
 
 def read_summary(path: Path) -> dict[str, Any]:
     """The results of a run that `affectllm eval score` summarised; AffectError where the file holds something else."""
-    results = json.loads(path.read_text(encoding="utf-8"))
-    if {"set_f1", "protocol", "skipped"} <= set(results):
-        return dict(results)
     again = f"Score the run again: affectllm eval score ANSWERS --gold GOLD --out {path.parent}"
+    try:
+        results = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise AffectError(f"{path} is not JSON ({error}). {again}") from error
+    if not isinstance(results, dict) or not results:
+        raise AffectError(f"{path} holds no summary of a run. {again}")
+    if {"set_f1", "protocol", "skipped"} <= set(results):
+        return results
     if "metric" in results:
         raise AffectError(f"{path} holds the metric {results['metric']}, not the summary of a run. {again}")
-    if results and all(isinstance(line, dict) and "set_f1" in line for line in results.values()):
+    if all(isinstance(line, dict) and "set_f1" in line for line in results.values()):
         raise AffectError(f"{path} holds a report of {', '.join(results)}, not the summary of a run. {again}")
     raise AffectError(f"{path} holds no summary of a run. {again}")
 

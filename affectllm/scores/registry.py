@@ -48,7 +48,9 @@ def scan(source: str) -> dict[str, Declaration]:
 
     found = {}
     for node in body:
-        for call in node.decorator_list if isinstance(node, ast.FunctionDef) else ():
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        for call in node.decorator_list:
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "metric":
                 words = {word.arg: value(word.value) for word in call.keywords if word.arg}
                 about = (ast.get_docstring(node) or "").partition("\n")[0]

@@ -108,10 +108,10 @@ def trigger_recall(case: Case) -> Measured:
     values = []
     for name, row in zip(case.ids, case.said_rows, strict=True):
         rating = answers.read_rating(str(row.cells.get("rating", row.text or "")))
-        if rating is None or not rating[1]:
+        found, total = rating or (0.0, None)
+        if not total:
             values.append(np.nan)
             continue
-        found, total = rating
         if not 0 <= found <= total:
             raise AffectError(f"The rating of '{name}' says {found:g} of {total:g} triggers.")
         values.append(found / total)

@@ -1,7 +1,7 @@
 """All metrics by name, found without importing those that are not asked for.
 
 Declarations (`engine/metric.py`) are read from the source of the families; a family is imported when one of its metrics
-is loaded. `python -m affectllm.scores.registry` prints the table in docs/scores/README.md.
+is loaded. `python -m affectllm.scores.registry docs/scores/README.md` renews the table of metrics in the docs.
 """
 
 import ast
@@ -11,12 +11,16 @@ import os
 import sys
 from functools import cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from affectllm.errors import AffectError
 from affectllm.scores.engine.metric import Declaration, Metric
 
 FAMILIES = "affectllm.scores.families"
+TABLE_START = "<!-- metrics: written by affectllm.scores.registry -->"
+TABLE_END = "<!-- end of metrics -->"
+BAR = r"\|"
 
 
 @cache
@@ -109,14 +113,23 @@ def help_text() -> str:
 
 def docs_table() -> str:
     """The table of all metrics in docs/scores/README.md."""
-    lines = ["| metric | what it is | gold needs | predictions hold |", "| --- | --- | --- | --- |"]
+    lines = ["| family | metric | what it is | gold needs | predictions hold |", "| --- | --- | --- | --- | --- |"]
     for family, metrics in declared().items():
-        lines.append(f"| **[{family}]({family}.md)** | | | |")
         for name, it in metrics.items():
-            lower = " Lower is better." if it.lower_is_better else ""
-            lines.append(f"| `{name}` | {it.about}{lower} | {it.gold} | {it.predictions} |")
-    return "\n".join(lines) + "\n"
+            about = f"{it.about} Lower is better." if it.lower_is_better else it.about
+            cells = (f"[{family}]({family}.md)", f"`{name}`", about, it.gold, it.predictions)
+            lines.append(f"| {' | '.join(cell.replace('|', BAR) for cell in cells)} |")
+    return "\n".join(lines)
+
+
+def write_docs(page: Path) -> None:
+    """Renew the table of a docs page; it is between two lines that name this module."""
+    before, _, rest = page.read_text("utf-8").partition(TABLE_START)
+    _, end, after = rest.partition(TABLE_END)
+    if not end:
+        raise AffectError(f"{page} has no lines '{TABLE_START}' and '{TABLE_END}' to write the table between.")
+    page.write_text(f"{before}{TABLE_START}\n{docs_table()}\n{end}{after}", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    print(docs_table(), end="")
+    write_docs(Path(sys.argv[1]))

@@ -1,6 +1,8 @@
 """The difference between two scored runs on the same clips, with a paired interval.
 
     affectllm eval compare runs/sft/test runs/grpo/test
+
+Both are folders that `affectllm eval score --out` wrote.
 """
 
 import json as json_

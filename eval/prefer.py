@@ -3,8 +3,8 @@
     affectllm eval prefer --model runs/reward --data data/emoprefer/conversations.jsonl --out runs/reward/test
     affectllm eval score runs/reward/test/answers.jsonl --gold data/.../conversations.jsonl --metric preference_waf
 
-Each description is scored alone, so that the order of the two plays no part. Answers are appended as they come; a
-killed run goes on where it was.
+Each description is scored alone, so that the order of the two plays no part. Answers are appended one by one; a run
+that was killed continues where it stopped.
 """
 
 import time
@@ -25,19 +25,19 @@ class Prefer:
     out: Path
     """Folder for answers.jsonl."""
     model: str
-    """A reward model's folder, or any model: an untrained one shows what the training gave."""
+    """Folder of a reward model, or any model; an untrained one shows what the training gained."""
     media: Path | None = None
-    """Root of the clips' paths; without it, the folder of the data file."""
+    """Folder that the clips' paths start from. Without it, the folder of the data file."""
     split: str = "test"
-    """Which split of the data to answer."""
+    """Split of the data to answer."""
     modalities: tuple[str, ...] = ("video", "audio")
-    """What of the clips the model gets beside the subtitle."""
+    """Parts of a clip that the model gets in addition to the subtitle."""
     frames: int | None = None
-    """Frames of a clip; without it, those that the model was trained with."""
+    """Number of frames of a clip. Without it, as many as the model was trained with."""
     max_pixels: int | None = None
-    """Most pixels of a frame; without it, what the model was trained with."""
+    """Largest number of pixels of a frame. Without it, that of the training."""
     dtype: str = "auto"
-    """Weights in float32, bfloat16 or float16; auto takes what the hardware multiplies natively."""
+    """Precision of the weights: float32, bfloat16 or float16. auto takes what the hardware multiplies natively."""
 
 
 def main(run: Prefer) -> None:

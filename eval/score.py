@@ -41,6 +41,7 @@ class Options:
     protocol: Protocol = "affectllm-1"
     """Emotion wheels and rules to score by; all but affectllm-1 need --assets."""
     metric: Annotated[str | None, tyro.conf.arg(help=registry.help_text())] = None
+    """Name of a declared metric, or module:function. The help lists the names as the declarations have them."""
     assets: Path | None = None
     """Your copy of MERTools' emotion_wheel folder; for mer2024, of its openset-synonym folder."""
     level: Level = "level1"

@@ -32,7 +32,7 @@ NO_WHEEL = "no gold label stands on a wheel"
 
 
 class Overlap(NamedTuple):
-    """Of one clip on one wheel; nan where no gold label stands on that wheel, so the clip does not count there."""
+    """Of one clip on one wheel; nan where no gold label is on that wheel, so that the clip does not count there."""
 
     precision: float
     recall: float
@@ -114,7 +114,7 @@ def guarded(precision: float, recall: float, n: int, protocol: str) -> WheelScor
 
 
 def among(wheels: Wheels, candidates: Labels) -> Wheels:
-    """The same wheels, blind for every group that no candidate word stands in."""
+    """The same wheels, without the groups that no candidate word is in."""
     allowed = [set(column) for column in zip(*map(wheels.groups, candidates), strict=True)]
 
     def find(label: str) -> Groups:
@@ -125,7 +125,7 @@ def among(wheels: Wheels, candidates: Labels) -> Wheels:
 
 
 def shares_group(label: str, others: Labels, wheels: Wheels, level: str) -> bool:
-    """Whether a label stands with one of the others on at least half of the level's wheels."""
+    """Whether a label shares a group with one of the others on at least half of the wheels of the level."""
     columns = wheels.at(level)
     own = wheels.groups(label)
     rest = [wheels.groups(other) for other in others]

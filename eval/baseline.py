@@ -39,14 +39,15 @@ class Options:
     """Ring of the wheels."""
 
 
-def main(run: Options) -> None:
-    wheels = vocabulary.load(run.protocol, run.assets)
-    constant = choose(read_clips(run.train, run.train_split), wheels, run.level)
+def main(options: Options) -> None:
+    wheels = vocabulary.load(options.protocol, options.assets)
+    constant = choose(read_clips(options.train, options.train_split), wheels, options.level)
     text = ", ".join(constant.labels)
-    clips = read_clips(run.gold, run.split)
+    clips = read_clips(options.gold, options.split)
     answers = [Answer(id=clip.id, text=text, model="constant", seconds=0.0, tokens=0, prompt_hash="") for clip in clips]
-    n = jsonl.write(run.out / "answers.jsonl", answers)
-    print(f"'{text}' to {n} clips (train set F1 {constant.value:.4f}, {wheels.protocol}): {run.out / 'answers.jsonl'}")
+    path = options.out / "answers.jsonl"
+    n = jsonl.write(path, answers)
+    print(f"'{text}' to {n} clips (train set F1 {constant.value:.4f}, {wheels.protocol}): {path}")
 
 
 def choose(clips: Sequence[Conversation], wheels: Wheels, level: str) -> baselines.Constant:

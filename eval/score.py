@@ -90,19 +90,21 @@ class Rules(NamedTuple):
     clue_encoder: str | None
 
 
-def main(run: Options) -> None:
-    files = Files(run.pred, run.gold, run.against, run.split, run.only_predicted)
-    if run.metric:
-        rules = Rules(run.protocol, run.level, run.assets, run.classes, run.scale, run.clue_encoder)
-        results = score_metric(registry.load(run.metric), files, rules, run.cluster)
+def main(options: Options) -> None:
+    files = Files(options.pred, options.gold, options.against, options.split, options.only_predicted)
+    if options.metric:
+        rules = Rules(
+            options.protocol, options.level, options.assets, options.classes, options.scale, options.clue_encoder
+        )
+        results = score_metric(registry.load(options.metric), files, rules, options.cluster)
     else:
-        results, scores = summarise_run(files, vocabulary.load(run.protocol, run.assets), run.level)
-        if run.out:
-            jsonl.write(run.out / "scores.jsonl", scores)
+        results, scores = summarise_run(files, vocabulary.load(options.protocol, options.assets), options.level)
+        if options.out:
+            jsonl.write(options.out / "scores.jsonl", scores)
     results = without_nan(results)
-    if run.out:
-        jsonl.write_json(run.out / "results.json", results)
-    print(json.dumps(results, ensure_ascii=False) if run.json else as_lines(results))
+    if options.out:
+        jsonl.write_json(options.out / "results.json", results)
+    print(json.dumps(results, ensure_ascii=False) if options.json else as_lines(results))
 
 
 def score_metric(metric: "Metric", files: Files, rules: Rules, cluster: str | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from affectllm.scores.families.wheel_tables import overlaps
 from affectllm.scores.families.wheels import wheel_columns, wheel_f1
 
 
-class Run(NamedTuple):
+class ScoredRun(NamedTuple):
     """One model's scored answers to one set of clips."""
 
     name: str
@@ -35,7 +35,7 @@ class Slice(NamedTuple):
     """One for each run."""
 
 
-def read_run(name: str, folder: Path) -> Run:
+def read_run(name: str, folder: Path) -> ScoredRun:
     """A folder that `affectllm eval score --out` wrote."""
     if not (folder / "results.json").is_file() or not (folder / "scores.jsonl").is_file():
         raise AffectError(
@@ -45,7 +45,7 @@ def read_run(name: str, folder: Path) -> Run:
     scores = {score.id: score for score in jsonl.read(folder / "scores.jsonl", Score)}
     answers = folder / "answers.jsonl"
     texts = {row["id"]: row["text"] for row in jsonl.read_dicts(answers)} if answers.is_file() else {}
-    return Run(name, folder, results, scores, texts)
+    return ScoredRun(name, folder, results, scores, texts)
 
 
 def read_summary(path: Path) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def read_summary(path: Path) -> dict[str, Any]:
     raise AffectError(f"{path} holds no summary of a run. {again}")
 
 
-def headline(run: Run) -> dict[str, Any]:
+def headline(run: ScoredRun) -> dict[str, Any]:
     """What report.json says of each run."""
     clue = {key: (run.results.get(key) or {}).get("value") for key in ("clue_face", "clue_voice")}
     return {
@@ -79,7 +79,7 @@ def headline(run: Run) -> dict[str, Any]:
     }
 
 
-def shared_ids(first: Run, second: Run) -> list[str]:
+def shared_ids(first: ScoredRun, second: ScoredRun) -> list[str]:
     """Clips that count in both runs, in the first one's order."""
     return [
         id_
@@ -88,7 +88,7 @@ def shared_ids(first: Run, second: Run) -> list[str]:
     ]
 
 
-def difference(first: Run, second: Run) -> uncertainty.Difference:
+def difference(first: ScoredRun, second: ScoredRun) -> uncertainty.Difference:
     """Corpus set F1 of the second run less the first's, on the clips both answered, with a paired interval."""
     ids = shared_ids(first, second)
     if not ids:
@@ -98,14 +98,14 @@ def difference(first: Run, second: Run) -> uncertainty.Difference:
         raise AffectError(f"{first.name} and {second.name} were scored by different protocols. Score both by the same.")
     wheels = vocabulary.load(protocol)
 
-    def columns(run: Run) -> Values:
+    def columns(run: ScoredRun) -> Values:
         said, gold = [run.scores[i].said for i in ids], [run.scores[i].gold for i in ids]
         return wheel_columns(overlaps(said, gold, wheels, level))
 
     return uncertainty.compare(columns(second), columns(first), lambda sums: wheel_f1(sums, protocol))
 
 
-def by_emotion(runs: Sequence[Run], most: int = 16) -> list[Slice]:
+def by_emotion(runs: Sequence[ScoredRun], most: int = 16) -> list[Slice]:
     """Recall of each gold label, the most frequent first: the share of its clips in which it was hit."""
     counts = Counter(label for score in runs[0].scores.values() for label in score.gold)
     rows = []
@@ -118,7 +118,7 @@ def by_emotion(runs: Sequence[Run], most: int = 16) -> list[Slice]:
     return rows
 
 
-def said_counts(runs: Sequence[Run], most: int = 16) -> list[tuple[str, int, list[int]]]:
+def said_counts(runs: Sequence[ScoredRun], most: int = 16) -> list[tuple[str, int, list[int]]]:
     """How often each label is gold, and how often each run said it."""
     gold = Counter(label for score in runs[0].scores.values() for label in score.gold)
     said = [Counter(label for score in run.scores.values() for label in score.said) for run in runs]
@@ -126,7 +126,7 @@ def said_counts(runs: Sequence[Run], most: int = 16) -> list[tuple[str, int, lis
     return [(label, gold[label], [counter[label] for counter in said]) for label in labels]
 
 
-def slices(runs: Sequence[Run], gold: Sequence[Conversation], recipe: Path) -> list[Slice]:
+def slices(runs: Sequence[ScoredRun], gold: Sequence[Conversation], recipe: Path) -> list[Slice]:
     """Mean per-clip set F1 by number of gold labels and, where the clips' recipe is known, by what was drawn."""
     groups: dict[str, set[str]] = defaultdict(set)
     for clip in gold:
@@ -143,7 +143,7 @@ def slices(runs: Sequence[Run], gold: Sequence[Conversation], recipe: Path) -> l
     return found
 
 
-def examples(run: Run, count: int = 4) -> list[Score]:
+def examples(run: ScoredRun, count: int = 4) -> list[Score]:
     """The worst and the best answered clips of a run, ties in order of the clips."""
     scored = sorted(
         (score for score in run.scores.values() if "set_f1" in score.values), key=lambda score: score.values["set_f1"]

@@ -49,8 +49,8 @@ def summarise(said: Sequence[Answer], gold: Sequence[Conversation], wheels: Whee
     )
     top = baselines.best(constants)
     results = set_scores(values, wheels, level) | {
-        "clue_face": mean_of(scores, "clue_face"),
-        "clue_voice": mean_of(scores, "clue_voice"),
+        "clue_face": clip_mean(scores, "clue_face"),
+        "clue_voice": clip_mean(scores, "clue_voice"),
         "clue_floor": clue_floor(said, gold),
         "parse_failures": sum(score.status == "failed" for score in scores),
         "errors": sum(answer.error is not None for answer in said),
@@ -117,18 +117,20 @@ def set_scores(values: Values, wheels: Wheels, level: str) -> dict[str, dict[str
     means = wheel_means(sums, wheels.protocol).mean(1)
     draws = {"set_f1": wheel_f1(sums, wheels.protocol), "precision": means[:, 0], "recall": means[:, 1]}
     points = {"set_f1": summary.f1, "precision": summary.precision, "recall": summary.recall}
-    return {name: number(points[name], uncertainty.percentiles(draws[name], 0.95), len(values)) for name in points}
+    return {
+        name: with_interval(points[name], uncertainty.percentiles(draws[name], 0.95), len(values)) for name in points
+    }
 
 
-def mean_of(scores: Sequence[Score], name: str) -> dict[str, float] | None:
+def clip_mean(scores: Sequence[Score], name: str) -> dict[str, float] | None:
     """Mean of a per-clip value over the clips that have it; None when none has."""
     values = [score.values[name] for score in scores if name in score.values]
     if not values:
         return None
-    return number(float(np.mean(values)), uncertainty.bootstrap(uncertainty.with_count(values)), len(values))
+    return with_interval(float(np.mean(values)), uncertainty.bootstrap(uncertainty.with_count(values)), len(values))
 
 
-def number(value: float, interval: uncertainty.Interval, n: int) -> dict[str, float]:
+def with_interval(value: float, interval: uncertainty.Interval, n: int) -> dict[str, float]:
     return {"value": value, "low": interval.low, "high": interval.high, "n": n}
 
 

@@ -8,7 +8,7 @@ import pytest
 from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.records import Answer
-from affectllm.reports import runs as scored
+from affectllm.reports import scored
 from eval.compare import Compare
 from eval.compare import main as compare
 from eval.report import Report

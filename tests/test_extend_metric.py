@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from affectllm.cli import main
+from affectllm.scores import registry
 
 PAGE = Path(__file__).parents[1] / "docs" / "extend" / "metric.md"
 
@@ -37,6 +38,8 @@ def test_the_page_is_followed_to_a_number(
     assert (found["metric"], found["n"]) == ("laughs_mae", 3)
     assert found["value"] == pytest.approx(by_hand)
     assert f"= {by_hand:.4f}" in PAGE.read_text("utf-8")
+    # As a file of the families it would be found without any other list.
+    assert registry.scan(source)["laughs_mae"].fields == ("laughs",)
     # Always 1 misses gold 2, 0 and 1 by 1, 1 and 0.
     assert found["constant_baseline"] == {"labels": ["always 1"], "value": pytest.approx(2 / 3)}
     assert found["low"] <= found["value"] <= found["high"]

@@ -112,6 +112,8 @@ def test_a_declaration_has_a_sentence_and_tuples() -> None:
 
     with pytest.raises(AffectError, match="are tuples of words"):
         metric("own", gold="-", predictions="-", reads="laughs")
+    with pytest.raises(AffectError, match="needs 'wheel'"):
+        metric("own", gold="-", predictions="-", needs=("wheel",))
 
 
 def test_fields_make_a_row_valid_only_without_wheels() -> None:

@@ -62,6 +62,8 @@ def metric(
     """Declare the function below as the metric `name`. In a family, arguments are literals or constants of its file."""
     if isinstance(needs, str) or isinstance(reads, str):
         raise AffectError(f"Metric '{name}': needs and reads are tuples of words, as reads=('confidence',).")
+    if unknown := set(needs) - {"wheels"}:
+        raise AffectError(f"Metric '{name}' needs {min(unknown)!r}; the one thing a metric can need is 'wheels'.")
 
     def declare(compute: "Callable[[Case], Measured]") -> Metric:
         about = (compute.__doc__ or "").strip().partition("\n")[0]

@@ -1,6 +1,9 @@
 """Intervals of the real statistic, and what blind answers get."""
 
 import math
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -89,6 +92,30 @@ def test_the_closed_form_of_a_constant_answer_is_its_score() -> None:
         score = rule.wheel_score([labels] * 4, gold, wheels)
         assert constant.f1(labels) == pytest.approx(score.f1)
         assert constant.recall(labels) == pytest.approx(score.recall)
+
+
+CONSTANT = """
+from affectllm import vocabulary
+from affectllm.scores.families.wheel_constants import ConstantScore
+gold = ["happy sad angry", "sad", "afraid happy", "surprised angry sad happy disgusted", "angry", "happy"]
+gold = [words.split() for words in [*gold, "disgusted afraid sad"]]
+print(repr(ConstantScore(gold, vocabulary.load()).f1(["happy", "sad", "angry", "afraid", "surprised", "disgusted"])))
+"""
+
+
+def test_the_score_of_a_constant_is_the_same_in_every_process() -> None:
+    """To the last digit, whatever order the sets of a process have."""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", CONSTANT],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "2", "5")
+    }
+    assert len(found) == 1
 
 
 def test_the_best_constant_of_each_size_by_hand() -> None:

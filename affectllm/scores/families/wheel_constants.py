@@ -41,7 +41,8 @@ class ConstantScore:
         groups = [self.wheels.groups(label) for label in labels]
         found = []
         for column, weights in zip(self.columns, self.parts, strict=True):
-            named = {row[column] for row in groups} - {None}
+            # In order of the labels: the order of a set, and so the last digit of a sum, differs between processes.
+            named = dict.fromkeys(row[column] for row in groups if row[column] is not None)
             held = [weights[group] for group in named if group in weights]
             found.append((sum(p for p, _ in held) / max(len(named), 1), sum(r for _, r in held)))
         return found

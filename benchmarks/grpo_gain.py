@@ -25,10 +25,11 @@ from affectllm.demo.quickstart import config, stage
 from affectllm.options import command
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Conversation
-from affectllm.reports import runs as scored
-from affectllm.scores import open_vocabulary, uncertainty
-from affectllm.scores.metrics.wheels import f1_of_sums, wheel_sums
-from affectllm.scores.uncertainty import Drawn
+from affectllm.reports import scored
+from affectllm.scores.engine import uncertainty
+from affectllm.scores.engine.uncertainty import Drawn
+from affectllm.scores.families.wheel_tables import overlaps
+from affectllm.scores.families.wheels import wheel_columns, wheel_f1
 
 CLUES = ("clue_face", "clue_voice")
 
@@ -113,7 +114,7 @@ def sft_seconds(folder: Path) -> float:
 
 
 def report(run: Gain) -> None:
-    def read(names: Sequence[str], form: str) -> list[scored.Run]:
+    def read(names: Sequence[str], form: str) -> list[scored.ScoredRun]:
         return [scored.read_run(name, run.out / "eval" / f"{name}_{form}") for name in names]
 
     start, grpo, sft = ["start"], [f"grpo{seed}" for seed in run.seeds], [f"sft{seed}" for seed in run.sft_seeds]
@@ -131,19 +132,22 @@ def report(run: Gain) -> None:
             )
 
 
-def set_f1(one: scored.Run) -> Drawn:
+def set_f1(one: scored.ScoredRun) -> Drawn:
     said, gold = [score.said for score in one.scores.values()], [score.gold for score in one.scores.values()]
-    sums = wheel_sums(open_vocabulary.overlaps(said, gold, vocabulary.load("affectllm-1")))
-    return uncertainty.of_sums(sums, lambda drawn: f1_of_sums(drawn, "affectllm-1"))
+    columns = wheel_columns(overlaps(said, gold, vocabulary.load("affectllm-1")))
+    return uncertainty.drawn_sums(columns, lambda sums: wheel_f1(sums, "affectllm-1"))
 
 
-def mean_of(name: str, one: scored.Run) -> Drawn:
+def mean_of(name: str, one: scored.ScoredRun) -> Drawn:
     values = [score.values.get(name) for score in one.scores.values()]
-    return uncertainty.of_sums(uncertainty.with_count([np.nan if value is None else value for value in values]))
+    return uncertainty.drawn_mean([np.nan if value is None else value for value in values])
 
 
 def emit(
-    name: str, ours: Sequence[scored.Run], peer: Sequence[scored.Run], statistic: Callable[[scored.Run], Drawn]
+    name: str,
+    ours: Sequence[scored.ScoredRun],
+    peer: Sequence[scored.ScoredRun],
+    statistic: Callable[[scored.ScoredRun], Drawn],
 ) -> None:
     clips = list(ours[0].scores)
     assert all(list(one.scores) == clips for one in (*ours, *peer)), "every run answers the same clips in one order"

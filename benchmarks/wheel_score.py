@@ -18,9 +18,10 @@ from typing import Any
 import numpy as np
 
 from affectllm import vocabulary
-from affectllm.scores import open_vocabulary as ov
-from affectllm.scores import uncertainty
-from affectllm.scores.metrics import wheels as wheel_metrics
+from affectllm.scores.engine import uncertainty
+from affectllm.scores.engine.uncertainty import Values
+from affectllm.scores.families import wheels as rule
+from affectllm.scores.families.wheel_tables import overlaps
 from affectllm.vocabulary import mertools
 
 CLIPS = 10_000
@@ -37,11 +38,11 @@ def main() -> None:
     known = mertools.read_tables(options.assets)
     said, gold = draw_sets(sorted(known.bases), 1), draw_sets(sorted(known.bases), 2)
 
-    ours = seconds(lambda: ov.ew(said, gold, wheels))
+    ours = seconds(lambda: rule.wheel_score(said, gold, wheels))
     batch = seconds(lambda: plain_ew(said, gold, known), 3)
     report("corpus EW, 5 wheels, plain", ours, batch, "s", CLIPS)
     pairs = list(zip(said[:SINGLE], gold[:SINGLE], strict=True))
-    one = seconds(lambda: [ov.overlap(*pair, wheels) for pair in pairs]) / SINGLE
+    one = seconds(lambda: [rule.overlap(*pair, wheels) for pair in pairs]) / SINGLE
     plain_one = seconds(lambda: [plain_ew([p], [g], known) for p, g in pairs], 3) / SINGLE
     report("one completion, 5 wheels, plain", one * 1e6, plain_one * 1e6, "us", SINGLE)
     # The official call reads its tables anew each time.
@@ -52,7 +53,7 @@ def main() -> None:
         report("corpus EW, 5 wheels, official", ours, seconds(lambda: official(said, gold), 3), "s", CLIPS)
         alone = seconds(lambda: official(said[:1], gold[:1]), 5)
         report("one completion, 5 wheels, official", one * 1e6, alone * 1e6, "us", SINGLE)
-    bench_bootstrap(ov.overlaps(said[:5000], gold[:5000], wheels))
+    bench_bootstrap(overlaps(said[:5000], gold[:5000], wheels))
 
 
 def draw_sets(words: list[str], seed: int) -> Sets:
@@ -60,9 +61,9 @@ def draw_sets(words: list[str], seed: int) -> Sets:
     return [random.sample(words, random.randint(1, 6)) for _ in range(CLIPS)]
 
 
-def bench_bootstrap(values: ov.Values) -> None:
-    columns = wheel_metrics.wheel_sums(values)
-    statistic: uncertainty.Statistic = lambda sums: wheel_metrics.f1_of_sums(sums, "mer2025")  # noqa: E731
+def bench_bootstrap(values: Values) -> None:
+    columns = rule.wheel_columns(values)
+    statistic: uncertainty.Statistic = lambda sums: rule.wheel_f1(sums, "mer2025")  # noqa: E731
     ours = seconds(lambda: uncertainty.bootstrap(columns, statistic), 3)
     random = np.random.default_rng(0)
     few = 50
@@ -87,7 +88,7 @@ def plain_ew(said: Sets, gold: Sets, known: mertools.Vocabulary) -> list[float]:
                 precisions.append(hits / len(named) if named else 0.0)
                 recalls.append(hits / len(felt))
         p, r = (sum(it) / len(it) if it else 0.0 for it in (precisions, recalls))
-        scores.append(ov.harmonic(p, r))
+        scores.append(rule.harmonic(p, r))
     return scores
 
 

@@ -4,7 +4,7 @@
 
 One conversation a dialogue: its numbered utterances, and the pairs of emotional utterance, emotion and cause. Both
 subtasks are read; of subtask 1's causes the number is kept and the span of words dropped. A conversation holds one clip
-and a dialogue many, so questions show the words alone. The pairs are scored by `causes` (affectllm/scores/cause.py).
+and a dialogue many, so questions show the words alone. `cause_weighted_f1` scores the pairs.
 """
 
 import re

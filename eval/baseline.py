@@ -1,4 +1,4 @@
-"""Answer every clip with the same words: the best constant answer of the training split, as a model to be scored.
+"""Answer every clip with the same words: the best constant answer of the training split.
 
     affectllm eval baseline --train data/conversations.jsonl --gold data/conversations.jsonl --out runs/constant
 
@@ -13,7 +13,8 @@ from affectllm import jsonl, vocabulary
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.records import Answer, Conversation
-from affectllm.scores import baselines
+from affectllm.scores.engine import baselines
+from affectllm.scores.families.wheel_constants import ConstantScore
 from affectllm.scores.summary import gold_labels
 from affectllm.vocabulary import OURS, Wheels
 
@@ -27,31 +28,32 @@ class Options:
     out: Path
     """Folder for answers.jsonl."""
     train_split: str = "train"
-    """Split of `train` that is looked at."""
+    """Split of `train` on which the words are chosen."""
     split: str = "test"
     """Split of `gold` that is answered."""
     protocol: str = OURS
-    """Whose wheels judge the words."""
+    """Emotion wheels and rules by which the words are scored."""
     assets: Path | None = None
     """Your copy of MERTools' emotion_wheel folder, for its protocols."""
     level: str = "level1"
     """Ring of the wheels."""
 
 
-def main(run: Options) -> None:
-    wheels = vocabulary.load(run.protocol, run.assets)
-    constant = choose(read_clips(run.train, run.train_split), wheels, run.level)
+def main(options: Options) -> None:
+    wheels = vocabulary.load(options.protocol, options.assets)
+    constant = choose(read_clips(options.train, options.train_split), wheels, options.level)
     text = ", ".join(constant.labels)
-    clips = read_clips(run.gold, run.split)
+    clips = read_clips(options.gold, options.split)
     answers = [Answer(id=clip.id, text=text, model="constant", seconds=0.0, tokens=0, prompt_hash="") for clip in clips]
-    n = jsonl.write(run.out / "answers.jsonl", answers)
-    print(f"'{text}' to {n} clips (train set F1 {constant.value:.4f}, {wheels.protocol}): {run.out / 'answers.jsonl'}")
+    path = options.out / "answers.jsonl"
+    n = jsonl.write(path, answers)
+    print(f"'{text}' to {n} clips (train set F1 {constant.value:.4f}, {wheels.protocol}): {path}")
 
 
 def choose(clips: Sequence[Conversation], wheels: Wheels, level: str) -> baselines.Constant:
     """The best constant answer of up to 8 words on these clips."""
     gold = [labels for clip in clips if (labels := gold_labels(clip))]
-    found = baselines.best(baselines.best_constants(gold, baselines.ConstantScore(gold, wheels, level).f1))
+    found = baselines.best(baselines.best_constants(gold, ConstantScore(gold, wheels, level).f1))
     if found is None:
         raise AffectError(f"None of the {len(clips)} training clips has a label to choose words from.")
     return found

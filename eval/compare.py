@@ -1,6 +1,8 @@
 """The difference between two scored runs on the same clips, with a paired interval.
 
-affectllm eval compare runs/sft/test runs/grpo/test
+    affectllm eval compare runs/sft/test runs/grpo/test
+
+Both are folders that `affectllm eval score --out` wrote.
 """
 
 import json as json_
@@ -11,7 +13,7 @@ from typing import Annotated
 import tyro
 
 from affectllm.options import command
-from affectllm.reports import runs as scored
+from affectllm.reports import scored
 
 
 @dataclass(frozen=True)
@@ -19,17 +21,17 @@ class Compare:
     first: Annotated[Path, tyro.conf.Positional]
     """Scored run to compare with."""
     second: Annotated[Path, tyro.conf.Positional]
-    """Scored run whose gain over the first is asked for."""
+    """Scored run whose gain over the first is computed."""
     json: bool = False
     """Print one JSON object."""
 
 
-def main(run: Compare) -> None:
-    first, second = scored.read_run(run.first.name, run.first), scored.read_run(run.second.name, run.second)
+def main(options: Compare) -> None:
+    first, second = (scored.read_run(folder.name, folder) for folder in (options.first, options.second))
     gain = scored.difference(first, second)
     n = len(scored.shared_ids(first, second))
     alone = len(first.scores.keys() ^ second.scores.keys())
-    if run.json:
+    if options.json:
         print(json_.dumps({"metric": "set_f1", **gain._asdict(), "n": n, "not_shared": alone}))
         return
     print(f"set F1 {gain.value:+.4f} [{gain.low:+.4f}, {gain.high:+.4f}], p = {gain.p:.4f}, n = {n}")

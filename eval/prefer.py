@@ -3,8 +3,8 @@
     affectllm eval prefer --model runs/reward --data data/emoprefer/conversations.jsonl --out runs/reward/test
     affectllm eval score runs/reward/test/answers.jsonl --gold data/.../conversations.jsonl --metric preference_waf
 
-Each description is scored alone, so that the order of the two plays no part. Answers are appended as they come; a
-killed run goes on where it was.
+Each description is scored alone, so that the order of the two plays no part. Answers are appended one by one; a run
+that was killed continues where it stopped.
 """
 
 import time
@@ -25,22 +25,22 @@ class Prefer:
     out: Path
     """Folder for answers.jsonl."""
     model: str
-    """A reward model's folder, or any model: an untrained one shows what the training gave."""
+    """Folder of a reward model, or any model; an untrained one shows what the training gained."""
     media: Path | None = None
-    """Root of the clips' paths; without it, the folder of the data file."""
+    """Folder that the clips' paths start from. Without it, the folder of the data file."""
     split: str = "test"
-    """Which split of the data to answer."""
+    """Split of the data to answer."""
     modalities: tuple[str, ...] = ("video", "audio")
-    """What of the clips the model gets beside the subtitle."""
+    """Parts of a clip that the model gets in addition to the subtitle."""
     frames: int | None = None
-    """Frames of a clip; without it, those that the model was trained with."""
+    """Number of frames of a clip. Without it, as many as the model was trained with."""
     max_pixels: int | None = None
-    """Most pixels of a frame; without it, what the model was trained with."""
+    """Largest number of pixels of a frame. Without it, that of the training."""
     dtype: str = "auto"
-    """Weights in float32, bfloat16 or float16; auto takes what the hardware multiplies natively."""
+    """Precision of the weights: float32, bfloat16 or float16. auto takes what the hardware multiplies natively."""
 
 
-def main(run: Prefer) -> None:
+def main(options: Prefer) -> None:
     import torch
 
     from affectllm.media.cache import FeatureCache
@@ -50,19 +50,19 @@ def main(run: Prefer) -> None:
     from affectllm.training.reward_model import fit_question, fit_scores
     from affectllm.training.run import media_root, read_split
 
-    pairs = [pair for pair in read_split(run.data, run.split) if pair.task == "preference"]
+    pairs = [pair for pair in read_split(options.data, options.split) if pair.task == "preference"]
     if not pairs:
         raise AffectError(
-            f"{run.data} holds no pairs in split '{run.split}'. Build them with: affectllm build emoprefer"
+            f"{options.data} holds no pairs in split '{options.split}'. Build them with: affectllm build emoprefer"
         )
-    with jsonl.Appender(run.out / "answers.jsonl") as answers:
+    with jsonl.Appender(options.out / "answers.jsonl") as answers:
         left = [pair for pair in pairs if pair.id not in answers.done]
         if left:
-            backbone = load(run.model, run.dtype, frames=run.frames, max_pixels=run.max_pixels)
+            backbone = load(options.model, options.dtype, frames=options.frames, max_pixels=options.max_pixels)
             backbone.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
             cache = FeatureCache(cache_folder() / "features")
-            store = MediaStore(backbone, media_root(run.data, run.media), cache, run.modalities)
-        for pair in progress(left, f"Choosing with {run.model}", total=len(left)):
+            store = MediaStore(backbone, media_root(options.data, options.media), cache, options.modalities)
+        for pair in progress(left, f"Choosing with {options.model}", total=len(left)):
             start = time.monotonic()
             try:
                 first, second = fit_scores(store, [fit_question(pair, name) for name in ("a1", "a2")])
@@ -71,11 +71,11 @@ def main(run: Prefer) -> None:
                 text, problem = "", str(error)
             answers.append(
                 Answer(
-                    id=pair.id, text=text, model=run.model, seconds=round(time.monotonic() - start, 4), tokens=0,
-                    prompt_hash=backbone.prompt_hash(pair, run.modalities), error=problem,
+                    id=pair.id, text=text, model=options.model, seconds=round(time.monotonic() - start, 4), tokens=0,
+                    prompt_hash=backbone.prompt_hash(pair, options.modalities), error=problem,
                 )
             )  # fmt: skip
-    print(f"{len(pairs)} answers in {run.out / 'answers.jsonl'}")
+    print(f"{len(pairs)} answers in {options.out / 'answers.jsonl'}")
 
 
 if __name__ == "__main__":

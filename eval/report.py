@@ -2,7 +2,7 @@
 
     affectllm eval report sft=runs/sft/test grpo=runs/grpo/test --gold data/conversations.jsonl --out runs
 
-Writes report.html (one file, opens from a mail), report.md, report.tex and results.json.
+Writes report.html (one file that opens from a mail), report.md, report.tex and report.json.
 """
 
 from dataclasses import dataclass
@@ -16,8 +16,7 @@ from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.records import Conversation
-from affectllm.reports import render
-from affectllm.reports import runs as scored
+from affectllm.reports import render, scored
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,23 +30,23 @@ class Report:
     title: str = "Emotion understanding report"
     """Headline of the page."""
     note: str | None = None
-    """What a reader must know to take the numbers rightly; printed above them."""
+    """What a reader has to know about the numbers; it is printed above them."""
 
 
-def main(run: Report) -> None:
-    runs = [scored.read_run(*split_name(word)) for word in run.runs]
+def main(options: Report) -> None:
+    runs = [scored.read_run(*split_name(word)) for word in options.runs]
     first = runs[0]
-    clips = [clip for clip in jsonl.read(run.gold, Conversation) if clip.id in first.scores]
+    clips = [clip for clip in jsonl.read(options.gold, Conversation) if clip.id in first.scores]
     if not clips:
         raise AffectError(
-            f"{run.gold} holds none of the clips of {first.folder}. Give the gold they were scored against."
+            f"{options.gold} holds none of the clips of {first.folder}. Give the gold they were scored against."
         )
-    notes = [note for note in (run.note, *partial(runs)) if note]
+    notes = [note for note in (options.note, *caveats(runs)) if note]
     differences = [
         (f"{b.name} - {a.name}", scored.difference(a, b), len(scored.shared_ids(a, b))) for a, b in pairwise(runs)
     ]
     page = render.html(
-        title=run.title,
+        title=options.title,
         notes=notes,
         runs=runs,
         clips=len(clips),
@@ -55,16 +54,16 @@ def main(run: Report) -> None:
         level=first.results["level"],
         wheels_hash=first.results["wheels_hash"],
         differences=differences,
-        slices=scored.slices(runs, clips, run.gold.parent / "recipe.jsonl"),
+        slices=scored.slices(runs, clips, options.gold.parent / "recipe.jsonl"),
         emotions=scored.by_emotion(runs),
         labels=scored.said_counts(runs),
         last=runs[-1],
         examples=scored.examples(runs[-1]),
     )
-    jsonl.write_text(run.out / "report.html", page)
-    jsonl.write_text(run.out / "report.md", render.markdown(runs, notes))
-    jsonl.write_text(run.out / "report.tex", render.latex(runs))
-    jsonl.write_json(run.out / "results.json", {each.name: scored.headline(each) for each in runs})
+    jsonl.write_text(options.out / "report.html", page)
+    jsonl.write_text(options.out / "report.md", render.markdown(runs, notes))
+    jsonl.write_text(options.out / "report.tex", render.latex(runs))
+    jsonl.write_json(options.out / "report.json", {each.name: scored.headline(each) for each in runs})
     show(runs)
     for name, value, n in differences:
         print(f"{name}: {value.value:+.3f} [{value.low:+.3f}, {value.high:+.3f}] on {n} clips")
@@ -75,8 +74,8 @@ def split_name(word: str) -> tuple[str, Path]:
     return (name, Path(folder)) if separator else (Path(word).name, Path(word))
 
 
-def partial(runs: list[scored.Run]) -> list[str]:
-    """What must be said before the numbers: answers with errors, clips left out, the floor of the clue scores."""
+def caveats(runs: list[scored.ScoredRun]) -> list[str]:
+    """What a reader needs before the numbers: answers with errors, clips left out, the floor of the clue scores."""
     found = []
     for run in runs:
         if run.results.get("errors"):
@@ -89,7 +88,7 @@ def partial(runs: list[scored.Run]) -> list[str]:
     return found
 
 
-def show(runs: list[scored.Run]) -> None:
+def show(runs: list[scored.ScoredRun]) -> None:
     """The main table on the terminal."""
     from rich.console import Console
     from rich.table import Table

@@ -13,7 +13,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import tyro
 
@@ -21,78 +21,112 @@ from affectllm import jsonl, vocabulary
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.records import Answer, Conversation
+from affectllm.scores import registry
+
+if TYPE_CHECKING:
+    from affectllm.scores.engine.metric import Metric
+    from affectllm.scores.summary import Summary
+    from affectllm.vocabulary import Wheels
 
 Protocol = Literal["affectllm-1", "unibench", "mer2024", "ovmer", "mer2025", "mer2026"]
+Level = Literal["level1", "level2", "M1", "M2"]
 
 
 @dataclass(frozen=True)
 class Options:
     pred: Annotated[str, tyro.conf.Positional]
-    """Predictions: .npz, .csv, .jsonl."""
+    """Predictions: .npz, .csv or .jsonl."""
     gold: str
-    """Gold labels: .npz (FILE.npz:CORPUS names the corpus in it), .csv, .jsonl."""
+    """Gold labels: .npz (FILE.npz:CORPUS names the corpus in it), .csv or .jsonl."""
     protocol: Protocol = "affectllm-1"
-    """Whose emotion wheels and rules; all but affectllm-1 need --assets."""
-    metric: str | None = None
-    """ew, hit_rate, mscore, sentiment, waf, war, uar, macro_f1, ccc, ece, clue_f1 ... (docs/scores/README.md has all);
-    without it, the summary of a run."""
+    """Emotion wheels and rules to score by; all but affectllm-1 need --assets."""
+    metric: Annotated[str | None, tyro.conf.arg(help=registry.help_text())] = None
+    """Name of a declared metric, or module:function. The help lists the names as the declarations have them."""
     assets: Path | None = None
     """Your copy of MERTools' emotion_wheel folder; for mer2024, of its openset-synonym folder."""
-    level: Literal["level1", "level2", "M1", "M2"] = "level1"
+    level: Level = "level1"
     """Inner or outer ring of the wheels; M1 and M2 are OV-MER's scores without a wheel."""
     split: str | None = None
-    """Of a conversations file, only this split."""
+    """Score only this split of a conversations file."""
     classes: tuple[str, ...] = ()
-    """The closed list of emotions, in order where an archive holds them as numbers; else what is gold somewhere."""
+    """The closed list of emotions, in order where an archive holds them as numbers. Without it, the labels that are
+    gold somewhere."""
     scale: Literal["cmu", "sims"] = "cmu"
-    """Of sentiment strengths: -3..3 as in MOSI and MOSEI, or -1..1 as in SIMS."""
+    """Scale of sentiment strengths: -3..3 as in MOSI and MOSEI (cmu), or -1..1 as in SIMS (sims)."""
     clue_encoder: str | None = None
-    """Of the clue metrics: a text encoder (folder or hub name, e.g. sentence-transformers/all-MiniLM-L6-v2) that
-    compares statements by meaning; without it their words are compared."""
+    """Text encoder with which clue metrics compare statements by meaning: a folder or a hub name, e.g.
+    sentence-transformers/all-MiniLM-L6-v2. Without it, their words are compared."""
     cluster: str | None = None
-    """Draw whole dialogues or speakers for the interval: a field of the gold rows, or an expression on the id whose
-    group names the cluster, e.g. '^(.+)_utt'."""
+    """Draw whole dialogues or speakers for the interval. Give a field of the gold rows, or an expression on the id
+    whose group names the cluster, e.g. '^(.+)_utt'."""
     against: str | None = None
-    """Predictions of another model for the same clips: adds the paired difference to them."""
+    """Predictions of another model for the same clips; adds the paired difference to them."""
     only_predicted: bool = False
-    """Score the clips that have a prediction; the table then says how many have none."""
+    """Score only the clips that have a prediction, and report how many have none."""
     out: Path | None = None
-    """Folder for results.json, and of a summary also scores.jsonl."""
+    """Folder for results.json, and for scores.jsonl of a summary."""
     json: bool = False
-    """Print one JSON object instead of lines to read."""
+    """Print one JSON object instead of one number a line."""
 
 
-def main(run: Options) -> None:
-    results = score_metric(run, run.metric) if run.metric else summarise_run(run)
-    if run.out:
-        jsonl.write_json(run.out / "results.json", results)
-    print(json.dumps(results, ensure_ascii=False) if run.json else readable(results))
+class Files(NamedTuple):
+    """What is compared with what."""
+
+    pred: str
+    gold: str
+    against: str | None
+    split: str | None
+    only_predicted: bool
 
 
-def score_metric(run: Options, name: str) -> dict[str, Any]:
+class Rules(NamedTuple):
+    """How labels and numbers are compared; options of the `Case` that a metric gets."""
+
+    protocol: Protocol
+    level: Level
+    assets: Path | None
+    classes: tuple[str, ...]
+    scale: Literal["cmu", "sims"]
+    clue_encoder: str | None
+
+
+def main(options: Options) -> None:
+    files = Files(options.pred, options.gold, options.against, options.split, options.only_predicted)
+    if options.metric:
+        rules = Rules(
+            options.protocol, options.level, options.assets, options.classes, options.scale, options.clue_encoder
+        )
+        results = score_metric(registry.load(options.metric), files, rules, options.cluster)
+    else:
+        results, scores = summarise_run(files, vocabulary.load(options.protocol, options.assets), options.level)
+        if options.out:
+            jsonl.write(options.out / "scores.jsonl", scores)
+    results = without_nan(results)
+    if options.out:
+        jsonl.write_json(options.out / "results.json", results)
+    print(json.dumps(results, ensure_ascii=False) if options.json else as_lines(results))
+
+
+def score_metric(metric: "Metric", files: Files, rules: Rules, cluster: str | None) -> dict[str, Any]:
     """One metric as the object that is printed."""
-    from affectllm.scores import metrics
-    from affectllm.scores.tables import match, read_table
+    from affectllm.scores.engine.case import make_case
+    from affectllm.scores.engine.evaluate import evaluate, gain
+    from affectllm.scores.engine.tables import match, read_table
 
-    if name not in metrics.METRICS:
-        raise AffectError(f"No metric '{name}'. Known: {', '.join(metrics.METRICS)}.")
-    grouped = run.protocol == "mer2024"
-    if grouped and name in metrics.NEED_WHEELS and name != "ew":
-        raise AffectError(f"MER2024 has no {name}: its one open-vocabulary score is --metric ew.")
-    wheels = vocabulary.load(run.protocol, run.assets) if name in metrics.NEED_WHEELS and not grouped else None
-    gold = read_table(run.gold, run.classes, run.split)
-    said = read_table(run.pred, run.classes)
-    ids, missing = match(said, gold, run.only_predicted)
-    options = {key: getattr(run, key) for key in ("protocol", "level", "assets", "classes", "scale", "clue_encoder")}
-    case = metrics.make_case(said, gold, ids, wheels=wheels, **options)
-    groups = case.clusters(run.cluster) if run.cluster else None
-    result = metrics.evaluate(metrics.METRICS[name], case, groups)
-    results = {"metric": name, "protocol": run.protocol} | {k: v for k, v in asdict(result).items() if v is not None}
-    if run.against:
-        other = read_table(run.against, run.classes)
+    wheels = load_wheels(metric, rules)
+    gold = read_table(files.gold, rules.classes, files.split, registry.known_fields() | {*metric.fields})
+    said = read_table(files.pred, rules.classes, fields=metric.fields)
+    ids, missing = match(said, gold, files.only_predicted)
+    case = make_case(said, gold, ids, wheels=wheels, **rules._asdict())
+    groups = case.clusters(cluster) if cluster else None
+    result = evaluate(metric, case, groups)
+    found = {key: value for key, value in asdict(result).items() if value is not None}
+    results = {"metric": metric.name, "protocol": rules.protocol} | found
+    if files.against:
+        other = read_table(files.against, rules.classes, fields=metric.fields)
         match(other, dict.fromkeys(ids), only_predicted=False)
-        rival = metrics.make_case(other, gold, ids, wheels=wheels, **options)
-        results["difference"] = metrics.gain(metrics.METRICS[name], case, rival, groups)._asdict()
+        rival = make_case(other, gold, ids, wheels=wheels, **rules._asdict())
+        results["difference"] = gain(metric, case, rival, groups)._asdict()
     if groups:
         results["clusters"] = len(set(groups))
     if missing:
@@ -100,30 +134,38 @@ def score_metric(run: Options, name: str) -> dict[str, Any]:
     # Papers of this field print percent with two digits.
     results["percent"] = round(100 * result.value, 2)
     if wheels:
-        results |= {"level": run.level, "wheels_hash": wheels.hash}
-    return clean(results)
+        results |= {"level": rules.level, "wheels_hash": wheels.hash}
+    return results
 
 
-def summarise_run(run: Options) -> dict[str, Any]:
-    """The summary of a run; scores.jsonl goes to --out."""
+def load_wheels(metric: "Metric", rules: Rules) -> "Wheels | None":
+    """The wheels of the protocol for a metric that needs them; MER2024 has synonyms of each clip instead."""
+    if "wheels" not in metric.needs:
+        return None
+    if rules.protocol != "mer2024":
+        return vocabulary.load(rules.protocol, rules.assets)
+    if metric.name != "ew":
+        raise AffectError(f"MER2024 has no {metric.name}: its one open-vocabulary score is --metric ew.")
+    return None
+
+
+def summarise_run(files: Files, wheels: "Wheels", level: str) -> "Summary":
+    """The summary of a run, and how every clip fared."""
+    from affectllm.scores.engine.tables import match
     from affectllm.scores.summary import summarise
-    from affectllm.scores.tables import match
 
-    if not (run.pred.endswith(".jsonl") and run.gold.endswith(".jsonl")):
+    if not (files.pred.endswith(".jsonl") and files.gold.endswith(".jsonl")):
         raise AffectError("Name a --metric, or give answers.jsonl and conversations.jsonl for the summary of a run.")
-    conversations = list(jsonl.read(Path(run.gold), Conversation))
-    gold = by_id([clip for clip in conversations if run.split in (None, clip.split)], run.gold)
+    conversations = list(jsonl.read(Path(files.gold), Conversation))
+    gold = by_id([clip for clip in conversations if files.split in (None, clip.split)], files.gold)
     if not gold:
-        raise AffectError(f"{run.gold} has no clip of split '{run.split}'.")
-    said = by_id(list(jsonl.read(Path(run.pred), Answer)), run.pred)
-    ids, missing = match(said, gold, run.only_predicted)
-    wheels = vocabulary.load(run.protocol, run.assets)
-    results, scores = summarise([said[it] for it in ids], [gold[it] for it in ids], wheels, run.level)
+        raise AffectError(f"{files.gold} has no clip of split '{files.split}'.")
+    said = by_id(list(jsonl.read(Path(files.pred), Answer)), files.pred)
+    ids, missing = match(said, gold, files.only_predicted)
+    summary = summarise([said[it] for it in ids], [gold[it] for it in ids], wheels, level)
     if missing:
-        results["skipped"] |= {"no prediction": missing}
-    if run.out:
-        jsonl.write(run.out / "scores.jsonl", scores)
-    return clean(results)
+        summary.results["skipped"] |= {"no prediction": missing}
+    return summary
 
 
 def by_id(records: Sequence[Any], path: str) -> dict[str, Any]:
@@ -135,16 +177,16 @@ def by_id(records: Sequence[Any], path: str) -> dict[str, Any]:
     return found
 
 
-def clean(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
     """JSON has no nan: a number that the published rule leaves undefined becomes null."""
     if isinstance(value, dict):
-        return {key: clean(item) for key, item in value.items()}
+        return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [clean(item) for item in value]
+        return [without_nan(item) for item in value]
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
-def readable(results: dict[str, Any]) -> str:
+def as_lines(results: dict[str, Any]) -> str:
     """One number a line."""
     return "\n".join(f"{name:<18} {shown(value)}" for name, value in results.items())
 

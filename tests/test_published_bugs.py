@@ -2,13 +2,17 @@
 
 from collections.abc import Callable
 
-import numpy as np
 import pytest
 
 from affectllm import vocabulary
 from affectllm.answers import Rating, parse, read_rating
-from affectllm.scores import calibration, choice, multi_label, preference, sentiment, steps
-from affectllm.scores import open_vocabulary as ov
+from affectllm.scores import registry
+from affectllm.scores.engine.case import make_case
+from affectllm.scores.engine.tables import Row
+from affectllm.scores.engine.uncertainty import value_of
+from affectllm.scores.families import sentiment
+from affectllm.scores.families import wheels as rule
+from tests.scores.toys import value as number
 
 WHEELS = vocabulary.load()
 
@@ -73,31 +77,43 @@ def test_confidences(text: str, confidence: float | None) -> None:
     assert parse(text).confidence == confidence
 
 
+def swapped(first: str, second: str) -> float:
+    """Swap consistency of one clip and of its copy with both descriptions exchanged."""
+    rows = {"X": Row(cells={"preference": first}), "X_swap": Row(cells={"preference": second})}
+    return value_of(registry.load("swap_consistency")(make_case(rows, rows, list(rows))).drawn, 2)
+
+
 NUMBERS: dict[str, tuple[Callable[[], float], float]] = {
     "EmoCaliber's last bin was open: wrong answers at confidence 1.0 had no error": (
-        lambda: calibration.score([1.0] * 4, [0] * 4).ece,
+        lambda: number("ece", [{"labels": ["happy"], "confidence": 1.0}] * 4, [["sad"]] * 4),
         1.0,
     ),
     "Emotion-LLaMA v2 left spurious labels out of micro F1": (
-        lambda: multi_label.score([["happy", "blorp", "snarf"]], [["happy"]], ["happy", "sad"]).micro_f1,
+        lambda: number("multi_micro_f1", [["happy", "blorp", "snarf"]], [["happy"]], classes=["happy", "sad"]),
         0.5,
     ),
     "constant scores had the average precision of their lucky order": (
-        lambda: multi_label.mean_average_precision(np.zeros((4, 1)), np.array([[1], [1], [0], [0]], bool)),
+        lambda: number("map", [{"scores": {"happy": 0.0}}] * 4, [["happy"], ["happy"], [], []]),
         0.5,
     ),
-    "words outside the wheels were free": (lambda: ov.f1(["happy", "blorp"], ["happy"], WHEELS), 2 / 3),
-    "neutral could not be scored": (lambda: ov.f1(["neutral"], ["neutral"], WHEELS), 1.0),
-    "fear stood among the happy words": (lambda: ov.f1(["fear"], ["happy"], WHEELS), 0.0),
-    "R1-Omni's accuracy knew no inflection": (lambda: ov.f1(["Happiness"], ["happy"], WHEELS), 1.0),
-    "an answer 'same' counted as a1": (lambda: preference.score(["same"], ["a1"]).accuracy, 0.0),
-    "answering a1 always was consistent": (lambda: preference.swap_consistency(["a1"] * 3, ["a1"] * 3), 0.0),
+    "words outside the wheels were free": (lambda: rule.f1(["happy", "blorp"], ["happy"], WHEELS), 2 / 3),
+    "neutral could not be scored": (lambda: rule.f1(["neutral"], ["neutral"], WHEELS), 1.0),
+    "fear stood among the happy words": (lambda: rule.f1(["fear"], ["happy"], WHEELS), 0.0),
+    "R1-Omni's accuracy knew no inflection": (lambda: rule.f1(["Happiness"], ["happy"], WHEELS), 1.0),
+    "an answer 'same' counted as a1": (
+        lambda: number("preference_accuracy", [{"preference": "same"}], [{"preference": "a1"}]),
+        0.0,
+    ),
+    "answering a1 always was consistent": (lambda: swapped("a1", "a1"), 0.0),
     "EIBench kept the last rating where one could not be read": (
-        lambda: choice.trigger_recall([(2, 4), None]).recall,
+        lambda: number("trigger_recall", [{"rating": "2/4"}, {"rating": "I cannot judge this."}], [{}] * 2),
         0.5,
     ),
-    "MME-Emotion counted an unrated answer as 0": (lambda: steps.score([1.0, None], [[True], None]).cot, 1.0),
-    "repeating a label paid": (lambda: ov.f1(["happy", "happy", "sad"], ["happy"], WHEELS), 2 / 3),
+    "MME-Emotion counted an unrated answer as 0": (
+        lambda: number("step_cot", [{"recognition": 1.0, "steps": [True]}, {}], [{}] * 2),
+        1.0,
+    ),
+    "repeating a label paid": (lambda: rule.f1(["happy", "happy", "sad"], ["happy"], WHEELS), 2 / 3),
     "a neutral sentiment counted as negative on clips whose gold is 0": (
         lambda: sentiment.unibench([0.0, 1.0], [0.0, 2.0]),
         1.0,

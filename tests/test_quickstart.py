@@ -13,7 +13,7 @@ from demo.quickstart import Quickstart, main
 def test_clips_to_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "run"
     main(Quickstart(out=out, mini=True))
-    results = json.loads((out / "results.json").read_text())
+    results = json.loads((out / "report.json").read_text())
     assert list(results) == ["constant", "untrained", "text_only", "sft", "grpo"]
     for row in results.values():
         f1 = row["set_f1"]
@@ -30,7 +30,7 @@ def test_clips_to_report(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     again = capfd.readouterr().out
     assert again.count("is finished already") == 3
     assert again.count("answers already") == 4
-    assert json.loads((out / "results.json").read_text()) == results
+    assert json.loads((out / "report.json").read_text()) == results
 
     clip = sorted((out / "data" / "clips").glob("test_*.mp4"))[0]
     found = load(str(out / "grpo")).explain(clip, subtitle="Hello.")

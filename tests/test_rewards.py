@@ -16,7 +16,7 @@ from affectllm.commands import rewards as command
 from affectllm.errors import AffectError
 from affectllm.records import Clues, Target
 from affectllm.rewards import adapters, probes, terms
-from affectllm.scores import open_vocabulary
+from affectllm.scores.families import wheels as wheel_scores
 
 WHEELS = vocabulary.load()
 GOLD = Target(labels=["happy", "surprised"], clues=Clues(visual=["a wide smile"], audio=["bright and lively"]))
@@ -67,7 +67,7 @@ def test_honest_answers_beat_tricks(trick: str) -> None:
 )
 def test_honest_variants_lose_no_more_than_the_score_says(honest: str) -> None:
     words = terms.read(honest).labels
-    lost = 1 - open_vocabulary.f1(words, GOLD.labels, WHEELS)
+    lost = 1 - wheel_scores.f1(words, GOLD.labels, WHEELS)
     lost += 0.4 * (1 - (terms.clue_coverage(honest, GOLD, WHEELS) or 0.0))
     assert total(honest) == pytest.approx(total(HONEST) - lost)
     assert lost < 0.3
@@ -76,7 +76,7 @@ def test_honest_variants_lose_no_more_than_the_score_says(honest: str) -> None:
 def test_the_accuracy_term_is_the_reported_score() -> None:
     for said in (["happy"], ["happy", "sad"], ["joyful", "astonished"], []):
         text = f"<think>x</think><answer>{', '.join(said)}</answer>"
-        assert terms.wheel_f1(text, GOLD, WHEELS) == pytest.approx(open_vocabulary.f1(said, GOLD.labels, WHEELS))
+        assert terms.wheel_f1(text, GOLD, WHEELS) == pytest.approx(wheel_scores.f1(said, GOLD.labels, WHEELS))
 
 
 @pytest.mark.parametrize(
@@ -277,8 +277,8 @@ def test_the_outer_ring_is_stricter(tmp_path: Path) -> None:
     (outer,) = rewards.load(str(tmp_path / "r.yaml"))
     said = ["furious", "annoyed", "grateful"]
     (value,) = outer(completions=[", ".join(said)], target=[Target(labels=["angry", "proud"])])
-    assert value == pytest.approx(open_vocabulary.f1(said, ["angry", "proud"], WHEELS, "level2"))
-    assert value < open_vocabulary.f1(said, ["angry", "proud"], WHEELS)
+    assert value == pytest.approx(wheel_scores.f1(said, ["angry", "proud"], WHEELS, "level2"))
+    assert value < wheel_scores.f1(said, ["angry", "proud"], WHEELS)
 
 
 def test_a_curriculum_pays_terms_by_step(tmp_path: Path) -> None:

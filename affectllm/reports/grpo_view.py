@@ -6,7 +6,6 @@ Reads log.jsonl, completions.jsonl and dev.jsonl of the run's folder, whether it
 import math
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from statistics import fmean
 from typing import Any, NamedTuple
@@ -62,7 +61,7 @@ class Group(NamedTuple):
 
 def page(folder: Path) -> str:
     """The HTML of a run's folder; raises AffectError when it holds no GRPO log."""
-    from jinja2 import Environment, StrictUndefined
+    from affectllm.reports import render
 
     if not (folder / LOG).is_file():
         raise AffectError(f"{folder} holds no {LOG}. Give the folder of a GRPO run (its --out).")
@@ -70,10 +69,9 @@ def page(folder: Path) -> str:
     if not steps:
         raise AffectError(f"{folder / LOG} has no step of GRPO. Is it the folder of another stage?")
     said, dev, lost = (rows_of(folder / name) for name in (COMPLETIONS, DEV, QUARANTINE))
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
-    template = files("affectllm.reports").joinpath("grpo.html.jinja").read_text(encoding="utf-8")
     worst, best = extreme_groups(said)
-    return environment.from_string(template).render(
+    return render.page(
+        "grpo.html.jinja",
         title=f"GRPO run {folder.name}",
         steps=len(steps),
         completions=len(said),

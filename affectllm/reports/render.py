@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any
 
-from affectllm.reports.runs import Run, Slice, headline
+from affectllm.reports.scored import ScoredRun, Slice, headline
 
 COLUMNS = ("set F1", "95 % interval", "precision", "recall", "clue face", "clue voice", "unreadable", "labels/clip")
 
 
-def cells(run: Run) -> list[str]:
+def cells(run: ScoredRun) -> list[str]:
     """One run's row of the main table."""
     line = headline(run)
     f1 = line["set_f1"]
@@ -29,14 +29,14 @@ def share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-def markdown(runs: Sequence[Run], notes: Sequence[str]) -> str:
+def markdown(runs: Sequence[ScoredRun], notes: Sequence[str]) -> str:
     """The main table and the notes, to paste into a README or an issue."""
     head = f"| run | {' | '.join(COLUMNS)} |\n|---|{'---|' * len(COLUMNS)}\n"
     body = "".join(f"| {run.name} | {' | '.join(cells(run))} |\n" for run in runs)
     return head + body + "".join(f"\n{note}\n" for note in notes)
 
 
-def latex(runs: Sequence[Run]) -> str:
+def latex(runs: Sequence[ScoredRun]) -> str:
     """The main table for a paper (booktabs)."""
     head = " & ".join(["run", *COLUMNS]).replace("%", r"\%")
     rows = "".join(" & ".join([run.name.replace("_", r"\_"), *cells(run)]) + " \\\\\n" for run in runs)
@@ -59,7 +59,7 @@ def page(template: str, **content: Any) -> str:
     return environment.from_string(source).render(**content)
 
 
-def whisker(run: Run) -> dict[str, float]:
+def whisker(run: ScoredRun) -> dict[str, float]:
     """Place of a run's point and interval on an axis of 0..1, in percent."""
     f1 = run.results["set_f1"]
     return {"value": 100 * f1["value"], "low": 100 * f1["low"], "width": max(0.4, 100 * (f1["high"] - f1["low"]))}

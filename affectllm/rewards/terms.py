@@ -15,7 +15,8 @@ from affectllm.answers import THINK_END, Parsed, read_number
 from affectllm.answers.lists import plain_list, split_labels
 from affectllm.answers.structure import plain_frame
 from affectllm.records import Target
-from affectllm.scores import clues, open_vocabulary
+from affectllm.scores.families import clues
+from affectllm.scores.families import wheels as wheel_scores
 from affectllm.vocabulary import Wheels, lexicon
 
 Term = Callable[..., float | None]
@@ -89,7 +90,7 @@ def wheel_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
 
     The per-clip surrogate of the corpus score, whose harmonic mean of means has no per-clip form.
     """
-    value = open_vocabulary.f1(read(text).labels, gold.labels, wheels, wheels.level)
+    value = wheel_scores.f1(read(text).labels, gold.labels, wheels, wheels.level)
     return None if math.isnan(value) else value
 
 
@@ -97,7 +98,7 @@ def wheel_f1(text: str, gold: Target, wheels: Wheels) -> float | None:
 def hit(text: str, gold: Target, wheels: Wheels) -> float | None:
     """Recall of the gold groups, in 0..1; naming everything is never wrong here, so use it with a label count."""
     recalls = [
-        r for _, r in open_vocabulary.overlap(read(text).labels, gold.labels, wheels, wheels.level) if not math.isnan(r)
+        r for _, r in wheel_scores.overlap(read(text).labels, gold.labels, wheels, wheels.level) if not math.isnan(r)
     ]
     return sum(recalls) / len(recalls) if recalls else None
 
@@ -117,13 +118,13 @@ def unknown_not_wrong(text: str, gold: Target, wheels: Wheels) -> float | None:
     """
     signs = {lexicon.valence(label) for label in gold.labels} - {None}
     kept = [label for label in read(text).labels if lexicon.valence(label) not in signs or is_gold(label, gold, wheels)]
-    value = open_vocabulary.f1(kept, gold.labels, wheels, wheels.level)
+    value = wheel_scores.f1(kept, gold.labels, wheels, wheels.level)
     return None if math.isnan(value) else value
 
 
 def is_gold(label: str, gold: Target, wheels: Wheels) -> bool:
     """Whether a label shares gold's groups on most wheels."""
-    hits = [p for p, r in open_vocabulary.overlap([label], gold.labels, wheels, wheels.level) if not math.isnan(r)]
+    hits = [p for p, r in wheel_scores.overlap([label], gold.labels, wheels, wheels.level) if not math.isnan(r)]
     return 2 * sum(hits) > len(hits)
 
 
@@ -206,7 +207,7 @@ def repetition_penalty() -> Callable[..., list[float]]:
 @term()
 def dual(text: str, gold: Target, wheels: Wheels) -> float | None:
     """Wheel-grouped F of the labels named in the reasoning against gold, in 0..1 (AffectGPT-R1's dual reward)."""
-    value = open_vocabulary.f1(reasoning_labels(text), gold.labels, wheels, wheels.level)
+    value = wheel_scores.f1(reasoning_labels(text), gold.labels, wheels, wheels.level)
     return None if math.isnan(value) else value
 
 

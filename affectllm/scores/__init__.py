@@ -1,0 +1,1 @@
+"""Scores of predictions: `engine` holds what all of them share, `families` one file a family, `summary` a whole run."""

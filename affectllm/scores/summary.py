@@ -9,14 +9,16 @@ import numpy as np
 from affectllm import answers
 from affectllm.errors import AffectError
 from affectllm.records import Answer, Conversation, Score
-from affectllm.scores import baselines, uncertainty
-from affectllm.scores import open_vocabulary as ov
-from affectllm.scores.clues import clue_scores, shuffled_floor
-from affectllm.scores.metrics.wheels import f1_of_sums, wheel_means, wheel_sums
+from affectllm.scores.engine import baselines, uncertainty
+from affectllm.scores.engine.uncertainty import Values
+from affectllm.scores.families import wheels as rule
+from affectllm.scores.families.clues import clue_scores, shuffled_floor
+from affectllm.scores.families.wheel_constants import ConstantScore
+from affectllm.scores.families.wheel_tables import overlaps
+from affectllm.scores.families.wheels import NO_WHEEL, wheel_columns, wheel_f1, wheel_means
 from affectllm.vocabulary import Wheels
 
 NO_GOLD = "no gold label"
-NO_WHEEL = "no gold label stands on a wheel"
 
 
 class Summary(NamedTuple):
@@ -41,14 +43,14 @@ def summarise(said: Sequence[Answer], gold: Sequence[Conversation], wheels: Whee
     kept = [score for score in scores if score.skipped is None]
     if not kept:
         raise AffectError(f"None of {len(gold)} gold clips has a label to score against. Is this the right file?")
-    values = ov.overlaps([score.said for score in kept], [score.gold for score in kept], wheels, level)
+    values = overlaps([score.said for score in kept], [score.gold for score in kept], wheels, level)
     constants = baselines.best_constants(
-        [score.gold for score in kept], baselines.ConstantScore([score.gold for score in kept], wheels, level).f1
+        [score.gold for score in kept], ConstantScore([score.gold for score in kept], wheels, level).f1
     )
     top = baselines.best(constants)
     results = set_scores(values, wheels, level) | {
-        "clue_face": mean_of(scores, "clue_face"),
-        "clue_voice": mean_of(scores, "clue_voice"),
+        "clue_face": clip_mean(scores, "clue_face"),
+        "clue_voice": clip_mean(scores, "clue_voice"),
         "clue_floor": clue_floor(said, gold),
         "parse_failures": sum(score.status == "failed" for score in scores),
         "errors": sum(answer.error is not None for answer in said),
@@ -67,13 +69,13 @@ def summarise(said: Sequence[Answer], gold: Sequence[Conversation], wheels: Whee
 
 
 def score_clip(answer: Answer, clip: Conversation, wheels: Wheels, level: str) -> Score:
-    """How one answer fared: words that hit a gold group on most wheels, gold words missed, words too many."""
+    """How one answer fared: words that hit a gold group on most wheels, gold words missed, other words said."""
     parsed = answers.parse(answer.text)
     said = [] if answer.error is not None else parsed.labels
     gold = gold_labels(clip)
-    found = ov.overlap(said, gold, wheels, level)
+    found = rule.overlap(said, gold, wheels, level)
     counted = [value for value in found if value.recall == value.recall]
-    values = {"set_f1": ov.f1(said, gold, wheels, level)} if counted else {}
+    values = {"set_f1": rule.f1(said, gold, wheels, level)} if counted else {}
     if counted:
         values["precision"] = float(np.mean([value.precision for value in counted]))
         values["recall"] = float(np.mean([value.recall for value in counted]))
@@ -83,9 +85,9 @@ def score_clip(answer: Answer, clip: Conversation, wheels: Wheels, level: str) -
         status=parsed.status if said else "failed",
         said=said,
         gold=gold,
-        hits=[label for label in said if ov.shares_group(label, gold, wheels, level)],
-        misses=[label for label in gold if not ov.shares_group(label, said, wheels, level)],
-        extras=[label for label in said if not ov.shares_group(label, gold, wheels, level)],
+        hits=[label for label in said if rule.shares_group(label, gold, wheels, level)],
+        misses=[label for label in gold if not rule.shares_group(label, said, wheels, level)],
+        extras=[label for label in said if not rule.shares_group(label, gold, wheels, level)],
         values=values | clue_values("" if answer.error is not None else parsed.evidence, clip),
         skipped=None if counted else NO_WHEEL if gold else NO_GOLD,
     )
@@ -108,28 +110,30 @@ def clue_floor(said: Sequence[Answer], gold: Sequence[Conversation]) -> float | 
     return shuffled_floor([answers.parse(text).evidence for text, _ in pairs], [clues for _, clues in pairs])
 
 
-def set_scores(values: ov.Values, wheels: Wheels, level: str) -> dict[str, dict[str, float]]:
+def set_scores(values: Values, wheels: Wheels, level: str) -> dict[str, dict[str, float]]:
     """set_f1, precision and recall of a corpus, each with value, low, high and n."""
-    summary = ov.summarise(values, wheels, level)
-    sums = uncertainty.draw_sums(wheel_sums(values), None, uncertainty.DRAWS, 0)
+    summary = rule.corpus_score(values, wheels, level)
+    sums = uncertainty.draw_sums(wheel_columns(values), None, uncertainty.DRAWS, 0)
     means = wheel_means(sums, wheels.protocol).mean(1)
-    draws = {"set_f1": f1_of_sums(sums, wheels.protocol), "precision": means[:, 0], "recall": means[:, 1]}
+    draws = {"set_f1": wheel_f1(sums, wheels.protocol), "precision": means[:, 0], "recall": means[:, 1]}
     points = {"set_f1": summary.f1, "precision": summary.precision, "recall": summary.recall}
-    return {name: number(points[name], uncertainty.percentiles(draws[name], 0.95), len(values)) for name in points}
+    return {
+        name: with_interval(points[name], uncertainty.percentiles(draws[name], 0.95), len(values)) for name in points
+    }
 
 
-def mean_of(scores: Sequence[Score], name: str) -> dict[str, float] | None:
+def clip_mean(scores: Sequence[Score], name: str) -> dict[str, float] | None:
     """Mean of a per-clip value over the clips that have it; None when none has."""
     values = [score.values[name] for score in scores if name in score.values]
     if not values:
         return None
-    return number(float(np.mean(values)), uncertainty.bootstrap(uncertainty.with_count(values)), len(values))
+    return with_interval(float(np.mean(values)), uncertainty.bootstrap(uncertainty.with_count(values)), len(values))
 
 
-def number(value: float, interval: uncertainty.Interval, n: int) -> dict[str, float]:
+def with_interval(value: float, interval: uncertainty.Interval, n: int) -> dict[str, float]:
     return {"value": value, "low": interval.low, "high": interval.high, "n": n}
 
 
 def shuffled_f1(scores: Sequence[Score], wheels: Wheels, level: str) -> float:
     gold = [score.gold for score in scores]
-    return baselines.random_answers(gold, lambda said: ov.ew(said, gold, wheels, level).f1)
+    return baselines.random_answers(gold, lambda said: rule.wheel_score(said, gold, wheels, level).f1)

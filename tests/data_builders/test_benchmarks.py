@@ -10,8 +10,10 @@ import pytest
 from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.records import Conversation, Rejected
-from affectllm.scores.metrics import METRICS, evaluate, make_case
-from affectllm.scores.tables import read_table
+from affectllm.scores import registry
+from affectllm.scores.engine.case import make_case
+from affectllm.scores.engine.evaluate import evaluate
+from affectllm.scores.engine.tables import read_table
 from data_builders.eibench import EIBench
 from data_builders.eibench import main as build_eibench
 from data_builders.mme_emotion import MMEEmotion
@@ -122,7 +124,7 @@ def test_built_questions_are_scored_by_letter(tmp_path: Path) -> None:
     said = [{"id": "4985235_q1", "text": "The answer is B."}, {"id": "4985235_q2", "text": "A person looks glad, so B"}]
     (tmp_path / "said.jsonl").write_text("".join(json.dumps(row) + "\n" for row in said))
     said_table, gold = (read_table(str(tmp_path / name)) for name in ("said.jsonl", "out/conversations.jsonl"))
-    found = evaluate(METRICS["mcq"], make_case(said_table, gold, list(gold)))
+    found = evaluate(registry.load("mcq"), make_case(said_table, gold, list(gold)))
     assert (found.value, found.random_baseline, found.n) == (0.5, 0.5, 2)
 
 

@@ -13,8 +13,8 @@ from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.prompts import short_answer
 from affectllm.records import Conversation, Rejected, Target
-from affectllm.scores import cause
 from data_builders.ecf import EMOTIONS, Dialogue, Ecf, main, read_pairs
+from tests.scores.toys import value as score_rows
 
 SAID = [("Ann", "Buzz him in .", "neutral"), ("Bob", "You {came} !", "joy"), ("Ann", "Not you .", "anger")]
 
@@ -52,8 +52,8 @@ def test_pairs_of_both_subtasks_feed_the_score(tmp_path: Path) -> None:
     assert not isinstance(part, str)
     assert (part.text or "").startswith("1. Ann: Buzz him in .\n2. Bob: You {came} !\n3. Ann: Not you .\n")
     assert rows[1].meta.defects == ["cause-comes-later", "emotion-without-cause"]
-    gold = {row.id: row.target.pairs or [] for row in rows}
-    assert cause.score(gold, gold)[:2] == (1.0, 1.0)
+    gold = [{"pairs": row.target.pairs or []} for row in rows]
+    assert [score_rows(f"cause_{name}_f1", gold, gold) for name in ("weighted", "micro")] == [1.0, 1.0]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import pytest
 from affectllm import jsonl
 from affectllm.errors import AffectError
 from affectllm.records import Answer
-from affectllm.reports import runs as scored
+from affectllm.reports import scored
 from eval.compare import Compare
 from eval.compare import main as compare
 from eval.report import Report
@@ -52,7 +52,7 @@ def test_the_report_holds_numbers_slices_and_examples(folder: Path) -> None:
     report(
         Report(runs=(f"sad={folder / 'sad'}", f"oracle={folder / 'oracle'}"), gold=gold, out=folder, note="Toy clips.")
     )
-    results = json.loads((folder / "results.json").read_text("utf-8"))
+    results = json.loads((folder / "report.json").read_text("utf-8"))
     assert list(results) == ["sad", "oracle"]
     assert results["oracle"]["set_f1"]["value"] == pytest.approx(1.0)
     assert results["oracle"]["clue_face"] == pytest.approx(1.0)
@@ -90,3 +90,37 @@ def test_only_shared_clips_are_compared(folder: Path, capsys: pytest.CaptureFixt
 def test_a_folder_that_was_not_scored_says_how(tmp_path: Path) -> None:
     with pytest.raises(AffectError, match="affectllm eval score --out"):
         scored.read_run("x", tmp_path)
+
+
+def test_a_report_in_the_folder_of_its_run_keeps_the_scores(folder: Path) -> None:
+    before = (folder / "sad" / "results.json").read_bytes()
+    options = Report(runs=(str(folder / "sad"),), gold=folder / "conversations.jsonl", out=folder / "sad")
+    report(options)
+    first = (folder / "sad" / "report.json").read_bytes()
+    report(options)
+    assert (folder / "sad" / "results.json").read_bytes() == before
+    assert (folder / "sad" / "report.json").read_bytes() == first
+
+
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        ('{"metric": "ew", "value": 0.5}', "results.json holds the metric ew, not the summary of a run"),
+        ('{"sft": {"set_f1": {"value": 1}}, "grpo": {"set_f1": {"value": 1}}}', "holds a report of sft, grpo, not"),
+        ("{}", "results.json holds no summary of a run"),
+        ("[]", "results.json holds no summary of a run"),
+        ('{"set_f1": ', "results.json is not JSON"),
+    ],
+)
+def test_results_of_another_kind_are_named(folder: Path, content: str, seen: str) -> None:
+    (folder / "sad" / "results.json").write_text(content)
+    with pytest.raises(AffectError, match=seen) as raised:
+        scored.read_run("sad", folder / "sad")
+    assert "affectllm eval score ANSWERS" in str(raised.value)
+
+
+def test_a_report_is_refused_where_it_is_taken_for_results(folder: Path) -> None:
+    report(Report(runs=(str(folder / "sad"),), gold=folder / "conversations.jsonl", out=folder))
+    (folder / "report.json").replace(folder / "oracle" / "results.json")
+    with pytest.raises(AffectError, match="holds a report of sad"):
+        scored.read_run("oracle", folder / "oracle")

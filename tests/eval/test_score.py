@@ -96,6 +96,8 @@ def test_a_gold_clip_without_prediction(tmp_path: Path, capsys: pytest.CaptureFi
     [
         ("p.jsonl", '{"id": "a", "labels": []}\n{"id": "a", "labels": []}\n', "'a' occurs twice"),
         ("p.jsonl", '{"id": "a", "emotion": []}\n', "labels, text"),
+        # What another metric reads is no answer to this one.
+        ("p.jsonl", '{"id": "a", "choice": "B"}\n', "labels, text"),
         ("p.jsonl", '{"labels": ["sad"]}\n', "has no id"),
         ("p.csv", "name,mood\na,sad\n", "openset"),
         ("p.csv", "name,valence\na,nan\n", "is nan"),

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 
 from affectllm.errors import AffectError
 from affectllm.records import Clues
-from affectllm.scores import clue_words
-from affectllm.scores.clue_words import content_words
-from affectllm.scores.clues import clue_scores, coverage, overlap, shuffled_floor
+from affectllm.scores.families import clue_words
+from affectllm.scores.families.clue_words import content_words
+from affectllm.scores.families.clues import clue_scores, coverage, overlap, shuffled_floor
 
 SMILE = Clues(visual=["a wide smile"], audio=["bright and lively"])
 
@@ -190,7 +190,7 @@ def encoder(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 def test_clues_by_meaning(encoder: str) -> None:
-    from affectllm.scores.clue_vectors import ClueEncoder, sentences_and_clauses
+    from affectllm.scores.families.clue_vectors import ClueEncoder, sentences_and_clauses
 
     model = ClueEncoder(encoder)
     assert sentences_and_clauses("He smiles, then cries. Yes.") == [
@@ -210,7 +210,7 @@ def test_clues_by_meaning(encoder: str) -> None:
 
 def test_a_folder_without_an_encoder_is_named(tmp_path: Path) -> None:
     pytest.importorskip("transformers")
-    from affectllm.scores.clue_vectors import ClueEncoder
+    from affectllm.scores.families.clue_vectors import ClueEncoder
 
     with pytest.raises(AffectError, match="--clue-encoder"):
         ClueEncoder(str(tmp_path))

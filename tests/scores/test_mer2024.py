@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from affectllm.errors import AffectError
-from affectllm.scores.mer2024 import Overlap, overlap, read_groups
+from affectllm.scores.families.mer2024 import Overlap, overlap, read_groups
 from eval.score import Options, main
 
 

@@ -1,6 +1,9 @@
 """Intervals of the real statistic, and what blind answers get."""
 
 import math
+import os
+import subprocess
+import sys
 import time
 
 import numpy as np
@@ -8,9 +11,13 @@ import pytest
 
 from affectllm import vocabulary
 from affectllm.errors import AffectError
-from affectllm.scores import baselines, confusion, sentiment, uncertainty
-from affectllm.scores import open_vocabulary as ov
-from affectllm.scores.metrics import wheels as wheels_of
+from affectllm.scores.engine import baselines, uncertainty
+from affectllm.scores.engine.tables import sign_of
+from affectllm.scores.families import classes, sentiment
+from affectllm.scores.families import wheels as rule
+from affectllm.scores.families.wheel_constants import ConstantScore
+from affectllm.scores.families.wheel_tables import overlaps
+from tests.scores.toys import value
 
 
 def test_the_interval_of_a_mean_is_that_of_theory() -> None:
@@ -70,21 +77,45 @@ def test_paired_models_need_the_same_clips() -> None:
 def test_wheel_sums_give_back_the_wheel_score() -> None:
     wheels = vocabulary.load()
     said, gold = [["happy", "sad"], [], ["angry"]], [["joyful"], ["sad"], ["mad", "afraid"]]
-    values = ov.overlaps(said, gold, wheels)
-    sums = wheels_of.wheel_sums(values).sum(0)[None]
-    score = ov.ew(said, gold, wheels)
-    assert wheels_of.f1_of_sums(sums, wheels.protocol)[0] == pytest.approx(score.f1)
-    assert wheels_of.wheel_means(sums, wheels.protocol).mean(1)[0].tolist() == pytest.approx(list(score[1:3]))
+    values = overlaps(said, gold, wheels)
+    sums = rule.wheel_columns(values).sum(0)[None]
+    score = rule.wheel_score(said, gold, wheels)
+    assert rule.wheel_f1(sums, wheels.protocol)[0] == pytest.approx(score.f1)
+    assert rule.wheel_means(sums, wheels.protocol).mean(1)[0].tolist() == pytest.approx(list(score[1:3]))
 
 
 def test_the_closed_form_of_a_constant_answer_is_its_score() -> None:
     wheels = vocabulary.load()
     gold = [["happy", "relieved"], ["sad"], ["angry", "sad", "hurt"], ["neutral"]]
-    constant = baselines.ConstantScore(gold, wheels)
+    constant = ConstantScore(gold, wheels)
     for labels in (["happy"], ["sad", "angry"], ["nonsense"], [], ["happy", "sad", "angry", "neutral"]):
-        score = ov.ew([labels] * 4, gold, wheels)
+        score = rule.wheel_score([labels] * 4, gold, wheels)
         assert constant.f1(labels) == pytest.approx(score.f1)
         assert constant.recall(labels) == pytest.approx(score.recall)
+
+
+CONSTANT = """
+from affectllm import vocabulary
+from affectllm.scores.families.wheel_constants import ConstantScore
+gold = ["happy sad angry", "sad", "afraid happy", "surprised angry sad happy disgusted", "angry", "happy"]
+gold = [words.split() for words in [*gold, "disgusted afraid sad"]]
+print(repr(ConstantScore(gold, vocabulary.load()).f1(["happy", "sad", "angry", "afraid", "surprised", "disgusted"])))
+"""
+
+
+def test_the_score_of_a_constant_is_the_same_in_every_process() -> None:
+    """To the last digit, whatever order the sets of a process have."""
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", CONSTANT],
+            env=os.environ | {"PYTHONHASHSEED": seed},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "2", "5")
+    }
+    assert len(found) == 1
 
 
 def test_the_best_constant_of_each_size_by_hand() -> None:
@@ -99,15 +130,14 @@ def test_the_best_constant_of_each_size_by_hand() -> None:
     assert baselines.best([]) is None
 
 
-def test_an_exchange_mends_a_greedy_start() -> None:
+def test_an_exchange_corrects_a_greedy_start() -> None:
     # 'a' is best alone, but the best pair is 'b' and 'c'.
     worth = {("a",): 0.5, ("b",): 0.4, ("c",): 0.4, ("a", "b"): 0.6, ("a", "c"): 0.6, ("b", "c"): 0.9}
     found = baselines.best_constants([["a", "b", "c"]], lambda labels: worth.get(tuple(sorted(labels)), 0.1))
     assert sorted(found[1].labels) == ["b", "c"]
 
 
-def test_majority_and_shuffled_answers() -> None:
-    assert baselines.majority(["sad", "happy", "sad", "happy", "angry"]) == "happy"
+def test_shuffled_answers() -> None:
     gold = [["happy"]] * 50 + [["sad"]] * 50
     share = baselines.random_answers(
         gold, lambda said: float(np.mean([a == b for a, b in zip(said, gold, strict=True)]))
@@ -117,35 +147,42 @@ def test_majority_and_shuffled_answers() -> None:
 
 def test_class_scores_by_hand() -> None:
     # Gold a a a b; said a a b b: recall 2/3 and 1; F1 0.8 and 2/3.
-    sums = confusion.columns(["a", "a", "b", "b"], ["a", "a", "a", "b"], ["a", "b"]).sum(0)[None]
-    assert confusion.accuracy(sums)[0] == 0.75
-    assert confusion.uar(sums)[0] == pytest.approx(5 / 6)
-    assert confusion.macro_f1(sums)[0] == pytest.approx((0.8 + 2 / 3) / 2)
-    assert confusion.weighted_f1(sums)[0] == pytest.approx(0.75 * 0.8 + 0.25 * 2 / 3)
+    sums = classes.columns(["a", "a", "b", "b"], ["a", "a", "a", "b"], ["a", "b"]).sum(0)[None]
+    assert classes.accuracy(sums)[0] == 0.75
+    assert classes.mean_recall(sums)[0] == pytest.approx(5 / 6)
+    assert classes.macro_f1(sums)[0] == pytest.approx((0.8 + 2 / 3) / 2)
+    assert classes.weighted_f1(sums)[0] == pytest.approx(0.75 * 0.8 + 0.25 * 2 / 3)
 
 
 def test_an_answer_outside_the_classes_costs_recall_and_is_no_class() -> None:
-    sums = confusion.columns(["a", "joy", ""], ["a", "a", "b"], ["a", "b"]).sum(0)[None]
-    assert confusion.accuracy(sums)[0] == pytest.approx(1 / 3)
-    assert confusion.macro_f1(sums)[0] == pytest.approx((2 / 3 + 0) / 2)
+    sums = classes.columns(["a", "joy", ""], ["a", "a", "b"], ["a", "b"]).sum(0)[None]
+    assert classes.accuracy(sums)[0] == pytest.approx(1 / 3)
+    assert classes.macro_f1(sums)[0] == pytest.approx((2 / 3 + 0) / 2)
 
 
 def test_the_published_sentiment_rule() -> None:
     # Gold 0 is out; 'neutral' and 'mixed' count as negative.
-    said = [sentiment.sign_of(word) for word in ("positive", "neutral", "mixed", "Positive ", "negative")]
+    said = [sign_of(word) for word in ("positive", "neutral", "mixed", "Positive ", "negative")]
     assert sentiment.unibench(said, [1, -1, -0.2, 0, -1]) == 1.0
     assert sentiment.unibench_columns(said, [1, -1, -0.2, 0, -1]).sum() == 4
 
 
-def test_regression_scores_by_hand() -> None:
-    found = sentiment.regression([0.0, 1.4, -3.6, 2.5], [0.2, 1.0, -3.0, 0.0])
-    assert found.acc2_nonnegative == 1.0
-    assert found.acc2_positive == pytest.approx(2 / 3)
+def strengths(name: str, said: list[float], gold: list[float], scale: str = "cmu") -> float:
+    """A metric of predicted sentiment strengths."""
+    return value(name, [{"value": it} for it in said], [{"value": it} for it in gold], scale=scale)
+
+
+def test_sentiment_strengths_by_hand() -> None:
+    rows = [0.0, 1.4, -3.6, 2.5], [0.2, 1.0, -3.0, 0.0]
+    assert strengths("acc2_nonnegative", *rows) == 1.0
+    assert strengths("acc2", *rows) == pytest.approx(2 / 3)
     # Rounded after clipping: 0/0, 1/1, -3/-3, and 2 (half to even) against 0.
-    assert (found.acc7, found.acc5, found.acc3) == (0.75, 0.75, 0.75)
-    assert found.mae == pytest.approx((0.2 + 0.4 + 0.6 + 2.5) / 4)
-    assert math.isnan(sentiment.regression([1, 1], [0.5, 2]).corr)
-    assert sentiment.regression([0.05, 0.5], [0.1, 1.0], "sims").acc3 == 1.0
-    assert sentiment.regression([0.05, 0.5], [0.1, 1.0], "sims").acc5 == 0.5
+    assert [strengths(name, *rows) for name in ("acc7", "acc5", "acc3")] == [0.75, 0.75, 0.75]
+    assert strengths("mae", *rows) == pytest.approx((0.2 + 0.4 + 0.6 + 2.5) / 4)
+    assert math.isnan(strengths("corr", [1, 1], [0.5, 2]))
+    assert strengths("acc3", [0.05, 0.5], [0.1, 1.0], "sims") == 1.0
+    assert strengths("acc5", [0.05, 0.5], [0.1, 1.0], "sims") == 0.5
     with pytest.raises(AffectError, match="NaN"):
-        sentiment.regression([math.nan], [1.0])
+        strengths("mae", [math.nan], [1.0])
+    with pytest.raises(AffectError, match="CMU scale only"):
+        strengths("acc7", [0.5], [1.0], "sims")

@@ -1,0 +1,1 @@
+"""What every score family shares: cases, tables, intervals, baselines and the declaration of metrics."""

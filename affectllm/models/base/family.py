@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 
 class Family(NamedTuple):
-    """Declared as `FAMILY = Family(...)` in the family's own file, from literals alone: no import is needed to read it."""
+    """Declared as `FAMILY = Family(...)` in the family's own file, from literals alone, so that no import reads it."""
 
     name: str
     types: tuple[str, ...]

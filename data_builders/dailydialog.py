@@ -7,18 +7,32 @@ turns and have no names. Some dialogues stand in two splits, which is named.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from affectllm import building
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.questions import questions
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, read_lines
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
-from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
 
+DATA_SETS = {
+    "dailydialog": DataSet(
+        title="DailyDialog",
+        task="basic",
+        language="en",
+        licence="CC BY-NC-SA 4.0",
+        url="http://yanran.li/dailydialog",
+        citation="Li et al., IJCNLP 2017",
+        status="documented",
+        rows={"train": 87170, "val": 8069, "test": 7740},
+    ),
+}
 LICENCE = "CC BY-NC-SA 4.0"
 EMOTIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
 """In the order of their numbers; the authors call 0 'no emotion'."""
@@ -46,18 +60,16 @@ class Table(NamedTuple):
 def main(run: DailyDialog) -> None:
     tables = find_tables(run)
     dialogues = {split: list(read_dialogues(table)) for split, table in tables.items()}
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         converse(run, dialogues),
         sources=[path for table in tables.values() for path in table],
-        options=asdict(run),
         licence=LICENCE,
         notes={
             "published_dialogues": {split: PUBLISHED[split] for split in tables},
             "table_dialogues": {split: len(rows) for split, rows in dialogues.items()},
         },
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def find_tables(run: DailyDialog) -> dict[str, Table]:
@@ -77,7 +89,7 @@ def find_tables(run: DailyDialog) -> dict[str, Table]:
 
 def read_dialogues(table: Table) -> Iterator[Row]:
     """A row a dialogue: its texts and its emotions' numbers, as they stand."""
-    texts, emotions = (list(building.read_lines(path)) for path in table)
+    texts, emotions = (list(read_lines(path)) for path in table)
     if len(texts) != len(emotions):
         raise AffectError(
             f"{table.texts} has {len(texts)} lines, {table.emotions.name} {len(emotions)}. Fetch both again."
@@ -93,14 +105,14 @@ def converse(run: DailyDialog, dialogues: dict[str, list[Row]]) -> Iterator[Conv
             splits_of.setdefault(row.values["text"], set()).add(split)
     for split, rows in dialogues.items():
         for row in rows:
-            if not building.in_shard(row.number, run.shard):
+            if not in_shard(row.number, run.shard):
                 continue
             said = [text.strip() for text in row.values["text"].split("__eou__") if text.strip()]
             numbers = row.values["emotion"].split()
             name = f"{split}_dia{row.number}"
             if len(said) != len(numbers) or not set(numbers) <= set("0123456"):
                 reason = f"{len(said)} utterances and the emotions {' '.join(numbers)!r}"
-                yield building.reject(row, run.source, name, reason)
+                yield reject(row, run.source, name, reason)
                 continue
             defects = ["dialogue-in-two-splits"] if len(splits_of[row.values["text"]]) > 1 else []
             turns = [Turn(speaker="AB"[i % 2], text=text) for i, text in enumerate(said)]
@@ -121,9 +133,7 @@ def ask(
             context=turns[max(0, i - run.window) : i],
             person=turn.speaker,
             target=Target(labels=[emotion], basic=emotion),
-            meta=Meta(
-                licence=LICENCE, defects=defects, hash=building.row_hash({"text": turn.text, "emotion": emotion})
-            ),
+            meta=Meta(licence=LICENCE, defects=defects, hash=row_hash({"text": turn.text, "emotion": emotion})),
         )
         yield from questions(annotation, run.tasks, run.mode, run.seed, (), EMOTIONS, row=row, source=run.source)
 

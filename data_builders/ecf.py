@@ -9,18 +9,33 @@ and a dialogue many, so questions show the words alone. The pairs are scored by 
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 
-from affectllm import building, dialogues
-from affectllm.building import Build, Row
+from affectllm.data import dialogues
+from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, find_source, read_json
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn, problem_of
 
+DATA_SETS = {
+    "ecf": DataSet(
+        title="ECF 2.0 (SemEval-2024 task 3)",
+        task="cause",
+        language="en",
+        licence="not stated",
+        url="https://github.com/NUSTM/SemEval-2024_ECAC",
+        citation="Wang et al., SemEval 2024",
+        status="documented",
+        rows={"train": 1374, "test": 341},
+    ),
+}
 LICENCE = "not stated by the authors; the clips are from a television series"
 FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
 EMOTIONS = ("anger", "disgust", "fear", "joy", "sadness", "surprise")
@@ -52,29 +67,27 @@ class Dialogue(msgspec.Struct):
 
 
 def main(run: Ecf) -> None:
-    path = building.find_source(run.source, FILES)
-    items = building.read_json(path)
+    path = find_source(run.source, FILES)
+    items = read_json(path)
     if not isinstance(items, list):
         raise AffectError(f"{path} must hold a list of dialogues, it holds a {type(items).__name__}.")
     split = run.split or next((name for name in PUBLISHED if name in path.name), None)
     if split is None:
         raise AffectError(f"Cannot tell the split of {path.name}. Give it with --split train or test.")
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         converse(run, items, split),
         sources=[path],
-        options=asdict(run),
         licence=LICENCE,
         notes={"published_rows": PUBLISHED.get(split), "table_rows": len(items), "split": split},
     )
-    print("\n".join(building.summary(manifest, run.out)))
     if len(items) != PUBLISHED.get(split, len(items)):
         print(f"  note: {path.name} has {len(items)} dialogues, the published {split} split has {PUBLISHED[split]}")
 
 
 def converse(run: Ecf, items: list[Any], split: str) -> Iterator[Conversation | Rejected]:
     for number, values in enumerate(items, 1):
-        if not building.in_shard(number, run.shard):
+        if not in_shard(number, run.shard):
             continue
         row = Row(number, values if isinstance(values, dict) else {"value": values})
         name = f"dia{row.values.get('conversation_ID', f'_row{number}')}"
@@ -82,10 +95,10 @@ def converse(run: Ecf, items: list[Any], split: str) -> Iterator[Conversation | 
             dialogue = msgspec.convert(values, Dialogue)
             pairs, defects = read_pairs(dialogue)
         except msgspec.ValidationError as error:
-            yield building.reject(row, run.source, name, problem_of(error))
+            yield reject(row, run.source, name, problem_of(error))
             continue
         except AffectError as problem:
-            yield building.reject(row, run.source, name, str(problem))
+            yield reject(row, run.source, name, str(problem))
             continue
         turns = [Turn(speaker=it.speaker, text=it.text) for it in dialogue.conversation]
         annotation = Annotation(
@@ -94,7 +107,7 @@ def converse(run: Ecf, items: list[Any], split: str) -> Iterator[Conversation | 
             split=split,
             language="en",
             target=Target(pairs=pairs),
-            meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(row.values)),
+            meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
         )
         yield compose(annotation, task="cause", mode="labels", seed=run.seed, parts=(), turns=turns)
 

@@ -10,17 +10,32 @@ about an image. Images are EmoSet-118k's and CAER-S's, by their paths there. Tes
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from affectllm import building, jsonl
-from affectllm.building import Build, Row
+from affectllm import jsonl
+from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, find_source, read_json
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
 
+DATA_SETS = {
+    "eibench": DataSet(
+        title="EIBench (triggers of emotions in images)",
+        task="describe",
+        language="en",
+        licence="Apache-2.0 (questions and references); the images under EmoSet's and CAER's terms",
+        url="https://github.com/Lum1104/EIBench",
+        citation="Lin et al., arXiv 2504.07521",
+        status="documented",
+        rows={"test": 1665},
+    ),
+}
 LICENCE = "Apache-2.0 (questions and references); the images under EmoSet's and CAER's terms"
 PUBLISHED = {"basic": 1615, "complex": 50}
 BASIC, COMPLEX = "basic_ground_truth.json", "ec_complex.jsonl"
@@ -40,21 +55,19 @@ class Item(NamedTuple):
 
 
 def main(run: EIBench) -> None:
-    path = building.find_source(run.source, (BASIC, COMPLEX))
+    path = find_source(run.source, (BASIC, COMPLEX))
     items = list(complex_items(path) if path.suffix == ".jsonl" else basic_items(path, run.questions))
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         converse(run, path, items),
         sources=[path, *([run.questions] if run.questions else [])],
-        options=asdict(run),
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": len(items)},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def basic_items(path: Path, questions: Path | None) -> Iterator[Item]:
-    references = building.read_json(path)
+    references = read_json(path)
     if not isinstance(references, dict):
         raise AffectError(f"{path} must hold an object with an entry an image, it holds {type(references).__name__}.")
     asked = (
@@ -76,17 +89,17 @@ def converse(run: EIBench, path: Path, items: list[Item]) -> Iterator[Conversati
     seen: Counter[str] = Counter()
     for number, item in enumerate(items, 1):
         seen[item.image] += 1
-        if not building.in_shard(number, run.shard):
+        if not in_shard(number, run.shard):
             continue
         # An image may be asked about twice.
         name = item.image if seen[item.image] == 1 else f"{item.image}#{seen[item.image]}"
         row = Row(number, item._asdict())
         triggers = numbered_triggers(item.triggers)
         if not triggers:
-            yield building.reject(row, path, name, "no numbered triggers")
+            yield reject(row, path, name, "no numbered triggers")
             continue
         if run.media is not None and not (run.media / item.image).is_file():
-            yield building.reject(row, path, name, f"no image {item.image} under {run.media}")
+            yield reject(row, path, name, f"no image {item.image} under {run.media}")
             continue
         yield compose(
             Annotation(
@@ -99,7 +112,7 @@ def converse(run: EIBench, path: Path, items: list[Item]) -> Iterator[Conversati
                 meta=Meta(
                     licence=LICENCE,
                     defects=[] if item.question else ["no-question"],
-                    hash=building.row_hash(row.values),
+                    hash=row_hash(row.values),
                 ),
             ),
             "describe",

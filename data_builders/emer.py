@@ -9,18 +9,33 @@ English cells still begin with the prompt they were translated with; it is cut o
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from affectllm import building
 from affectllm.answers.lists import split_labels
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, find_clip, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.descriptions import without_leaked_prompt
+from affectllm.data.questions import questions
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, columns_of, find_source, read_table
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Clues, Conversation, Meta, Rejected, Target
 
+DATA_SETS = {
+    "emer": DataSet(
+        title="EMER v1 and v2",
+        task="describe",
+        language="mul",
+        licence="CC BY-NC 4.0",
+        url="https://github.com/zeroQiaoba/AffectGPT",
+        citation="Lian et al., arXiv 2306.15401",
+        status="verified",
+        rows={"v1": 100, "v2": 332},
+    ),
+}
 LICENCE = "CC BY-NC 4.0"
 V1 = ("names", "emotions", "subtitles", "reasons")
 V2 = ("name", "chinese", "english")
@@ -51,27 +66,22 @@ class Emer(Build):
 
 
 def main(run: Emer) -> None:
-    path = building.find_source(run.source, FILES)
-    rows = building.read_table(path, V1 if "reasons" in building.columns_of(path) else V2)
+    path = find_source(run.source, FILES)
+    rows = read_table(path, V1 if "reasons" in columns_of(path) else V2)
     labels = read_labels(run.labels) if run.labels else {}
-    kept = [row for row in rows if building.in_shard(row.number, run.shard)]
-    manifest = building.write(
-        run.out,
+    kept = [row for row in rows if in_shard(row.number, run.shard)]
+    build(
+        run,
         (found for row in kept for found in converse(run, row, labels)),
         sources=[path, *([run.labels] if run.labels else [])],
-        options=asdict(run),
         licence=LICENCE,
         rows_in=len(rows),
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def read_labels(path: Path) -> dict[str, list[str]]:
     """Label sets by clip name, in any spelling the data sets use."""
-    return {
-        row.values["name"]: split_labels(row.values["openset"])
-        for row in building.read_table(path, ("name", "openset"))
-    }
+    return {row.values["name"]: split_labels(row.values["openset"]) for row in read_table(path, ("name", "openset"))}
 
 
 def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Iterator[Conversation | Rejected]:
@@ -84,7 +94,7 @@ def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Iterator[Conv
             id=name or f"row {row.number}", row=row.number, reason=reason, source=run.source.name, data=values
         )
 
-    clip = building.find_clip(run.media, name) if name else None
+    clip = find_clip(run.media, name) if name else None
     if not name or not raw.strip() or clip is None:
         no_text = f"no {run.language} description"
         yield reject("no name" if not name else no_text if not raw.strip() else f"no clip {name} under {run.media}")
@@ -104,7 +114,7 @@ def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Iterator[Conv
         subtitle=said or None,
         language=language,
         target=Target(labels=known, description=description, clues=clues),
-        meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(values)),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(values)),
     )
     mode = run.mode or ("think" if known else "describe")
     if run.tasks:
@@ -117,7 +127,7 @@ def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Iterator[Conv
 
 def clean(text: str, language: str) -> tuple[str, list[str]]:
     """The description without what does not belong to it, and what was found."""
-    kept, defects = building.without_leaked_prompt(text)
+    kept, defects = without_leaked_prompt(text)
     if language == "en" and CHINESE.search(kept) and re.search(r"[A-Za-z]{4}", kept):
         defects.append("mixed-language")
     return kept, defects

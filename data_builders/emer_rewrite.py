@@ -9,20 +9,34 @@ are read and scored like any other. The clips are those of EMER and OV-MERD: lea
 import re
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
 
 import msgspec
 
-from affectllm import building
 from affectllm.answers.lists import clean_label
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, find_source, read_json, read_table
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, problem_of
 
+DATA_SETS = {
+    "emer-rewrite": DataSet(
+        title="EMER rewritten (HumanOmniV2)",
+        task="labels",
+        language="en",
+        licence="Apache-2.0, derived from EMER (CC BY-NC 4.0)",
+        url="https://github.com/HumanMLLM/HumanOmniV2",
+        citation="Yang et al., arXiv 2506.21277",
+        status="verified",
+        rows={"train": 150},
+    ),
+}
 LICENCE = "Apache-2.0 (HumanOmniV2); derived from EMER, CC BY-NC 4.0"
 FILES = ("emer_rewrite.json",)
 PUBLISHED = 150
@@ -57,20 +71,18 @@ class Item(msgspec.Struct):
 
 
 def main(run: EmerRewrite) -> None:
-    path = building.find_source(run.source, FILES)
-    items = building.read_json(path)
+    path = find_source(run.source, FILES)
+    items = read_json(path)
     if not isinstance(items, list):
         raise AffectError(f"{path} must hold a list of items, it holds a {type(items).__name__}.")
-    held_out = {row.values["name"] for other in run.exclude for row in building.read_table(other, ("name",))}
-    manifest = building.write(
-        run.out,
+    held_out = {row.values["name"] for other in run.exclude for row in read_table(other, ("name",))}
+    build(
+        run,
         converse(run, items, held_out),
         sources=[path, *run.exclude],
-        options={**asdict(run), "exclude": [str(other) for other in run.exclude]},
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": len(items)},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def converse(run: EmerRewrite, items: list[Any], held_out: set[str]) -> Iterator[Conversation | Rejected]:
@@ -81,17 +93,17 @@ def converse(run: EmerRewrite, items: list[Any], held_out: set[str]) -> Iterator
         seen[clip] += 1
         # A clip may be asked about several times.
         name = clip if seen[clip] == 1 else f"{clip}_{seen[clip]}"
-        if not building.in_shard(number, run.shard):
+        if not in_shard(number, run.shard):
             continue
         if clip in held_out:
-            yield building.reject(row, run.source, name, "also in a file given with --exclude")
+            yield reject(row, run.source, name, "also in a file given with --exclude")
             continue
         try:
-            yield ask(run, msgspec.convert(values, Item), name, building.row_hash(row.values))
+            yield ask(run, msgspec.convert(values, Item), name, row_hash(row.values))
         except msgspec.ValidationError as error:
-            yield building.reject(row, run.source, name, problem_of(error))
+            yield reject(row, run.source, name, problem_of(error))
         except AffectError as problem:
-            yield building.reject(row, run.source, name, str(problem))
+            yield reject(row, run.source, name, str(problem))
 
 
 def ask(run: EmerRewrite, item: Item, name: str, hashed: str) -> Conversation:

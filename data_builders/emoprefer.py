@@ -8,16 +8,30 @@ without an answer). `--swap` adds each pair the other way round, which shows whe
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 import msgspec
 
-from affectllm import building
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, find_source, read_table
 from affectllm.options import command
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
 
+DATA_SETS = {
+    "emoprefer": DataSet(
+        title="EmoPrefer v1",
+        task="preference",
+        language="en",
+        licence="CC BY-NC 4.0",
+        url="https://github.com/zeroQiaoba/AffectGPT",
+        citation="Lian et al., ICLR 2026",
+        status="verified",
+        rows={"train": 574},
+    ),
+}
 LICENCE = "CC BY-NC 4.0"
 FILES = ("preference_emoprefer.csv", "track3_emoprefer.csv", "track3_emopreferv2.csv", "track3_candidate.csv")
 # The shipped run script of the challenge writes 'tie' where the data say 'same'.
@@ -34,17 +48,15 @@ class EmoPrefer(Build):
 
 
 def main(run: EmoPrefer) -> None:
-    path = building.find_source(run.source, FILES)
-    rows = building.read_table(path, ("name", "a1", "a2"))
-    manifest = building.write(
-        run.out,
+    path = find_source(run.source, FILES)
+    rows = read_table(path, ("name", "a1", "a2"))
+    build(
+        run,
         converse(run, rows),
         sources=[path],
-        options=asdict(run),
         licence=LICENCE,
-        rows_in=sum(building.in_shard(row.number, run.shard) for row in rows),
+        rows_in=sum(in_shard(row.number, run.shard) for row in rows),
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def converse(run: EmoPrefer, rows: Iterable[Row]) -> Iterator[Conversation | Rejected]:
@@ -54,10 +66,10 @@ def converse(run: EmoPrefer, rows: Iterable[Row]) -> Iterator[Conversation | Rej
         pairs[name] += 1
         # A clip may be judged with several pairs of descriptions.
         pair = name if pairs[name] == 1 else f"{name}_{pairs[name]}"
-        if not building.in_shard(row.number, run.shard):
+        if not in_shard(row.number, run.shard):
             continue
         if problem := problem_with(run, row):
-            yield building.reject(row, run.source, pair, problem)
+            yield reject(row, run.source, pair, problem)
             continue
         yield ask(run, row, pair, swapped=False)
         if run.swap:
@@ -73,13 +85,13 @@ def problem_with(run: EmoPrefer, row: Row) -> str:
         return "a description is empty"
     if values.get("preference", "").strip() not in PREFERENCES:
         return f"preference is {values['preference']!r}, not a1, a2 or same"
-    return "" if building.find_clip(run.media, values["name"].strip()) else f"no clip under {run.media}"
+    return "" if find_clip(run.media, values["name"].strip()) else f"no clip under {run.media}"
 
 
 def ask(run: EmoPrefer, row: Row, name: str, swapped: bool) -> Conversation:
     values = row.values
     preference = PREFERENCES[values.get("preference", "").strip()]
-    clip = building.find_clip(run.media, values["name"].strip())
+    clip = find_clip(run.media, values["name"].strip())
     choices = (values["a2"], values["a1"]) if swapped else (values["a1"], values["a2"])
     told = {
         "preference": SWAPPED[preference] if swapped else preference,
@@ -95,7 +107,7 @@ def ask(run: EmoPrefer, row: Row, name: str, swapped: bool) -> Conversation:
         meta=Meta(
             licence=LICENCE,
             defects=["undecided"] if preference == "same" else [],
-            hash=building.row_hash(values),
+            hash=row_hash(values),
         ),
     )
     return compose(annotation, task="preference", mode="labels", seed=run.seed, choices=choices)

@@ -7,19 +7,34 @@ Ids are the clip's name behind the split, `val_sea1_ep15_sc1_utt1`. Speakers sta
 
 import ast
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from affectllm import building, dialogues
-from affectllm.building import Build, Row
-from affectllm.dialogues import Place
+from affectllm.data import dialogues
+from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.dialogues import Place
+from affectllm.data.questions import questions
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, find_source, read_table
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
-from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
 
+DATA_SETS = {
+    "emorynlp": DataSet(
+        title="EmoryNLP",
+        task="basic",
+        language="en",
+        licence="Apache-2.0 (annotations)",
+        url="https://github.com/emorynlp/character-mining",
+        citation="Zahiri and Choi, AAAI workshops 2018",
+        status="verified",
+        rows={"train": 7551, "val": 954, "test": 984},
+    ),
+}
 LICENCE = "Apache-2.0 (annotations); the clips are from a television series"
 COLUMNS = (
     "Utterance", "Speaker", "Emotion", "Scene_ID", "Utterance_ID", "Season", "Episode", "Start_Time", "End_Time",
@@ -42,21 +57,19 @@ class EmoryNlp(Build):
 
 
 def main(run: EmoryNlp) -> None:
-    path = building.find_source(run.source, [f"emorynlp_{split}_final.csv" for split in SPLITS])
+    path = find_source(run.source, [f"emorynlp_{split}_final.csv" for split in SPLITS])
     split = SPLITS[run.split or split_of(path)]
-    rows = building.read_table(path, COLUMNS)
+    rows = read_table(path, COLUMNS)
     turns = dialogues.by_dialogue((place_of(row), turn_of(row)) for row in rows)
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         converse(run, rows, split, turns),
         sources=[path],
-        options=asdict(run),
         licence=LICENCE,
         defects={"utterance-absent": [f"{split}_{clip_of(place)}" for place in dialogues.absent(turns, first=1)]},
-        rows_in=sum(building.in_shard(row.number, run.shard) for row in rows),
+        rows_in=sum(in_shard(row.number, run.shard) for row in rows),
         notes={"published_rows": PUBLISHED[split], "table_rows": len(rows), "split": split},
     )
-    print("\n".join(building.summary(manifest, run.out)))
     if len(rows) != PUBLISHED[split]:
         print(f"  note: {path.name} has {len(rows)} rows, the published {split} split has {PUBLISHED[split]}")
 
@@ -98,13 +111,13 @@ def converse(
     run: EmoryNlp, rows: Sequence[Row], split: str, turns: dict[str, dict[int, Turn]]
 ) -> Iterator[Conversation | Rejected]:
     for row in rows:
-        if not building.in_shard(row.number, run.shard):
+        if not in_shard(row.number, run.shard):
             continue
         values, place = row.values, place_of(row)
-        emotion, clip = values["Emotion"].lower(), building.find_clip(run.media, clip_of(place), (".mp4",))
+        emotion, clip = values["Emotion"].lower(), find_clip(run.media, clip_of(place), (".mp4",))
         if emotion not in EMOTIONS or clip is None:
             reason = f"no clip {clip_of(place)}.mp4 under {run.media}" if clip is None else f"emotion {emotion!r}"
-            yield building.reject(row, run.source, f"{split}_{clip_of(place)}", reason)
+            yield reject(row, run.source, f"{split}_{clip_of(place)}", reason)
             continue
         defects = dialogues.time_defects(values["Start_Time"], values["End_Time"])
         annotation = Annotation(
@@ -120,7 +133,7 @@ def converse(
             meta=Meta(
                 licence=LICENCE,
                 defects=defects + (["several-speakers"] if len(speakers(row)) > 1 else []),
-                hash=building.row_hash(values),
+                hash=row_hash(values),
             ),
         )
         yield from questions(annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=run.source)

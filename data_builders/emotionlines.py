@@ -9,20 +9,33 @@ utterances where it names none ('non-neutral'); `--target voted` asks for every 
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from affectllm import building
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.questions import Asked, questions, retarget
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, read_json
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
-from affectllm.prompts.asking import Asked, questions, retarget
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn, problem_of
 
+DATA_SETS = {
+    "emotionlines": DataSet(
+        title="EmotionLines (Friends, EmotionPush)",
+        task="basic",
+        language="en",
+        licence="see its page",
+        url="https://doraemon.iis.sinica.edu.tw/emotionlines",
+        citation="Chen et al., LREC 2018",
+        status="documented",
+    ),
+}
 LICENCE = "not stated in the files; the dialogues are from a television series, or private chats"
 EMOTIONS = ("neutral", "joy", "sadness", "fear", "anger", "surprise", "disgust")
 """In the order of the digits of `annotation`."""
@@ -59,19 +72,17 @@ class Line(msgspec.Struct):
 
 def main(run: EmotionLines) -> None:
     files = find_files(run)
-    dialogues = {path: building.read_json(path) for path in files}
+    dialogues = {path: read_json(path) for path in files}
     for path, items in dialogues.items():
         if not isinstance(items, list):
             raise AffectError(f"{path} must hold a list of dialogues, it holds a {type(items).__name__}.")
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         (row for path, split in files.items() for row in converse(run, path, split, dialogues[path])),
         sources=list(files),
-        options=asdict(run),
         licence=LICENCE,
         notes={"table_dialogues": {path.name: len(items) for path, items in dialogues.items()}},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def find_files(run: EmotionLines) -> dict[Path, str]:
@@ -91,20 +102,20 @@ def find_files(run: EmotionLines) -> dict[Path, str]:
 def converse(run: EmotionLines, path: Path, split: str, items: list[Any]) -> Iterator[Conversation | Rejected]:
     series = path.stem.partition("_")[0]
     for number, values in enumerate(items, 1):
-        if not building.in_shard(number, run.shard):
+        if not in_shard(number, run.shard):
             continue
         name = f"{series}_{split}_dia{number}"
         try:
             lines = msgspec.convert(values, list[Line])
         except msgspec.ValidationError as error:
-            yield building.reject(Row(number, {"dialogue": values}), path, name, problem_of(error))
+            yield reject(Row(number, {"dialogue": values}), path, name, problem_of(error))
             continue
         turns = [Turn(speaker=line.speaker, text=line.utterance) for line in lines]
         for i, line in enumerate(lines):
             row, utterance = Row(number, msgspec.structs.asdict(line)), f"{name}_utt{i}"
             votes = votes_of(line)
             if problem := problem_with(run, line, votes):
-                yield building.reject(row, path, utterance, problem)
+                yield reject(row, path, utterance, problem)
                 continue
             decided = run.target == "majority"
             labels = [line.emotion] if decided else sorted(votes, key=lambda emotion: -votes[emotion])
@@ -115,7 +126,7 @@ def converse(run: EmotionLines, path: Path, split: str, items: list[Any]) -> Ite
             )
             chosen = retarget(target, "distribution") if run.target == "distribution" else target
             if isinstance(chosen, str):
-                yield building.reject(row, path, utterance, chosen)
+                yield reject(row, path, utterance, chosen)
                 continue
             annotation = Annotation(
                 id=utterance,
@@ -126,7 +137,7 @@ def converse(run: EmotionLines, path: Path, split: str, items: list[Any]) -> Ite
                 context=turns[max(0, i - run.window) : i],
                 person=line.speaker,
                 target=chosen,
-                meta=Meta(licence=LICENCE, defects=defects_of(line, votes), hash=building.row_hash(row.values)),
+                meta=Meta(licence=LICENCE, defects=defects_of(line, votes), hash=row_hash(row.values)),
             )
             tasks = run.tasks or TASKS[run.target]
             yield from questions(annotation, tasks, run.mode, run.seed, (), EMOTIONS, row=row, source=path)

@@ -8,20 +8,34 @@ seconds of the utterance, or the sentence's sound with `--clips audio`. Session 
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from affectllm import building
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.questions import Raters, questions, retarget
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, read_lines
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
-from affectllm.prompts.asking import Raters, questions, retarget
 from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, Turn
 
+DATA_SETS = {
+    "iemocap": DataSet(
+        title="IEMOCAP",
+        task="basic",
+        language="en",
+        licence="research only, on request",
+        url="https://sail.usc.edu/iemocap",
+        citation="Busso et al., LREC 2008",
+        status="documented",
+        rows={"four classes": 5531},
+    ),
+}
 LICENCE = "IEMOCAP's release agreement (University of Southern California), research only"
 CODES = {
     "neu": "neutral", "hap": "happy", "sad": "sad", "ang": "angry", "exc": "excited", "fru": "frustrated",
@@ -83,15 +97,13 @@ def main(run: Iemocap) -> None:
     )
     if not evaluations:
         raise AffectError(f"{run.source} holds no Session*/dialog/EmoEvaluation/Ses*.txt. Give the release's folder.")
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         (row for number, path in enumerate(evaluations, 1) for row in converse(run, number, path)),
         sources=[file for path in evaluations for file in (path, transcript_of(path))],
-        options=asdict(run),
         licence=LICENCE,
         notes={"dialogues": len(evaluations)},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def transcript_of(evaluation: Path) -> Path:
@@ -100,7 +112,7 @@ def transcript_of(evaluation: Path) -> Path:
 
 def converse(run: Iemocap, number: int, evaluation: Path) -> Iterator[Conversation | Rejected]:
     """Questions about every utterance of a dialogue; shards hold whole dialogues."""
-    if not building.in_shard(number, run.shard):
+    if not in_shard(number, run.shard):
         return
     turns = read_transcript(transcript_of(evaluation))
     order = sorted(turns, key=lambda name: turns[name][0])
@@ -108,11 +120,11 @@ def converse(run: Iemocap, number: int, evaluation: Path) -> Iterator[Conversati
         row = Row(place, {**it._asdict(), "text": turns[it.name][1].text if it.name in turns else ""})
         emotion, clip = CLASSES[run.classes].get(it.code), clip_of(run, evaluation, it)
         if problem := problem_with(run, it, clip, it.name in turns):
-            yield building.reject(row, evaluation, it.name, problem)
+            yield reject(row, evaluation, it.name, problem)
             continue
         chosen = target_of(run, it, emotion)
         if isinstance(chosen, str):
-            yield building.reject(row, evaluation, it.name, chosen)
+            yield reject(row, evaluation, it.name, chosen)
             continue
         valence, arousal, dominance = (round((value - 3) / 2, 4) for value in it.vad)
         before = [turns[name][1] for name in order[: order.index(it.name)]]
@@ -129,7 +141,7 @@ def converse(run: Iemocap, number: int, evaluation: Path) -> Iterator[Conversati
             meta=Meta(
                 licence=LICENCE,
                 defects=["rating-beyond-scale"] if not all(1 <= value <= 5 for value in it.vad) else [],
-                hash=building.row_hash(row.values),
+                hash=row_hash(row.values),
             ),
         )
         candidates = list(dict.fromkeys(CLASSES[run.classes].values()))
@@ -163,8 +175,8 @@ def clip_of(run: Iemocap, evaluation: Path, it: Utterance) -> Clip | None:
     """The utterance's media; None where they are looked for and absent, or where its times make no clip."""
     session, dialogue = evaluation.parents[2].name, evaluation.stem
     if run.clips == "audio":
-        return building.find_clip(run.media, f"{session}/sentences/wav/{dialogue}/{it.name}", (".wav",))
-    video = building.find_clip(run.media, f"{session}/dialog/avi/DivX/{dialogue}", (".avi", ".mp4"))
+        return find_clip(run.media, f"{session}/sentences/wav/{dialogue}/{it.name}", (".wav",))
+    video = find_clip(run.media, f"{session}/dialog/avi/DivX/{dialogue}", (".avi", ".mp4"))
     if video is None or not 0 <= it.start_s < it.end_s:
         return None
     return Clip(video=video.video, start_s=it.start_s, end_s=it.end_s)
@@ -173,7 +185,7 @@ def clip_of(run: Iemocap, evaluation: Path, it: Utterance) -> Clip | None:
 def read_evaluation(path: Path) -> Iterator[Utterance]:
     """The utterances of a dialogue; raters' lines follow the summary they belong to."""
     current: Utterance | None = None
-    for number, line in enumerate(building.read_lines(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if found := SUMMARY.fullmatch(line):
             if current:
                 yield current
@@ -192,7 +204,7 @@ def read_evaluation(path: Path) -> Iterator[Utterance]:
 def read_transcript(path: Path) -> dict[str, tuple[float, Turn]]:
     """Start and words of each utterance by its name; lines without a name (asides to the actors) are left out."""
     found = {}
-    for line in building.read_lines(path):
+    for line in read_lines(path):
         if said := SAID.fullmatch(line):
             name, start, _, text = said.groups()
             # The speaker is the letter before the utterance's number: Ses01F_impro05_M003.

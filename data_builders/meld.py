@@ -10,21 +10,36 @@ listed, never silently mended.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import msgspec
 
-from affectllm import building, dialogues
-from affectllm.building import Build, Row
-from affectllm.dialogues import Place
+from affectllm.data import dialogues
+from affectllm.data.builder import Build, build, find_clip, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.dialogues import Place
+from affectllm.data.questions import questions
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, read_table
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
-from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
 
+DATA_SETS = {
+    "meld": DataSet(
+        title="MELD",
+        task="basic",
+        language="en",
+        licence="GPL-3.0 (annotations)",
+        url="https://github.com/declare-lab/MELD",
+        citation="Poria et al., ACL 2019",
+        status="verified",
+        rows={"train": 9989, "val": 1109, "test": 2610},
+    ),
+}
 LICENCE = "GPL-3.0 (annotations); the clips are from a television series"
 COLUMNS = ("Utterance", "Speaker", "Emotion", "Sentiment", "Dialogue_ID", "Utterance_ID", "StartTime", "EndTime")
 PLACE = ("Dialogue_ID", "Utterance_ID")
@@ -62,7 +77,7 @@ class Meld(Build):
 
 
 def main(run: Meld) -> None:
-    tables = [(path, split, building.read_table(path, COLUMNS)) for path, split in files_of(run).items()]
+    tables = [(path, split, read_table(path, COLUMNS)) for path, split in files_of(run).items()]
     turns = {split: dialogues.by_dialogue((place_of(row), turn_of(row)) for row in rows) for _, split, rows in tables}
     published = sum((PUBLISHED_DYADIC if "_dya" in path.name else PUBLISHED)[split] for path, split, _ in tables)
     total = sum(len(rows) for _, _, rows in tables)
@@ -71,17 +86,15 @@ def main(run: Meld) -> None:
         for _, split, rows in tables
         for place in dialogues.absent(turns[split], first=0)
     ]
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         (row for _, split, rows in tables for row in converse(run, rows, split, turns[split])),
         sources=[path for path, _, _ in tables],
-        options=asdict(run),
         licence=LICENCE,
         defects={"utterance-absent": absent},
-        rows_in=sum(building.in_shard(row.number, run.shard) for _, _, rows in tables for row in rows),
+        rows_in=sum(in_shard(row.number, run.shard) for _, _, rows in tables for row in rows),
         notes={"published_rows": published, "table_rows": total, "splits": list(turns)},
     )
-    print("\n".join(building.summary(manifest, run.out)))
     if total != published:
         print(f"  note: {total} rows were read, the published {', '.join(turns)} has {published}")
 
@@ -114,7 +127,7 @@ def converse(
     """Questions about every utterance of the shard; the context needs the whole table."""
     prefix = prefix_of(rows, split)
     for row in rows:
-        if not building.in_shard(row.number, run.shard):
+        if not in_shard(row.number, run.shard):
             continue
         place = place_of(row)
         name = name_of(place, prefix)
@@ -157,7 +170,7 @@ def annotate(
     file = f"dia{clip_place.dialogue}_utt{clip_place.number}"
     if values["Emotion"] not in EMOTIONS or values["Sentiment"] not in SENTIMENTS:
         return f"unknown emotion or sentiment: {values['Emotion']!r}, {values['Sentiment']!r}", None
-    clip = building.find_clip(run.media, file, (".mp4",))
+    clip = find_clip(run.media, file, (".mp4",))
     if clip is None:
         return f"no clip {file}.mp4 under {run.media}", None
     target = {"labels": [values["Emotion"]], "basic": values["Emotion"], "sentiment": values["Sentiment"]}
@@ -174,7 +187,7 @@ def annotate(
         meta=Meta(
             licence=LICENCE,
             defects=row_defects(values, name_of(clip_place, split)),
-            hash=building.row_hash(values),
+            hash=row_hash(values),
         ),
     )
     return "", annotation

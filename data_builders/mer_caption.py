@@ -9,19 +9,53 @@ hundred of them are in MER-Caption+ too.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from affectllm import building
 from affectllm.answers.lists import split_labels
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, find_clip, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.questions import questions
+from affectllm.data.reading import in_shard
+from affectllm.data.subtitles import NONE, Subtitle, read_subtitles
+from affectllm.data.tables import Row, columns_of, find_source, read_table, stream_table
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
-from affectllm.subtitles import NONE, Subtitle, read_subtitles
 
+DATA_SETS = {
+    "human-ov": DataSet(
+        title="Human-OV (MER2026 track 2)",
+        task="labels",
+        language="mul",
+        licence="CC BY-NC 4.0, redistribution forbidden",
+        url="https://huggingface.co/datasets/MERChallenge/MER2026",
+        citation="Lian et al., arXiv 2604.19417",
+        status="documented",
+        rows={"train": 1532},
+    ),
+    "mer-caption-plus": DataSet(
+        title="MER-Caption+",
+        task="labels",
+        language="mul",
+        licence="CC BY-NC 4.0, redistribution forbidden",
+        url="https://huggingface.co/datasets/MERChallenge/MER2025",
+        citation="Lian et al., arXiv 2501.16566",
+        status="documented",
+        rows={"train": 31327},
+    ),
+    "mer-caption": DataSet(
+        title="MER-Caption",
+        task="labels",
+        language="mul",
+        licence="CC BY-NC 4.0, redistribution forbidden",
+        url="https://huggingface.co/datasets/MERChallenge/MER2025",
+        citation="Lian et al., arXiv 2501.16566",
+        status="documented",
+        rows={"train": 115595},
+    ),
+}
 LICENCE = "CC BY-NC 4.0, redistribution of annotations forbidden"
 FILES = ("track2_train_mercaptionplus.csv", "track2_train_human.csv", "track2_train_ovmerd.csv")
 PUBLISHED = {"mercaption": 115_595, "mercaptionplus": 31_327, "human": 1_532, "ovmerd": 332}
@@ -46,24 +80,22 @@ class MerCaption(Build):
 
 
 def main(run: MerCaption) -> None:
-    path = building.find_source(run.source, FILES)
-    told = "reason" if "openset" not in (columns := building.columns_of(path)) and "reason" in columns else "openset"
-    rows = building.stream_table(path, ("name", told))
+    path = find_source(run.source, FILES)
+    told = "reason" if "openset" not in (columns := columns_of(path)) and "reason" in columns else "openset"
+    rows = stream_table(path, ("name", told))
     reasons = read_reasons(run.reasons) if run.reasons else {}
     subtitles = read_subtitles(run.subtitles) if run.subtitles else {}
-    held_out = {row.values["name"] for other in run.exclude for row in building.read_table(other, ("name",))}
+    held_out = {row.values["name"] for other in run.exclude for row in read_table(other, ("name",))}
     published = PUBLISHED.get(path.stem.rpartition("_")[2])
     notes: dict[str, Any] = {"published_rows": published, "table_rows": 0}
     sources = [path, *(other for other in (run.reasons, run.subtitles, *run.exclude) if other)]
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         converse(run, counted(rows, notes), reasons, subtitles, held_out),
         sources=sources,
-        options={**asdict(run), "exclude": [str(other) for other in run.exclude]},
         licence=LICENCE,
         notes=notes,
     )
-    print("\n".join(building.summary(manifest, run.out)))
     if published not in (None, notes["table_rows"]):
         print(f"  note: {notes['table_rows']} rows were read from {path.name}, the published file has {published}")
 
@@ -76,7 +108,7 @@ def counted(rows: Iterable[Row], notes: dict[str, Any]) -> Iterator[Row]:
 
 
 def read_reasons(path: Path) -> dict[str, str]:
-    return {row.values["name"]: row.values["reason"] for row in building.stream_table(path, ("name", "reason"))}
+    return {row.values["name"]: row.values["reason"] for row in stream_table(path, ("name", "reason"))}
 
 
 def converse(
@@ -87,10 +119,10 @@ def converse(
     held_out: set[str],
 ) -> Iterator[Conversation | Rejected]:
     for row in rows:
-        if not building.in_shard(row.number, run.shard):
+        if not in_shard(row.number, run.shard):
             continue
         values, name = row.values, row.values["name"].strip()
-        clip = building.find_clip(run.media, name)
+        clip = find_clip(run.media, name)
         description = (values.get("reason") or reasons.get(name) or "").strip()
         labels = split_labels(values.get("openset") or "")
         problem = problem_with(run, name, clip is None, labels, description, name in held_out)
@@ -113,7 +145,7 @@ def converse(
             subtitle=subtitle.text,
             language=subtitle.language,
             target=Target(labels=labels, description=description or None),
-            meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(values)),
+            meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(values)),
         )
         if run.tasks:
             yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)

@@ -12,20 +12,44 @@ words come from subtitle_chieng.csv; where the English ones are missing the Chin
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from affectllm import building
 from affectllm.answers.lists import split_labels
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.questions import questions
+from affectllm.data.reading import in_shard
+from affectllm.data.subtitles import NONE, Subtitle, read_subtitles
+from affectllm.data.tables import Row, stream_table
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Task
-from affectllm.subtitles import NONE, Subtitle, read_subtitles
 
+DATA_SETS = {
+    "mer2025": DataSet(
+        title="MER2025, tracks 1 to 3",
+        task="labels",
+        language="zh",
+        licence="CC BY-NC 4.0, redistribution forbidden",
+        url="https://huggingface.co/datasets/MERChallenge/MER2025",
+        citation="Lian et al., MER2025 challenge",
+        status="documented",
+        rows={"track2": 31659, "track3": 31659, "test": 1200, "candidates": 20000},
+    ),
+    "mer2026": DataSet(
+        title="MER2026, tracks 1 to 3",
+        task="labels",
+        language="zh",
+        licence="CC BY-NC 4.0, redistribution forbidden",
+        url="https://huggingface.co/datasets/MERChallenge/MER2026",
+        citation="Lian et al., arXiv 2604.19417",
+        status="documented",
+        rows={"track1": 9395, "track2": 32859, "candidates": 20000},
+    ),
+}
 LICENCE = "CC BY-NC 4.0, redistribution of annotations forbidden"
 EMOTIONS = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 SUBTITLES = "subtitle_chieng.csv"
@@ -87,16 +111,14 @@ def main(run: MerChallenge) -> None:
         {name: split_labels(cell) for name, cell in read_first(labels, "openset").items()},
     )
     counts: dict[str, int] = {}
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         converse(run, tables, joined, counts),
         sources=[*tables, *words, *reasons, *labels],
-        options=asdict(run),
         licence=LICENCE,
         # Filled while the rows are written, which is before the manifest is.
         notes={"table_rows": counts, "published_rows": {path.name: PUBLISHED.get(path.name) for path in tables}},
     )
-    print("\n".join(building.summary(manifest, run.out)))
     for name, rows in counts.items():
         if rows != PUBLISHED.get(name, rows):
             print(f"  note: {rows} rows were read from {name}, the published file has {PUBLISHED[name]}")
@@ -121,7 +143,7 @@ def read_first(paths: list[Path], column: str) -> dict[str, str]:
     """A column by clip name; where files name a clip twice, the first counts."""
     found: dict[str, str] = {}
     for path in paths:
-        for row in building.stream_table(path, ("name", column)):
+        for row in stream_table(path, ("name", column)):
             found.setdefault(row.values["name"].strip(), row.values[column])
     return found
 
@@ -133,19 +155,19 @@ def converse(
     column = {1: "discrete", 2: "openset", 3: "reason"}[run.track]
     for path in tables:
         counts[path.name] = 0
-        for row in building.stream_table(path, ("name",) if run.split == "candidate" else ("name", column)):
+        for row in stream_table(path, ("name",) if run.split == "candidate" else ("name", column)):
             counts[path.name] += 1
             name = row.values["name"].strip()
             earlier = first.setdefault(name, path.name)
-            if not building.in_shard(row.number, run.shard):
+            if not in_shard(row.number, run.shard):
                 continue
             if earlier != path.name:
-                yield building.reject(row, path, f"{name} ({path.stem})", f"also in {earlier}")
+                yield reject(row, path, f"{name} ({path.stem})", f"also in {earlier}")
                 continue
             try:
                 annotation = annotate(run, row, name, joined)
             except AffectError as problem:
-                yield building.reject(row, path, name, str(problem))
+                yield reject(row, path, name, str(problem))
                 continue
             if run.tasks:
                 yield from questions(
@@ -158,7 +180,7 @@ def converse(
 
 def annotate(run: MerChallenge, row: Row, name: str, joined: Joined) -> Annotation:
     """What is known of a clip; an AffectError says why it cannot be used."""
-    clip = building.find_clip(run.media, name)
+    clip = find_clip(run.media, name)
     if not name or clip is None:
         raise AffectError("no name" if not name else f"no clip {name} under {run.media}")
     subtitle = joined.subtitles.get(name, NONE)
@@ -176,7 +198,7 @@ def annotate(run: MerChallenge, row: Row, name: str, joined: Joined) -> Annotati
         language=subtitle.language,
         person=person_of(run, subtitle.language),
         target=target,
-        meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(row.values)),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
 
 

@@ -11,20 +11,44 @@ where the words are not, that is named.
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from affectllm import building
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.questions import questions
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, find_source, read_json, read_lines, stream_table
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Clues, Conversation, Meta, Rejected, Target, problem_of
 
+DATA_SETS = {
+    "merr-coarse": DataSet(
+        title="MERR, coarse-grained (Emotion-LLaMA)",
+        task="describe",
+        language="en",
+        licence="MER2023's end user licence, research only",
+        url="https://github.com/ZebangCheng/Emotion-LLaMA",
+        citation="Cheng et al., NeurIPS 2024",
+        status="documented",
+        rows={"train": 28618},
+    ),
+    "merr-fine": DataSet(
+        title="MERR, fine-grained (Emotion-LLaMA)",
+        task="describe",
+        language="en",
+        licence="MER2023's end user licence, research only",
+        url="https://github.com/ZebangCheng/Emotion-LLaMA",
+        citation="Cheng et al., NeurIPS 2024",
+        status="documented",
+        rows={"train": 4487},
+    ),
+}
 LICENCE = "MER2023's end user licence: research only"
 FILES = ("MERR_fine_grained.json", "MERR_coarse_grained.json")
 PUBLISHED = {"fine": 4487, "coarse": 28618}
@@ -60,31 +84,29 @@ class Item(msgspec.Struct):
 
 
 def main(run: Merr) -> None:
-    path = building.find_source(run.source, FILES)
-    items = building.read_json(path)
+    path = find_source(run.source, FILES)
+    items = read_json(path)
     if not isinstance(items, dict):
         raise AffectError(f"{path} must hold an object with an entry a clip, it holds a {type(items).__name__}.")
     sentences = read_sentences(run.transcripts) if run.transcripts else {}
     emotions = read_emotions(run.labels) if run.labels else {}
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         converse(run, items, sentences, emotions),
         sources=[path, *(other for other in (run.transcripts, run.labels) if other)],
-        options=asdict(run),
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": len(items)},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def read_sentences(path: Path) -> dict[str, str]:
-    return {row.values["name"]: row.values["sentence"] for row in building.stream_table(path, ("name", "sentence"))}
+    return {row.values["name"]: row.values["sentence"] for row in stream_table(path, ("name", "sentence"))}
 
 
 def read_emotions(path: Path) -> dict[str, str]:
     """The emotion of each clip from lines such as `sample_00000047 64 worried`; a valence may follow."""
     found = {}
-    for number, line in enumerate(building.read_lines(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         words = line.split()
         if words and len(words) not in (3, 4):
             raise AffectError(f"{path}: line {number} must be 'name frames emotion', it is {line.strip()!r}.")
@@ -97,18 +119,18 @@ def converse(
     run: Merr, items: dict[str, Any], sentences: dict[str, str], emotions: dict[str, str]
 ) -> Iterator[Conversation | Rejected]:
     for number, (name, values) in enumerate(items.items(), 1):
-        if not building.in_shard(number, run.shard):
+        if not in_shard(number, run.shard):
             continue
         row = Row(number, values if isinstance(values, dict) else {"value": values})
         try:
             item = msgspec.convert(values, Item)
         except msgspec.ValidationError as error:
-            yield building.reject(row, run.source, name, problem_of(error))
+            yield reject(row, run.source, name, problem_of(error))
             continue
-        description, clip = (item.smp_reason_caption or item.caption).strip(), building.find_clip(run.media, name)
+        description, clip = (item.smp_reason_caption or item.caption).strip(), find_clip(run.media, name)
         if not description or clip is None or not name:
             reason = f"no clip {name} under {run.media}" if clip is None else "no name or no description"
-            yield building.reject(row, run.source, name, reason)
+            yield reject(row, run.source, name, reason)
             continue
         emotion = (item.pseu_emotion or emotions.get(name, "")).strip().lower()
         said = (item.text or sentences.get(name, "")).strip()
@@ -120,7 +142,7 @@ def converse(
             subtitle=said or None,
             language="en",
             target=Target(labels=[emotion] if emotion else [], description=description, clues=clues_of(item)),
-            meta=Meta(licence=LICENCE, defects=defects_of(item, said, emotion), hash=building.row_hash(row.values)),
+            meta=Meta(licence=LICENCE, defects=defects_of(item, said, emotion), hash=row_hash(row.values)),
         )
         if run.tasks:
             yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)

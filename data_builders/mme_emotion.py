@@ -10,19 +10,33 @@ intention, sentiment analysis for the sentiment. Test data only: the rows are pu
 
 import re
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from affectllm import building
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, read_json
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, Task, problem_of
 
+DATA_SETS = {
+    "mme-emotion": DataSet(
+        title="MME-Emotion (eight tasks)",
+        task="basic",
+        language="en",
+        licence="MIT (questions); the clips under the licences of their data sets",
+        url="https://github.com/FunAudioLLM/MME-Emotion",
+        citation="Zhang et al., arXiv 2508.09210",
+        status="documented",
+        rows={"test": 6500},
+    ),
+}
 LICENCE = "questions MIT; the clips under the licences of their data sets"
 SEVERAL = re.compile(r"\s*[,;]\s*")
 SENTIMENTS = {"positive", "negative", "neutral"}
@@ -67,19 +81,17 @@ class Item(msgspec.Struct):
 
 def main(run: MMEEmotion) -> None:
     files = find_files(run)
-    tables = {name: building.read_json(path) for name, path in files.items()}
+    tables = {name: read_json(path) for name, path in files.items()}
     for name, items in tables.items():
         if not isinstance(items, list):
             raise AffectError(f"{files[name]} must hold a list of questions, it holds a {type(items).__name__}.")
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         (row for name, items in tables.items() for row in converse(run, name, files[name], items)),
         sources=list(files.values()),
-        options=asdict(run),
         licence=LICENCE,
         notes={"table_rows": {name: len(items) for name, items in tables.items()}},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def find_files(run: MMEEmotion) -> dict[Name, Path]:
@@ -97,18 +109,18 @@ def find_files(run: MMEEmotion) -> dict[Name, Path]:
 
 def converse(run: MMEEmotion, name: Name, path: Path, items: list[Any]) -> Iterator[Conversation | Rejected]:
     for number, values in enumerate(items, 1):
-        if not building.in_shard(number, run.shard):
+        if not in_shard(number, run.shard):
             continue
         row = Row(number, values if isinstance(values, dict) else {"value": values})
         try:
             item = msgspec.convert(values, Item)
         except msgspec.ValidationError as error:
-            yield building.reject(row, path, str(row.values.get("video_id", "")), problem_of(error))
+            yield reject(row, path, str(row.values.get("video_id", "")), problem_of(error))
             continue
         candidates = list(dict.fromkeys(label.strip().lower() for label in item.label_set))
         labels = list(dict.fromkeys(SEVERAL.split(item.label.strip().lower())))
         if problem := problem_with(run, name, item.video_id, labels, candidates):
-            yield building.reject(row, path, f"{name}/{item.video_id}", problem)
+            yield reject(row, path, f"{name}/{item.video_id}", problem)
             continue
         yield compose(
             Annotation(
@@ -118,7 +130,7 @@ def converse(run: MMEEmotion, name: Name, path: Path, items: list[Any]) -> Itera
                 media=Clip(video=item.video_id),
                 language="en",
                 target=target_of(KINDS[name], labels),
-                meta=Meta(licence=LICENCE, hash=building.row_hash(row.values)),
+                meta=Meta(licence=LICENCE, hash=row_hash(row.values)),
             ),
             KINDS[name].task,
             "labels",

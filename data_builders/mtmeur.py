@@ -8,19 +8,33 @@ own script forgets them. Test data only: the rows are put in split `test`.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from affectllm import building
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, find_source, read_json
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Message, Meta, Rejected, Target, problem_of
 
+DATA_SETS = {
+    "mtmeur": DataSet(
+        title="MTMEUR (multi-turn questions)",
+        task="choice",
+        language="en",
+        licence="Apache-2.0 (questions)",
+        url="https://huggingface.co/datasets/MindIntLab/MTMEUR",
+        citation="Hu et al., arXiv 2508.16859",
+        status="documented",
+        rows={"test": 5101},
+    ),
+}
 LICENCE = "Apache-2.0 (questions); the videos under their own"
 PUBLISHED = {"videos": 1451, "questions": 5101}
 
@@ -43,36 +57,34 @@ class Video(msgspec.Struct):
 
 
 def main(run: MTMEUR) -> None:
-    path = building.find_source(run.source, ("data.json", "MTMEUR.json", "example.json"))
-    items = building.read_json(path)
+    path = find_source(run.source, ("data.json", "MTMEUR.json", "example.json"))
+    items = read_json(path)
     # Some copies wrap the list into another one.
     videos = items[0] if isinstance(items, list) and len(items) == 1 and isinstance(items[0], list) else items
     if not isinstance(videos, list):
         raise AffectError(f"{path} must hold a list of videos, it holds a {type(videos).__name__}.")
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         converse(run, path, videos),
         sources=[path],
-        options=asdict(run),
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": {"videos": len(videos)}},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def converse(run: MTMEUR, path: Path, videos: list[Any]) -> Iterator[Conversation | Rejected]:
     for number, values in enumerate(videos, 1):
-        if not building.in_shard(number, run.shard):
+        if not in_shard(number, run.shard):
             continue
         row = Row(number, values if isinstance(values, dict) else {"value": values})
         name = Path(str(row.values.get("video_path", ""))).stem
         try:
             video = msgspec.convert(values, Video)
         except msgspec.ValidationError as error:
-            yield building.reject(row, path, name, problem_of(error))
+            yield reject(row, path, name, problem_of(error))
             continue
         if run.media is not None and not (run.media / video.video_path).is_file():
-            yield building.reject(row, path, name, f"no clip {video.video_path} under {run.media}")
+            yield reject(row, path, name, f"no clip {video.video_path} under {run.media}")
             continue
         yield from questions_of(run, path, row, name, video)
 
@@ -83,7 +95,7 @@ def questions_of(run: MTMEUR, path: Path, row: Row, name: str, video: Video) -> 
         letter = question.correct_answer.strip().upper()
         if letter not in question.options:
             reason = f"the right answer {question.correct_answer!r} is none of {', '.join(question.options)}"
-            yield building.reject(row, path, f"{name}_q{turn}", reason)
+            yield reject(row, path, f"{name}_q{turn}", reason)
             continue
         conversation = compose(
             Annotation(
@@ -93,7 +105,7 @@ def questions_of(run: MTMEUR, path: Path, row: Row, name: str, video: Video) -> 
                 media=Clip(video=video.video_path),
                 language="en",
                 target=Target(basic=letter, options=question.options),
-                meta=Meta(licence=LICENCE, hash=building.row_hash(msgspec.structs.asdict(question))),
+                meta=Meta(licence=LICENCE, hash=row_hash(msgspec.structs.asdict(question))),
             ),
             "choice",
             "labels",

@@ -6,19 +6,34 @@
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from affectllm import building
 from affectllm.answers.lists import split_labels
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.descriptions import without_leaked_prompt
+from affectllm.data.questions import questions
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, columns_of, find_source, stream_table
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.prompts.asking import questions
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
 
+DATA_SETS = {
+    "ov-merd": DataSet(
+        title="OV-MERD",
+        task="labels",
+        language="mul",
+        licence="CC BY-NC 4.0",
+        url="https://github.com/zeroQiaoba/AffectGPT",
+        citation="Lian et al., ICML 2025",
+        status="verified",
+        rows={"all": 332},
+    ),
+}
 LICENCE = "CC BY-NC 4.0"
 FILES = ("check-openset.csv", "ovlabel.csv", "track2_train_ovmerd.csv")
 TEXT_COLUMNS = ("english", "sentence", "subtitles", "chinese")
@@ -43,31 +58,29 @@ class OvMerd(Build):
 
 
 def main(run: OvMerd) -> None:
-    path = building.find_source(run.source, FILES)
+    path = find_source(run.source, FILES)
     reasons = read_texts(run.reasons, ("reason", "english" if run.language == "en" else "chinese"))
     subtitles = read_texts(run.subtitles, TEXT_COLUMNS)
-    manifest = building.write(
-        run.out,
-        converse(run, building.stream_table(path, ("name", "openset")), reasons, subtitles),
+    build(
+        run,
+        converse(run, stream_table(path, ("name", "openset")), reasons, subtitles),
         sources=[path, *(other for other in (run.reasons, run.subtitles) if other)],
-        options=asdict(run),
         licence=LICENCE,
         notes={"published_rows": list(PUBLISHED)},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def read_texts(path: Path | None, columns: tuple[str, ...]) -> dict[str, str]:
     """The first of `columns` that is there and not empty, by clip name; nothing without a file."""
     if path is None:
         return {}
-    if not set(columns) & set(seen := building.columns_of(path)):
+    if not set(columns) & set(seen := columns_of(path)):
         raise AffectError(
             f"{path} has no text column. Columns there: {', '.join(seen)}; wanted: one of {', '.join(columns)}."
         )
     return {
         row.values["name"]: next((text for c in columns if (text := row.values.get(c, "").strip())), "")
-        for row in building.stream_table(path, ("name",))
+        for row in stream_table(path, ("name",))
     }
 
 
@@ -75,15 +88,15 @@ def converse(
     run: OvMerd, rows: Iterable[Row], reasons: dict[str, str], subtitles: dict[str, str]
 ) -> Iterator[Conversation | Rejected]:
     for row in rows:
-        if not building.in_shard(row.number, run.shard):
+        if not in_shard(row.number, run.shard):
             continue
         name, labels = row.values["name"].strip(), split_labels(row.values["openset"])
-        clip = building.find_clip(run.media, name)
+        clip = find_clip(run.media, name)
         if clip is None or not labels or not name:
             reason = f"no clip {name} under {run.media}" if clip is None else "no name or no labels"
-            yield building.reject(row, run.source, name, reason)
+            yield reject(row, run.source, name, reason)
             continue
-        description, defects = building.without_leaked_prompt(reasons.get(name, ""))
+        description, defects = without_leaked_prompt(reasons.get(name, ""))
         if reasons and not description:
             defects.append("no-description")
         annotation = Annotation(
@@ -94,7 +107,7 @@ def converse(
             subtitle=subtitles.get(name) or None,
             language=run.language,
             target=Target(labels=labels, description=description or None),
-            meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(row.values)),
+            meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
         )
         if run.tasks:
             yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)

@@ -20,7 +20,7 @@ from pathlib import Path
 from threading import Thread
 
 from affectllm import jsonl
-from affectllm.building import summary, write
+from affectllm.data.folder import summary, write
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.progress import progress

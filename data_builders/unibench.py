@@ -14,16 +14,41 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from affectllm import building
 from affectllm.answers.lists import split_labels
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, find_clip, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.folder import summary, write
+from affectllm.data.reading import in_shard
+from affectllm.data.subtitles import NONE, Subtitle, read_subtitles
+from affectllm.data.tables import Row, read_table
 from affectllm.errors import AffectError
 from affectllm.npz import read_npz
 from affectllm.options import command
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Task
-from affectllm.subtitles import NONE, Subtitle, read_subtitles
 
+DATA_SETS = {
+    "unibench": DataSet(
+        title="MER-UniBench (nine test sets)",
+        task="labels",
+        language="mul",
+        licence="that of each data set",
+        url="https://github.com/zeroQiaoba/AffectGPT",
+        citation="Lian et al., arXiv 2501.16566",
+        status="documented",
+        rows={
+            "mer2023": 411,
+            "mer2024": 1169,
+            "meld": 2610,
+            "iemocap": 1241,
+            "cmumosi": 686,
+            "cmumosei": 4659,
+            "sims": 457,
+            "simsv2": 1034,
+            "ovmerdplus": 532,
+        },
+    ),
+}
 LICENCE = "that of each data set; labels as published with MERTools, non-commercial"
 SIX = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 SEVEN = ("anger", "joy", "sadness", "neutral", "disgust", "fear", "surprise")
@@ -82,15 +107,15 @@ def main(run: UniBench) -> None:
         rows = read_rows(labels, name, run.split)
         subtitles = read_subtitles(words) if words else {}
         published = SETS[name].test if run.split == "test" else None
-        manifest = building.write(
+        manifest = write(
             run.out / name,
-            (converse(run, name, row, subtitles) for row in rows if building.in_shard(row.number, run.shard)),
+            (converse(run, name, row, subtitles) for row in rows if in_shard(row.number, run.shard)),
             sources=[labels, *([words] if words else [])],
             options={**asdict(run), "sets": [name]},
             licence=LICENCE,
             notes={"published_rows": published, "table_rows": len(rows), "subtitles": words.name if words else None},
         )
-        print("\n".join(building.summary(manifest, run.out / name)))
+        print("\n".join(summary(manifest, run.out / name)))
         if published not in (None, len(rows)):
             print(f"  note: {len(rows)} rows were read, the published {name} test set has {published}")
         if words is None:
@@ -115,7 +140,7 @@ def file_of(folder: Path, names: tuple[str, ...]) -> Path | None:
 def read_rows(path: Path, name: Name, split: Split) -> list[Row]:
     """A row a clip: name, and openset, or emo and val as the archive has them."""
     if path.suffix == ".csv":
-        return building.read_table(path, ("name", "openset"))
+        return read_table(path, ("name", "openset"))
     corpora = read_npz(path)
     key = SETS[name].corpus.format(split=split) if split == "test" or name == "iemocap" else f"{split}_corpus"
     if not isinstance(corpora.get(key), dict):
@@ -130,13 +155,13 @@ def read_rows(path: Path, name: Name, split: Split) -> list[Row]:
 
 def converse(run: UniBench, name: Name, row: Row, subtitles: Mapping[str, Subtitle]) -> Conversation | Rejected:
     which, clip = SETS[name], row.values["name"]
-    media = building.find_clip(run.media, f"{which.folder}/{which.clips}/{clip}", (which.suffix, ".mp4", ".avi"))
+    media = find_clip(run.media, f"{which.folder}/{which.clips}/{clip}", (which.suffix, ".mp4", ".avi"))
     try:
         target = target_of(which, row.values)
     except AffectError as problem:
-        return building.reject(row, run.source, clip, str(problem))
+        return reject(row, run.source, clip, str(problem))
     if media is None:
-        return building.reject(row, run.source, clip, f"no clip {which.clips}/{clip} under {run.media}")
+        return reject(row, run.source, clip, f"no clip {which.clips}/{clip} under {run.media}")
     subtitle = subtitles.get(clip, NONE)
     annotation = Annotation(
         id=clip,
@@ -149,7 +174,7 @@ def converse(run: UniBench, name: Name, row: Row, subtitles: Mapping[str, Subtit
         meta=Meta(
             licence=LICENCE,
             defects=[*subtitle.defects, *(["valence-zero"] if target.valence == 0 else [])],
-            hash=building.row_hash(row.values),
+            hash=row_hash(row.values),
         ),
     )
     closed: Task = "basic" if which.emotions else "sentiment" if which.strongest else "labels"

@@ -9,18 +9,33 @@ are asked as sentiment.
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from affectllm import building, jsonl
-from affectllm.building import Build, Row
+from affectllm import jsonl
+from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, find_source
 from affectllm.options import command
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, problem_of
 
+DATA_SETS = {
+    "vecbench": DataSet(
+        title="VECBench (emotions of images)",
+        task="basic",
+        language="en",
+        licence="not stated",
+        url="https://huggingface.co/datasets/wudq/VECBench",
+        citation="Wu et al., arXiv 2512.15528",
+        status="documented",
+        rows={"test": 8032},
+    ),
+}
 LICENCE = "not stated; the images under the terms of their data sets"
 SENTIMENTS = {"positive", "negative", "neutral"}
 PUBLISHED = {
@@ -43,30 +58,27 @@ class Item(msgspec.Struct):
 
 
 def main(run: VECBench) -> None:
-    path = building.find_source(run.source, ("test.jsonl", "vecbench.jsonl"))
+    path = find_source(run.source, ("test.jsonl", "vecbench.jsonl"))
     seen: Counter[str] = Counter()
     notes: dict[str, Any] = {"published_rows": PUBLISHED, "table_rows": seen}
-    manifest = building.write(
-        run.out, converse(run, path, seen), sources=[path], options=asdict(run), licence=LICENCE, notes=notes
-    )
-    print("\n".join(building.summary(manifest, run.out)))
+    build(run, converse(run, path, seen), sources=[path], licence=LICENCE, notes=notes)
 
 
 def converse(run: VECBench, path: Path, seen: Counter[str]) -> Iterator[Conversation | Rejected]:
     for number, values in enumerate(jsonl.read_dicts(path), 1):
-        if not building.in_shard(number, run.shard):
+        if not in_shard(number, run.shard):
             continue
         row = Row(number, values)
         try:
             item = msgspec.convert(values, Item)
         except msgspec.ValidationError as error:
-            yield building.reject(row, path, "", problem_of(error))
+            yield reject(row, path, "", problem_of(error))
             continue
         seen[item.task] += 1
         image, name = image_of(item.conversations), f"{item.task}/{seen[item.task]}"
         label, candidates = item.ground_truth.strip().lower(), [word.strip().lower() for word in item.candidates]
         if problem := problem_with(run, image, label, candidates):
-            yield building.reject(row, path, name, problem)
+            yield reject(row, path, name, problem)
             continue
         task: Literal["sentiment", "basic"] = "sentiment" if SENTIMENTS.issuperset(candidates) else "basic"
         yield compose(
@@ -79,7 +91,7 @@ def converse(run: VECBench, path: Path, seen: Counter[str]) -> Iterator[Conversa
                 target=msgspec.convert(
                     {task: label} if task == "sentiment" else {task: label, "labels": [label]}, Target
                 ),
-                meta=Meta(licence=LICENCE, hash=building.row_hash(values)),
+                meta=Meta(licence=LICENCE, hash=row_hash(values)),
             ),
             task,
             "labels",

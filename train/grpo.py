@@ -17,6 +17,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm import jsonl
+from affectllm.data.reading import read_split
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.training import run as runs
@@ -106,8 +107,8 @@ def main(run: GRPO) -> None:
         return runs.dry_run(run, run.rank, work_of(run), "GRPOConfig")
     if runs.is_finished(run):
         return
-    conversations = draw(runs.read_split(run.data, run.split), run)
-    held_out = runs.read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
+    conversations = draw(read_split(run.data, run.split), run)
+    held_out = read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
     # Before the model is loaded: a wrong option, or a server that is not there, costs a second.
     functions = rewards.load(run.rewards)
     config = make_config(run, functions)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from affectllm import jsonl
+from affectllm.data.reading import read_split
 from affectllm.options import command
 from affectllm.training import run as runs
 from affectllm.training.run import Run
@@ -45,7 +46,7 @@ def main(run: Reward) -> None:
         return runs.dry_run(run, run.rank, work_of(run), "RewardConfig")
     if runs.is_finished(run):
         return
-    pairs = decided_pairs(runs.read_split(run.data, run.split))
+    pairs = decided_pairs(read_split(run.data, run.split))
     backbone = runs.load_model(run)
     store = runs.media_store(backbone, run)
     runs.add_lora(backbone, run.rank, 0.0, run.seed)

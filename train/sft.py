@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectllm import jsonl
+from affectllm.data.reading import media_root, read_split, with_absolute_paths
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.training import run as runs
@@ -101,7 +102,7 @@ def main(run: SFT) -> None:
         return
     data = read_data(run)
     conversations = [row for rows in data for row in rows]
-    held_out = runs.read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
+    held_out = read_split(run.data, run.dev_split)[: run.dev_limit] if run.dev_every else []
     runs.trackers(run)
     backbone = runs.load_model(run)
     store = runs.media_store(backbone, run)
@@ -140,10 +141,10 @@ def main(run: SFT) -> None:
 
 def read_data(run: SFT) -> "list[list[Conversation]]":
     """The conversations of each data set; clips of --also are named from the root of --data, absolutely if need be."""
-    data = [runs.read_split(run.data, run.split)]
+    data = [read_split(run.data, run.split)]
     for path in run.also:
-        root = runs.media_root(path, run.media).absolute()
-        data.append([runs.under(root, row) for row in runs.read_split(path, run.split)])
+        root = media_root(path, run.media).absolute()
+        data.append([with_absolute_paths(row, root) for row in read_split(path, run.split)])
     return data
 
 

@@ -12,8 +12,8 @@ from typing import Literal
 
 import msgspec
 
-from affectllm import building
-from affectllm.building import Row
+from affectllm.data.builder import reject
+from affectllm.data.tables import Row
 from affectllm.prompts import Mode, compose, progress_through
 from affectllm.records import Annotation, Clip, Conversation, Rejected, Target
 
@@ -85,7 +85,7 @@ def questions(
         if len(tasks) > 1:
             about = msgspec.structs.replace(annotation, id=f"{annotation.id}_{task}")
         found = question(about, task, mode, seed, parts, candidates)
-        yield building.reject(row, source, about.id, found) if isinstance(found, str) else found
+        yield reject(row, source, about.id, found) if isinstance(found, str) else found
 
 
 def retarget(target: Target, kind: Raters) -> Target | str:

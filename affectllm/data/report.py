@@ -1,74 +1,25 @@
 """What is in data folders, and what is wrong with them together: one report before any training.
 
-    affectllm data check DIR... [--media ROOT] [--scores FILE] [--html FILE] [--json]
-
-Counts rows, splits, labels with their long tail, languages and groups; finds ids, texts, near-texts and clips that
-stand in a training and in a held-out split, rows that repeat each other, clips that are missing or broken, sizes that
-differ from the published ones, and labels that a model's scores speak against. Clips are compared by content, since
-data sets reuse file names between splits.
+The report counts rows, splits, labels with their long tail, languages and groups. It finds ids, texts, near-texts and
+clips that are in a training and in a held-out split, rows that repeat each other, clips that are missing or broken,
+sizes that differ from the published ones, and labels that a model's scores speak against. Clips are compared by
+content, since data sets reuse file names between splits.
 """
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
-import tyro
-
-from affectllm import building, jsonl, options
-from affectllm.checks import labels, leaks, scripts
-from affectllm.data_builders import ask, exchange
-from affectllm.errors import AffectError
+from affectllm.data.checks import labels, leaks, scripts
+from affectllm.data.reading import read_folder
+from affectllm.data.tables import read_json
 from affectllm.records import Conversation
 
 SHOWN = 5
 AT_SOURCE = "-at-source"
 """How builders end the name of a defect that a data set is known for."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    folders: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders that `affectllm build` wrote."""
-    media: Path | None = None
-    """Root of the clips: missing and broken ones are listed, and the same content in train and test is found."""
-    verify: bool = False
-    """Decode every frame of every clip, which finds damage in its middle and takes many times as long."""
-    notes: Path | None = None
-    """File that remembers what was found of each clip; without it, media_probe.jsonl in the first folder."""
-    scores: Path | None = None
-    """A model's scores, out of sample, as lines {id, scores: {label: p}}: doubtful labels are ranked."""
-    html: Path | None = None
-    """Also write the report as one page without outside parts."""
-    json: bool = False
-    """Print the report as JSON."""
-
-
-def run(words: list[str]) -> int:
-    """`affectllm data check ...`; exit code 0 when nothing is wrong, 1 when something is."""
-    if not words or words[0] in ("-h", "--help"):
-        print(__doc__, ask.__doc__, exchange.__doc__, sep="\n")
-        return 0
-    if words[0] == "ask":
-        return ask.run(words[1:])
-    if words[0] in ("export", "import"):
-        return exchange.run(words)
-    if words[0] != "check":
-        raise AffectError(f"No command 'data {words[0]}'. See: affectllm data --help")
-    asked = options.parse(Check, words[1:])
-    if not asked.folders:
-        raise AffectError("Name at least one folder that affectllm build wrote: affectllm data check DIR...")
-    scores = labels.read_scores(asked.scores) if asked.scores else None
-    report = check(asked.folders, asked.media, scores, asked.notes, asked.verify)
-    if asked.html:
-        from affectllm.reports.render import page
-
-        jsonl.write_text(asked.html, page("data.html.jinja", report=report, shown=20))
-    print(json.dumps(report, ensure_ascii=False, indent=2) if asked.json else "\n".join(as_text(report)))
-    return 1 if report["problems"] else 0
 
 
 def check(
@@ -79,13 +30,13 @@ def check(
     verify: bool = False,
 ) -> dict[str, Any]:
     """The report: `folders` (what each holds), then of all rows `labels`, `groups`, `texts`, `media`, `problems`."""
-    rows = {str(folder): list(jsonl.read(folder / "conversations.jsonl", Conversation)) for folder in folders}
+    rows = {str(folder): read_folder(folder) for folder in folders}
     every = [row for found in rows.values() for row in found]
     near = leaks.near_duplicates(every)
     same = list(leaks.repeats(every))
     problems = {
         "published-size-differs": [line for folder in folders for line in size_differences(folder)],
-        "id-used-twice": repeated(row.id for row in every),
+        "id-used-twice": used_twice(row.id for row in every),
         "name-in-train-and-test": [
             pair
             for pair in leaks.shared_between_splits((leaks.name_key(row.id), row) for row in every)
@@ -107,11 +58,11 @@ def check(
         },
     }  # fmt: skip
     if media:
-        from affectllm.checks import media as clips
+        from affectllm.data.checks import media as clips
 
         paths = list(dict.fromkeys(path for row in every for path in clips.named(row)))
-        told = [folder / clips.NOTES for folder in folders]
-        found = clips.scan(paths, media, notes or told[0], verify, also=told)
+        known = [folder / clips.NOTES for folder in folders]
+        found = clips.scan(paths, media, notes or known[0], verify, also=known)
         report["media"] = clips.describe(found)
         problems |= clips.problems(every, found)
     if scores is not None:
@@ -159,7 +110,7 @@ def size_differences(folder: Path) -> Iterator[str]:
     path = folder / "manifest.json"
     if not path.is_file():
         return
-    manifest = building.read_json(path)
+    manifest = read_json(path)
     published, there = manifest.get("published_rows"), manifest.get("table_rows")
     if isinstance(published, dict) and isinstance(there, dict):
         for name in there:
@@ -172,7 +123,7 @@ def size_differences(folder: Path) -> Iterator[str]:
             yield f"{folder}: {there} rows, published {' or '.join(map(str, sizes))}"
 
 
-def repeated(names: Iterable[str]) -> list[str]:
+def used_twice(names: Iterable[str]) -> list[str]:
     return [name for name, n in Counter(names).items() if n > 1]
 
 
@@ -197,8 +148,8 @@ def as_text(report: dict[str, Any]) -> Iterator[str]:
     yield f"  unmapped {words['unmapped_share']:.1%}  {', '.join(words['unmapped'])}"
     for split, found in report["labels_by_split"].items():
         new = "" if found["new"] is None else f", not in train {found['new']:.1%}"
-        told = f"{found['rows']} rows, {found['empty_sets']} without labels; in the tail {found['tail_share']:.1%}{new}"
-        yield f"  {split:<10} {told}"
+        counts = f"{found['rows']} rows, {found['empty_sets']} without labels; in the tail {found['tail_share']:.1%}"
+        yield f"  {split:<10} {counts}{new}"
     for kind, found in report["groups"].items():
         largest = found["largest"]
         unlike = ", ".join(f"{name} {bits}" for name, bits in found["most_unlike"].items()) or "-"

@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from affectllm import building
+from affectllm.data.tables import columns_of, stream_table
 from affectllm.errors import AffectError
 
 COLUMNS = ("english", "sentence", "subtitles", "chinese")
@@ -26,9 +26,9 @@ NONE = Subtitle(None, "en", ())
 
 def read_subtitles(path: Path) -> dict[str, Subtitle]:
     """The subtitle of each clip, by its name."""
-    if not set(COLUMNS) & set(seen := building.columns_of(path)):
+    if not set(COLUMNS) & set(seen := columns_of(path)):
         raise AffectError(f"{path} has no text column. Columns there: {', '.join(seen)}; wanted: {', '.join(COLUMNS)}.")
-    return {row.values["name"]: subtitle_of(row.values) for row in building.stream_table(path, ("name",))}
+    return {row.values["name"]: subtitle_of(row.values) for row in stream_table(path, ("name",))}
 
 
 def subtitle_of(values: dict[str, Any]) -> Subtitle:

@@ -2,7 +2,6 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib.util
 import json
 import subprocess
@@ -13,10 +12,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-import msgspec
-
 from affectllm import __version__, jsonl, precision
+from affectllm.data.reading import media_root, read_split
 from affectllm.errors import AffectError
+from affectllm.files import file_hash
 from affectllm.paths import cache_folder
 from affectllm.records import Conversation
 
@@ -101,28 +100,6 @@ def is_finished(run: Run) -> bool:
         return True
     jsonl.write_json(known, asked)
     return False
-
-
-def read_split(data: Path, split: str) -> list[Conversation]:
-    """The conversations of one split; an empty one is an error that names the splits there are."""
-    conversations = list(jsonl.read(data, Conversation))
-    chosen = [conversation for conversation in conversations if conversation.split == split]
-    if not chosen:
-        found = sorted({conversation.split for conversation in conversations})
-        raise AffectError(f"{data} has no conversation of split '{split}'. Splits there: {', '.join(found) or 'none'}.")
-    return chosen
-
-
-def media_root(data: Path, media: Path | None) -> Path:
-    return data.parent if media is None else media
-
-
-def under(root: Path, row: Conversation) -> Conversation:
-    """The conversation with its clip's paths made absolute, so that rows of several roots can be mixed."""
-    paths = {
-        name: str(root / value) for name in ("video", "audio", "image", "face") if (value := getattr(row.media, name))
-    }
-    return msgspec.structs.replace(row, media=msgspec.structs.replace(row.media, **paths))
 
 
 def load_model(run: Run) -> "Backbone":
@@ -329,14 +306,9 @@ def fingerprint(data: Path) -> dict[str, str | None]:
     manifest = data.parent / "manifest.json"
     return {
         "file": str(data),
-        "sha256": sha256(data),
-        "manifest_sha256": sha256(manifest) if manifest.is_file() else None,
+        "sha256": file_hash(data),
+        "manifest_sha256": file_hash(manifest) if manifest.is_file() else None,
     }
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def git_revision() -> str | None:

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectllm import building, jsonl
+from affectllm import jsonl
 from affectllm.answers import parse, read_distribution, read_numbers
-from affectllm.data_builders import ask
+from affectllm.commands.data import run as data_command
+from affectllm.data import folder as folders
 from affectllm.errors import AffectError
 from affectllm.models import load
 from affectllm.prompts import compose, demonstrations, families
@@ -33,8 +34,8 @@ def row(name: str, text: str | None = "Hello there.", split: str = "train", **mo
 
 
 def asked(folder: Path, rows: list[Conversation], *words: str) -> tuple[list[Conversation], list[Rejected]]:
-    building.write(folder / "data", rows, sources=[], options={}, licence="CC0-1.0")
-    ask.run([str(folder / "data"), "--out", str(folder / "out"), *words])
+    folders.write(folder / "data", rows, sources=[], options={}, licence="CC0-1.0")
+    data_command(["ask", str(folder / "data"), "--out", str(folder / "out"), *words])
     found = list(jsonl.read(folder / "out" / "conversations.jsonl", Conversation))
     return found, list(jsonl.read(folder / "out" / "rejected.jsonl", Rejected))
 

@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectllm.checks import labels, leaks, scripts
-from affectllm.checks import media as clips
+from affectllm.commands.data import run
+from affectllm.data.checks import labels, leaks, scripts
+from affectllm.data.checks import media as clips
+from affectllm.data.report import check, size_differences
 from affectllm.errors import AffectError
 from affectllm.records import Conversation
-from data_builders.check import check, run, size_differences
 from tests.clips import write_clip
-from tests.data_builders.test_check import row, write
+from tests.data.test_report import row, write
 
 LONG = "I did not expect to see you here after all these years in the same old house by the lake"
 

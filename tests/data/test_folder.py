@@ -12,16 +12,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectllm import building, jsonl, options
-from affectllm.checks import media
+from affectllm import jsonl, options
+from affectllm.data import folder
+from affectllm.data.builder import row_hash
+from affectllm.data.checks import media
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, find_source, read_json, read_table
 from affectllm.errors import AffectError
 from affectllm.records import Conversation, Rejected, Target
 from data_builders import mer_caption
 from tests.clips import conversation, write_clip
 
 
-def write(out: Path, rows: Iterator[Conversation] | list[Conversation]) -> building.Manifest:
-    return building.write(out, rows, sources=[], options={}, licence="CC0-1.0")
+def write(out: Path, rows: Iterator[Conversation] | list[Conversation]) -> folder.Manifest:
+    return folder.write(out, rows, sources=[], options={}, licence="CC0-1.0")
 
 
 def test_a_kill_half_way_leaves_the_earlier_folder(tmp_path: Path) -> None:
@@ -69,19 +73,19 @@ def test_half_a_character_costs_its_row_only(tmp_path: Path) -> None:
 def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
     path = tmp_path / "table.csv"
     path.write_bytes(b"\xef\xbb\xbfname,openset\r\na,NA\r\n")
-    (row,) = building.read_table(path, ("name", "openset"))
-    assert row == building.Row(1, {"name": "a", "openset": "NA"})
+    (row,) = read_table(path, ("name", "openset"))
+    assert row == Row(1, {"name": "a", "openset": "NA"})
 
 
 @pytest.mark.parametrize("shard", ["0/2", "3/2", "x", "1", "1/0"])
 def test_impossible_shards_are_refused(shard: str) -> None:
     with pytest.raises(AffectError, match="must be i/n"):
-        building.in_shard(1, shard)
+        in_shard(1, shard)
 
 
 def test_a_folder_without_the_data_set_names_its_files(tmp_path: Path) -> None:
     with pytest.raises(AffectError, match=r"holds none of a\.csv, b\.csv"):
-        building.find_source(tmp_path, ["a.csv", "b.csv"])
+        find_source(tmp_path, ["a.csv", "b.csv"])
 
 
 @pytest.mark.parametrize("after_s", [0.5, 0.8, 1.1])
@@ -128,7 +132,7 @@ def test_rows_whose_clip_cannot_be_read_are_rejected(tmp_path: Path) -> None:
     assert cut.row is None
     assert cut.reason.startswith(f"Cannot read {tmp_path}/media/cut.mp4: its index")
     assert (gone.id, gone.row) == ("gone", 3)
-    manifest = building.read_json(out / "manifest.json")
+    manifest = read_json(out / "manifest.json")
     assert (manifest["rows_in"], manifest["rows_out"], manifest["rejected"]) == (4, 2, 2)
     before = (out / "conversations.jsonl").read_bytes()
     build_with_clips(tmp_path)
@@ -160,4 +164,4 @@ def test_a_build_killed_among_its_clips_goes_on_there(tmp_path: Path, monkeypatc
 @given(st.dictionaries(st.text(max_size=4), st.none() | st.text(max_size=6) | st.lists(st.integers(), max_size=2)))
 def test_a_row_is_named_by_its_sorted_content(values: dict[str, object]) -> None:
     named = hashlib.sha256(repr(sorted(values.items())).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    assert building.row_hash(values) == named
+    assert row_hash(values) == named

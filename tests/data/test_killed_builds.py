@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from affectllm.building import Spool
+from affectllm.data.spool import Spool
 from affectllm.records import Conversation, Rejected
 from data_builders.mer_caption import MerCaption, main
 

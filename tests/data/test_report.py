@@ -7,10 +7,11 @@ import msgspec
 import pytest
 
 from affectllm import jsonl
-from affectllm.checks.leaks import text_key
+from affectllm.commands.data import run
+from affectllm.data.checks.leaks import text_key
+from affectllm.data.report import check
 from affectllm.errors import AffectError
 from affectllm.records import Annotation, Clip, Conversation, Message, Meta, Target
-from data_builders.check import check, run
 
 SENTENCE = "I did not expect to see you here."
 

@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 from affectllm import cli, jsonl
-from affectllm.cards import Card, Found, Labels, Scale, all_cards, candidates, read_labels, scaled
+from affectllm.commands import catalogue
+from affectllm.data.dataset_cards import Card, all_cards
+from affectllm.data.label_forms import Found, Labels, Scale, candidates, read_labels, scaled
 from affectllm.errors import AffectError
 from affectllm.records import Conversation, Rejected
-from data_builders import catalogue
-from data_builders.card import CardBuild, main
+from data_builders.table import TableBuild, main
 
 NOT_ON_CARD = "label '7' is not one of the card's"
-TABLES = {name: card for name, card in all_cards().items() if not card.builder}
+TABLES = all_cards()
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_every_card_builds_its_examples(name: str, tmp_path: Path) -> None:
     card = TABLES[name]
     assert card.example, "a card needs example rows"
     source = lay_out(card, tmp_path / "source")
-    main(CardBuild(name=name, source=source, out=tmp_path / "out", split=None if card.files or card.paths else "test"))
+    main(TableBuild(name=name, source=source, out=tmp_path / "out", split=None if card.files or card.paths else "test"))
     built = list(jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation))
     lost = list(jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected))
     wanted = [example for example in card.example if example.labels or example.valence is not None]
@@ -150,12 +151,12 @@ def test_a_missing_column_is_named(name: str, tmp_path: Path) -> None:
         (tmp_path / "table.csv").write_text("a,b\n1,2\n")
         wanted = re.escape(f"has no column '{card.needs[0]}'")
     with pytest.raises(AffectError, match=wanted):
-        main(CardBuild(name=name, source=tmp_path / "table.csv", out=tmp_path / "out", split="test"))
+        main(TableBuild(name=name, source=tmp_path / "table.csv", out=tmp_path / "out", split="test"))
 
 
 def test_a_quotation_mark_in_a_tab_separated_file_is_a_sign(tmp_path: Path) -> None:
     (tmp_path / "dev.tsv").write_text('"Well, he said\t17\tc1\nno"\t0,2\tc2\n')
-    main(CardBuild(name="goemotions", source=tmp_path, out=tmp_path / "out"))
+    main(TableBuild(name="goemotions", source=tmp_path, out=tmp_path / "out"))
     rows = list(jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation))
     assert [(row.id, row.subtitle) for row in rows] == [("c1", '"Well, he said'), ("c2", 'no"')]
     assert [row.target.labels for row in rows] == [["joy"], ["admiration", "anger"]]
@@ -169,7 +170,7 @@ def test_splits_and_media(tmp_path: Path) -> None:
     )
     (tmp_path / "media" / "v").mkdir(parents=True)
     (tmp_path / "media" / "v" / "2.mp4").touch()
-    main(CardBuild(name="sims", source=tmp_path, out=tmp_path / "out", media=tmp_path / "media", probe=False))
+    main(TableBuild(name="sims", source=tmp_path, out=tmp_path / "out", media=tmp_path / "media", probe=False))
     (row,) = jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation)
     (lost,) = jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected)
     assert (row.id, row.split, row.media.video) == ("v_2", "val", "v/2.mp4")
@@ -179,12 +180,12 @@ def test_splits_and_media(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("meld", "affectllm build meld"), ("nosuch", "No card 'nosuch'"), ("xed", "Cannot tell the split")],
+    [("meld", "No card 'meld'"), ("nosuch", "No card 'nosuch'"), ("xed", "Cannot tell the split")],
 )
 def test_wrong_use_is_explained(name: str, message: str, tmp_path: Path) -> None:
     (tmp_path / "table.csv").write_text("a\n")
     with pytest.raises(AffectError, match=message):
-        main(CardBuild(name=name, source=tmp_path / "table.csv", out=tmp_path / "out"))
+        main(TableBuild(name=name, source=tmp_path / "table.csv", out=tmp_path / "out"))
 
 
 def test_the_list_names_task_licence_and_status(capsys: pytest.CaptureFixture[str]) -> None:
@@ -214,7 +215,7 @@ def test_a_dialogue_gives_earlier_turns_only(tmp_path: Path) -> None:
     log = [{"text": text, "emotion": [] if i % 2 else [{}, {}, {}, {"emotion": i}]} for i, text in enumerate(turns)]
     (tmp_path / "emowoz-dialmage.json").write_text(json.dumps({"D1": {"log": log}, "D2": {"log": log[:1]}}))
     (tmp_path / "data-split.json").write_text(json.dumps({"dev": {"dialmage": ["D1"]}}))
-    main(CardBuild(name="emowoz", source=tmp_path, out=tmp_path / "out", window=3, shard="2/2"))
+    main(TableBuild(name="emowoz", source=tmp_path, out=tmp_path / "out", window=3, shard="2/2"))
     rows = list(jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected))
     assert [(row.row, row.reason) for row in rows] == [
         (2, "no 'emotion.3.emotion'"),
@@ -222,7 +223,7 @@ def test_a_dialogue_gives_earlier_turns_only(tmp_path: Path) -> None:
         (6, "'D2' stands in no list of a split"),
     ]
     main(
-        CardBuild(name="emowoz", source=tmp_path / "emowoz-dialmage.json", out=tmp_path / "out", window=3, shard="1/2")
+        TableBuild(name="emowoz", source=tmp_path / "emowoz-dialmage.json", out=tmp_path / "out", window=3, shard="1/2")
     )
     *_, last = jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation)
     assert (last.id, last.split, last.person, last.target.basic) == ("D1_4", "val", "user", "abusive")
@@ -239,13 +240,13 @@ def test_a_json_file_of_another_shape_is_explained(tmp_path: Path) -> None:
     touch(tmp_path / "splitInfo" / "movie_list_val.txt")
     touch(tmp_path / "splitInfo" / "movie_list_test.txt")
     with pytest.raises(AffectError, match=r"annotation.json has no 'Dialog' in film/scene"):
-        main(CardBuild(name="m3ed", source=tmp_path, out=tmp_path / "out"))
+        main(TableBuild(name="m3ed", source=tmp_path, out=tmp_path / "out"))
 
 
 def test_a_file_name_that_does_not_fit_is_rejected(tmp_path: Path) -> None:
     for name in ("a/03a01Wa.wav", "03a01Xa.wav", "noise.wav", "03a09Wa.wav", "LICENCE.md", ".03a02Wa.wav"):
         touch(tmp_path / "wav" / name)
-    main(CardBuild(name="emodb", source=tmp_path / "wav", out=tmp_path / "out", split="test"))
+    main(TableBuild(name="emodb", source=tmp_path / "wav", out=tmp_path / "out", split="test"))
     (row,) = jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation)
     assert (row.id, row.split, row.media.audio, row.target.basic) == ("03a01Wa", "test", "a/03a01Wa.wav", "anger")
     lost = {row.id: row.reason for row in jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected)}
@@ -255,14 +256,14 @@ def test_a_file_name_that_does_not_fit_is_rejected(tmp_path: Path) -> None:
         "noise.wav": "the file's name does not fit the card",
     }
     with pytest.raises(AffectError, match="is no folder"):
-        main(CardBuild(name="emodb", source=tmp_path / "wav" / "noise.wav", out=tmp_path / "out"))
+        main(TableBuild(name="emodb", source=tmp_path / "wav" / "noise.wav", out=tmp_path / "out"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(AffectError, match="holds no picture, sound or video"):
-        main(CardBuild(name="emodb", source=tmp_path / "empty", out=tmp_path / "out"))
+        main(TableBuild(name="emodb", source=tmp_path / "empty", out=tmp_path / "out"))
 
 
 def test_emodb_as_its_authors_give_it(shared_data: Path, tmp_path: Path) -> None:
-    main(CardBuild(name="emodb", source=shared_data / "clips_emodb", out=tmp_path / "out"))
+    main(TableBuild(name="emodb", source=shared_data / "clips_emodb", out=tmp_path / "out"))
     rows = list(jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation))
     assert not list(jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected))
     assert {row.id: row.target.basic for row in rows} == {
@@ -281,7 +282,7 @@ def test_language_and_split_come_from_the_path(tmp_path: Path) -> None:
     card = TABLES["ethioemo"]
     for name in ("test/tir.csv", "dev/orm.csv"):
         write_table(card, [example.row for example in card.example], touch(tmp_path / name))
-    main(CardBuild(name="ethioemo", source=tmp_path, out=tmp_path / "out"))
+    main(TableBuild(name="ethioemo", source=tmp_path, out=tmp_path / "out"))
     rows = list(jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation))
     assert [(row.id, row.language) for row in rows] == [
         ("val_orm_1", "om"),
@@ -289,12 +290,12 @@ def test_language_and_split_come_from_the_path(tmp_path: Path) -> None:
         ("test_tir_1", "ti"),
         ("test_tir_2", "ti"),
     ]
-    main(CardBuild(name="ethioemo", source=tmp_path / "test" / "tir.csv", out=tmp_path / "one"))
+    main(TableBuild(name="ethioemo", source=tmp_path / "test" / "tir.csv", out=tmp_path / "one"))
     assert {row.split for row in jsonl.read(tmp_path / "one" / "conversations.jsonl", Conversation)} == {"test"}
 
 
 def test_folders_before_a_picture_are_dropped(tmp_path: Path) -> None:
-    main(CardBuild(name="findingemo", source=lay_out(TABLES["findingemo"], tmp_path), out=tmp_path / "out"))
+    main(TableBuild(name="findingemo", source=lay_out(TABLES["findingemo"], tmp_path), out=tmp_path / "out"))
     (row,) = jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation)
     assert row.media.image == "crowd cheering/a.jpg"
 
@@ -306,7 +307,7 @@ def test_the_table_says_what_each_data_set_rests_on(capsys: pytest.CaptureFixtur
     assert "verified on real files" in emodb
     assert "535" in emodb
     assert "CC0" in emodb
-    assert len([line for line in lines if line.strip()]) == len(all_cards()) + 1
+    assert len([line for line in lines if line.strip()]) == len(catalogue.all_sets()) + 1
 
 
 def test_the_documentation_names_every_data_set() -> None:

@@ -8,6 +8,7 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from affectllm import cli, jsonl
+from affectllm.data.reading import read_split
 from affectllm.errors import AffectError
 from affectllm.models import load, load_shape
 from affectllm.training import run as runs
@@ -88,7 +89,7 @@ def test_every_family_is_planned_as_it_is_loaded(family: str, tmp_path: Path) ->
     plans = []
     for opened in (load(model, "float32", trainable=True), load_shape(model, "float32")):
         runs.add_lora(opened, 4, 0.0, 7)
-        rows = runs.read_split(data, "train")
+        rows = read_split(data, "train")
         plans.append(make_plan(opened, rows, tmp_path, opened.modalities, Work(2, 2, 0)))
     real, planned = plans
     assert planned.trainable == real.trainable

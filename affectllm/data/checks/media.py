@@ -15,9 +15,9 @@ from queue import SimpleQueue
 from typing import Any
 
 from affectllm import jsonl
-from affectllm.building import file_hash
-from affectllm.checks.leaks import shared_between_splits
+from affectllm.data.checks.leaks import shared_between_splits
 from affectllm.errors import AffectError
+from affectllm.files import file_hash
 from affectllm.media import Guard, probe
 from affectllm.progress import progress
 from affectllm.records import Conversation, Record

@@ -95,15 +95,17 @@ def grouped(options: type[T], **values: Any) -> T:
 
 
 def doc_of_script(options: type) -> str | None:
-    """The docstring of the script an options class belongs to: its first lines are the help."""
-    return sys.modules[options.__module__].__doc__
+    """The help's first lines: the docstring of an options class, else that of its script."""
+    own = options.__doc__ or ""
+    # A dataclass without a docstring gets one that lists its fields.
+    return own if own and not own.startswith(f"{options.__name__}(") else sys.modules[options.__module__].__doc__
 
 
 def command_of(options: type) -> str | None:
     """How a script of the package is called, e.g. 'affectllm train sft'; None keeps the file name."""
     package, _, name = options.__module__.removeprefix("affectllm.").rpartition(".")
-    if package == "data_builders" and name in ("ask", "check", "exchange"):
-        return f"affectllm data {options.__name__.lower()}"
+    if package == "commands":
+        return f"affectllm {name} {options.__name__.lower()}"
     family = {"train": "train", "eval": "eval", "data_builders": "build"}.get(package)
     return f"affectllm {family} {name.replace('_', '-')}" if family else None
 

@@ -2,24 +2,39 @@
 
     affectllm build dailydialog --source EMNLP_dataset --out data/dailydialog
 
-Reads `dialogues_{train,validation,test}.txt` and the emotions beside them, a dialogue a line; the two who speak take
-turns and have no names. Some dialogues stand in two splits, which is named.
+Reads `dialogues_{train,validation,test}.txt` and `dialogues_emotion_{train,validation,test}.txt`, which have one
+dialogue per line. The two speakers take turns; they have no names and are called A and B. The data are text only.
+Dialogues that are in two splits are marked with a defect.
 """
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from affectllm import building
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, Built, build, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.questions import questions
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, read_lines
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
-from affectllm.prompts.asking import questions
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
+from affectllm.records import Annotation, Meta, Target, Turn
 
-LICENCE = "CC BY-NC-SA 4.0"
+DATA_SETS = {
+    "dailydialog": DataSet(
+        title="DailyDialog",
+        task="basic",
+        language="en",
+        licence="CC BY-NC-SA 4.0",
+        url="http://yanran.li/dailydialog",
+        citation="Li et al., IJCNLP 2017",
+        status="documented",
+        rows={"train": 87170, "val": 8069, "test": 7740},
+    ),
+}
+LICENCE = DATA_SETS["dailydialog"].licence
 EMOTIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
 """In the order of their numbers; the authors call 0 'no emotion'."""
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
@@ -29,13 +44,13 @@ PUBLISHED = {"train": 11118, "val": 1000, "test": 1000}
 @dataclass(frozen=True, kw_only=True)
 class DailyDialog(Build):
     split: Literal["train", "validation", "test"] | None = None
-    """Split to build; without it, every split that the folder holds."""
+    """Split to build. Without it, every split that the folder holds."""
     tasks: tuple[Literal["basic", "labels", "next"], ...] = ("basic",)
-    """Questions asked about each utterance; with several, ids end in the task."""
+    """Questions to ask about each utterance. With several, ids end in the task."""
     mode: Mode = "labels"
-    """Form of the answer."""
+    """Form of the answer: labels, describe, think or json."""
     window: int = 6
-    """Earlier utterances shown as context; 0 for none."""
+    """Number of earlier utterances shown as context. 0 shows none."""
 
 
 class Table(NamedTuple):
@@ -46,18 +61,16 @@ class Table(NamedTuple):
 def main(run: DailyDialog) -> None:
     tables = find_tables(run)
     dialogues = {split: list(read_dialogues(table)) for split, table in tables.items()}
-    manifest = building.write(
-        run.out,
+    build(
+        run,
         converse(run, dialogues),
         sources=[path for table in tables.values() for path in table],
-        options=asdict(run),
         licence=LICENCE,
         notes={
             "published_dialogues": {split: PUBLISHED[split] for split in tables},
             "table_dialogues": {split: len(rows) for split, rows in dialogues.items()},
         },
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def find_tables(run: DailyDialog) -> dict[str, Table]:
@@ -76,8 +89,8 @@ def find_tables(run: DailyDialog) -> dict[str, Table]:
 
 
 def read_dialogues(table: Table) -> Iterator[Row]:
-    """A row a dialogue: its texts and its emotions' numbers, as they stand."""
-    texts, emotions = (list(building.read_lines(path)) for path in table)
+    """A row per dialogue: its texts and the numbers of its emotions, as in the files."""
+    texts, emotions = (list(read_lines(path)) for path in table)
     if len(texts) != len(emotions):
         raise AffectError(
             f"{table.texts} has {len(texts)} lines, {table.emotions.name} {len(emotions)}. Fetch both again."
@@ -86,21 +99,21 @@ def read_dialogues(table: Table) -> Iterator[Row]:
         yield Row(number, {"text": text.strip(), "emotion": emotion.strip()})
 
 
-def converse(run: DailyDialog, dialogues: dict[str, list[Row]]) -> Iterator[Conversation | Rejected]:
+def converse(run: DailyDialog, dialogues: dict[str, list[Row]]) -> Built:
     splits_of: dict[str, set[str]] = {}
     for split, rows in dialogues.items():
         for row in rows:
             splits_of.setdefault(row.values["text"], set()).add(split)
     for split, rows in dialogues.items():
         for row in rows:
-            if not building.in_shard(row.number, run.shard):
+            if not in_shard(row.number, run.shard):
                 continue
             said = [text.strip() for text in row.values["text"].split("__eou__") if text.strip()]
             numbers = row.values["emotion"].split()
             name = f"{split}_dia{row.number}"
             if len(said) != len(numbers) or not set(numbers) <= set("0123456"):
                 reason = f"{len(said)} utterances and the emotions {' '.join(numbers)!r}"
-                yield building.reject(row, run.source, name, reason)
+                yield reject(row, run.source, name, reason)
                 continue
             defects = ["dialogue-in-two-splits"] if len(splits_of[row.values["text"]]) > 1 else []
             turns = [Turn(speaker="AB"[i % 2], text=text) for i, text in enumerate(said)]
@@ -109,7 +122,7 @@ def converse(run: DailyDialog, dialogues: dict[str, list[Row]]) -> Iterator[Conv
 
 def ask(
     run: DailyDialog, row: Row, turns: list[Turn], emotions: list[str], split: str, name: str, defects: list[str]
-) -> Iterator[Conversation | Rejected]:
+) -> Built:
     """A question about every utterance, with those before it."""
     for i, (turn, emotion) in enumerate(zip(turns, emotions, strict=True)):
         annotation = Annotation(
@@ -121,9 +134,7 @@ def ask(
             context=turns[max(0, i - run.window) : i],
             person=turn.speaker,
             target=Target(labels=[emotion], basic=emotion),
-            meta=Meta(
-                licence=LICENCE, defects=defects, hash=building.row_hash({"text": turn.text, "emotion": emotion})
-            ),
+            meta=Meta(licence=LICENCE, defects=defects, hash=row_hash({"text": turn.text, "emotion": emotion})),
         )
         yield from questions(annotation, run.tasks, run.mode, run.seed, (), EMOTIONS, row=row, source=run.source)
 

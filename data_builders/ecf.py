@@ -2,36 +2,52 @@
 
     affectllm build ecf --source Subtask_2_train.json --out data/ecf
 
-One conversation a dialogue: its numbered utterances, and the pairs of emotional utterance, emotion and cause. Both
-subtasks are read; of subtask 1's causes the number is kept and the span of words dropped. A conversation holds one clip
-and a dialogue many, so questions show the words alone. `cause_weighted_f1` scores the pairs.
+Reads `Subtask_{1,2}_{train,test}.json`. Each dialogue becomes one conversation: its numbered utterances, and the pairs
+of emotional utterance, emotion and cause. From subtask 1's causes the number is kept and the span of words is dropped.
+A conversation has one clip and a dialogue has many, so questions show the words alone. `eval score` has the metric
+`cause_weighted_f1` for the pairs.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from dataclasses import dataclass
+from functools import partial
+from typing import Annotated
 
 import msgspec
 
-from affectllm import building, dialogues
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, Built, build, item_of, row_hash, rows_of, split_by_name, usable
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.dialogues import time_defects
+from affectllm.data.tables import Row, find_source, read_list
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn, problem_of
+from affectllm.records import Annotation, Meta, Target, Turn
 
+DATA_SETS = {
+    "ecf": DataSet(
+        title="ECF 2.0 (SemEval-2024 task 3)",
+        task="cause",
+        language="en",
+        licence="not stated",
+        url="https://github.com/NUSTM/SemEval-2024_ECAC",
+        citation="Wang et al., SemEval 2024",
+        status="documented",
+        rows={"train": 1374, "test": 341},
+    ),
+}
 LICENCE = "not stated by the authors; the clips are from a television series"
 FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
 EMOTIONS = ("anger", "disgust", "fear", "joy", "sadness", "surprise")
-PUBLISHED = {"train": 1374, "test": 341}
+SPLITS = {"train": "train", "test": "test"}
+PUBLISHED = DATA_SETS["ecf"].rows
 NUMBERED = re.compile(r"(\d+)(?:_(.*))?", re.DOTALL)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ecf(Build):
     split: str | None = None
-    """Split of the file; without it, read from the file's name."""
+    """Split of the file. Without it, the file's name says the split."""
 
 
 class Utterance(msgspec.Struct):
@@ -52,51 +68,33 @@ class Dialogue(msgspec.Struct):
 
 
 def main(run: Ecf) -> None:
-    path = building.find_source(run.source, FILES)
-    items = building.read_json(path)
-    if not isinstance(items, list):
-        raise AffectError(f"{path} must hold a list of dialogues, it holds a {type(items).__name__}.")
-    split = run.split or next((name for name in PUBLISHED if name in path.name), None)
-    if split is None:
-        raise AffectError(f"Cannot tell the split of {path.name}. Give it with --split train or test.")
-    manifest = building.write(
-        run.out,
-        converse(run, items, split),
+    path = find_source(run.source, FILES)
+    items = read_list(path, "dialogues")
+    split = run.split or split_by_name(path, SPLITS, "*{}*")
+    named = ((f"dia{row.values.get('conversation_ID', f'_row{row.number}')}", row) for row in rows_of(items))
+    build(
+        run,
+        usable(named, run.shard, run.source, partial(ask, run, split)),
         sources=[path],
-        options=asdict(run),
         licence=LICENCE,
         notes={"published_rows": PUBLISHED.get(split), "table_rows": len(items), "split": split},
     )
-    print("\n".join(building.summary(manifest, run.out)))
-    if len(items) != PUBLISHED.get(split, len(items)):
-        print(f"  note: {path.name} has {len(items)} dialogues, the published {split} split has {PUBLISHED[split]}")
 
 
-def converse(run: Ecf, items: list[Any], split: str) -> Iterator[Conversation | Rejected]:
-    for number, values in enumerate(items, 1):
-        if not building.in_shard(number, run.shard):
-            continue
-        row = Row(number, values if isinstance(values, dict) else {"value": values})
-        name = f"dia{row.values.get('conversation_ID', f'_row{number}')}"
-        try:
-            dialogue = msgspec.convert(values, Dialogue)
-            pairs, defects = read_pairs(dialogue)
-        except msgspec.ValidationError as error:
-            yield building.reject(row, run.source, name, problem_of(error))
-            continue
-        except AffectError as problem:
-            yield building.reject(row, run.source, name, str(problem))
-            continue
-        turns = [Turn(speaker=it.speaker, text=it.text) for it in dialogue.conversation]
-        annotation = Annotation(
-            id=name,
-            dataset="ecf",
-            split=split,
-            language="en",
-            target=Target(pairs=pairs),
-            meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(row.values)),
-        )
-        yield compose(annotation, task="cause", mode="labels", seed=run.seed, parts=(), turns=turns)
+def ask(run: Ecf, split: str, name: str, row: Row) -> Built:
+    """The question about a dialogue; an AffectError says why there is none."""
+    dialogue = item_of(row, Dialogue)
+    pairs, defects = read_pairs(dialogue)
+    annotation = Annotation(
+        id=name,
+        dataset="ecf",
+        split=split,
+        language="en",
+        target=Target(pairs=pairs),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
+    )
+    turns = [Turn(speaker=it.speaker, text=it.text) for it in dialogue.conversation]
+    yield compose(annotation, task="cause", mode="labels", seed=run.seed, parts=(), turns=turns)
 
 
 def read_pairs(dialogue: Dialogue) -> tuple[list[tuple[int, str, int]] | None, list[str]]:
@@ -111,7 +109,7 @@ def read_pairs(dialogue: Dialogue) -> tuple[list[tuple[int, str, int]] | None, l
         defect
         for it in dialogue.conversation
         if it.video_source
-        for defect in dialogues.time_defects(it.video_source[1], it.video_source[2])
+        for defect in time_defects(it.video_source[1], it.video_source[2])
     }
     if dialogue.pairs is None:
         return None, [*sorted(defects), "no-pairs"]
@@ -125,8 +123,8 @@ def read_pairs(dialogue: Dialogue) -> tuple[list[tuple[int, str, int]] | None, l
         pair = (int(effect[1]), str(effect[2]), int(reason[1]))
         # Subtask 1 names a pair once for each span of words in the same utterance.
         found[pair] = None
-        told = emotions[pair[0]]
-        defects |= {"pair-names-other-emotion"} if told not in (None, pair[1]) else set()
+        named = emotions[pair[0]]
+        defects |= {"pair-names-other-emotion"} if named not in (None, pair[1]) else set()
         defects |= {"cause-comes-later"} if pair[2] > pair[0] else set()
     caused = {effect for effect, _, _ in found}
     if any(emotion in EMOTIONS and number not in caused for number, emotion in emotions.items()):

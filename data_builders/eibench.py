@@ -3,25 +3,40 @@
     affectllm build eibench --source EIBench/EI_Basic --questions user.jsonl --out data/eibench
     affectllm build eibench --source EIBench/EI_Complex/ec_complex.jsonl --out data/eibench-complex
 
-The basic part has its references in basic_ground_truth.json, `{image: "1. ... 2. ..."}`, and its questions in a file
-of lines `{image: question}`; the complex part holds both in lines `{image: {question: "1. ..."}}`, and may ask twice
-about an image. Images are EmoSet-118k's and CAER-S's, by their paths there. Test data only: split `test`.
+The basic part has its references in basic_ground_truth.json, `{image: "1. ... 2. ..."}`, and its questions in a file of
+lines `{image: question}`. The complex part has both in lines `{image: {question: "1. ..."}}`, and may ask twice about
+an image. The images are EmoSet-118k's and CAER-S's, by their paths there. All rows get split `test`.
 """
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from affectllm import building, jsonl
-from affectllm.building import Build, Row
+from affectllm import jsonl
+from affectllm.data.builder import Build, Built, build, need_file, row_hash, usable
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.tables import Row, find_source, read_object
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Clip, Meta, Target
 
-LICENCE = "Apache-2.0 (questions and references); the images under EmoSet's and CAER's terms"
+DATA_SETS = {
+    "eibench": DataSet(
+        title="EIBench (triggers of emotions in images)",
+        task="describe",
+        language="en",
+        licence="Apache-2.0 (questions and references); the images under EmoSet's and CAER's terms",
+        url="https://github.com/Lum1104/EIBench",
+        citation="Lin et al., arXiv 2504.07521",
+        status="documented",
+        rows={"test": 1665},
+    ),
+}
+LICENCE = DATA_SETS["eibench"].licence
 PUBLISHED = {"basic": 1615, "complex": 50}
 BASIC, COMPLEX = "basic_ground_truth.json", "ec_complex.jsonl"
 
@@ -29,7 +44,8 @@ BASIC, COMPLEX = "basic_ground_truth.json", "ec_complex.jsonl"
 @dataclass(frozen=True, kw_only=True)
 class EIBench(Build):
     questions: Path | None = None
-    """Lines `{image: question}` for the basic part; without them, the family's question about causes is asked."""
+    """JSON lines `{image: question}` for the basic part. Without them, every image gets our own question about
+    causes."""
 
 
 class Item(NamedTuple):
@@ -40,27 +56,21 @@ class Item(NamedTuple):
 
 
 def main(run: EIBench) -> None:
-    path = building.find_source(run.source, (BASIC, COMPLEX))
+    path = find_source(run.source, (BASIC, COMPLEX))
     items = list(complex_items(path) if path.suffix == ".jsonl" else basic_items(path, run.questions))
-    manifest = building.write(
-        run.out,
-        converse(run, path, items),
+    build(
+        run,
+        usable(named(items), run.shard, path, partial(ask, run)),
         sources=[path, *([run.questions] if run.questions else [])],
-        options=asdict(run),
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": len(items)},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def basic_items(path: Path, questions: Path | None) -> Iterator[Item]:
-    references = building.read_json(path)
-    if not isinstance(references, dict):
-        raise AffectError(f"{path} must hold an object with an entry an image, it holds {type(references).__name__}.")
-    asked = (
-        {image: str(text) for line in jsonl.read_dicts(questions) for image, text in line.items()} if questions else {}
-    )
-    for image, triggers in references.items():
+    lines = jsonl.read_dicts(questions) if questions else ()
+    asked = {image: str(text) for line in lines for image, text in line.items()}
+    for image, triggers in read_object(path, "an entry per image").items():
         yield Item(image, asked.get(image, ""), str(triggers))
 
 
@@ -72,42 +82,33 @@ def complex_items(path: Path) -> Iterator[Item]:
                 yield Item(image, question, str(triggers))
 
 
-def converse(run: EIBench, path: Path, items: list[Item]) -> Iterator[Conversation | Rejected]:
+def named(items: list[Item]) -> Iterator[tuple[str, Row]]:
+    """Each item with its image, numbered from the second question about an image on."""
     seen: Counter[str] = Counter()
     for number, item in enumerate(items, 1):
         seen[item.image] += 1
-        if not building.in_shard(number, run.shard):
-            continue
-        # An image may be asked about twice.
         name = item.image if seen[item.image] == 1 else f"{item.image}#{seen[item.image]}"
-        row = Row(number, item._asdict())
-        triggers = numbered_triggers(item.triggers)
-        if not triggers:
-            yield building.reject(row, path, name, "no numbered triggers")
-            continue
-        if run.media is not None and not (run.media / item.image).is_file():
-            yield building.reject(row, path, name, f"no image {item.image} under {run.media}")
-            continue
-        yield compose(
-            Annotation(
-                id=name,
-                dataset="eibench",
-                split="test",
-                media=Clip(image=item.image),
-                language="en",
-                target=Target(description="\n".join(f"{i}. {trigger}" for i, trigger in enumerate(triggers, 1))),
-                meta=Meta(
-                    licence=LICENCE,
-                    defects=[] if item.question else ["no-question"],
-                    hash=building.row_hash(row.values),
-                ),
-            ),
-            "describe",
-            "describe",
-            run.seed,
-            parts=("image",),
-            asked=item.question or "What may have caused the emotion in this image? List the causes, numbered.",
-        )
+        yield name, Row(number, item._asdict())
+
+
+def ask(run: EIBench, name: str, row: Row) -> Built:
+    """The question about an image; an AffectError says why there is none."""
+    item = Item(**row.values)
+    triggers = numbered_triggers(item.triggers)
+    if not triggers:
+        raise AffectError("no numbered triggers")
+    defects = [] if item.question else ["no-question"]
+    annotation = Annotation(
+        id=name,
+        dataset="eibench",
+        split="test",
+        media=Clip(image=need_file(run.media, item.image, "image ")),
+        language="en",
+        target=Target(description="\n".join(f"{i}. {trigger}" for i, trigger in enumerate(triggers, 1))),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
+    )
+    asked = item.question or "What may have caused the emotion in this image? List the causes, numbered."
+    yield compose(annotation, "describe", "describe", run.seed, parts=("image",), asked=asked)
 
 
 def numbered_triggers(text: str) -> list[str]:

@@ -3,29 +3,46 @@
     affectllm build emer --source final-EMER-reason.csv --labels check-openset.csv --out data/emer
     affectllm build emer --source gt-eng.csv --out data/emer-v1
 
-v2 holds a Chinese and an English description a clip and no labels: those are OV-MERD's, joined on the name. Some
-English cells still begin with the prompt they were translated with; it is cut off and counted.
+Reads v1 (`gt-eng.csv`, `gt-chi.csv`) and v2 (`final-EMER-reason.csv`). v2 has a Chinese and an English description per
+clip and no labels: those are OV-MERD's, joined on the clip's name with --labels. Descriptions are split into clues from
+face, voice and words. Some English cells begin with the prompt they were translated with; it is cut off and counted.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from affectllm import building
 from affectllm.answers.lists import split_labels
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, Built, build, need_clip, row_hash, usable
+from affectllm.data.checks.scripts import CHINESE
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.descriptions import read_column, without_leaked_prompt
+from affectllm.data.questions import questions
+from affectllm.data.tables import Row, columns_of, find_source, read_table
+from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
-from affectllm.prompts.asking import questions
-from affectllm.records import Annotation, Clues, Conversation, Meta, Rejected, Target
+from affectllm.prompts import Mode
+from affectllm.records import Annotation, Clues, Meta, Target, Task
 
-LICENCE = "CC BY-NC 4.0"
+DATA_SETS = {
+    "emer": DataSet(
+        title="EMER v1 and v2",
+        task="describe",
+        language="mul",
+        licence="CC BY-NC 4.0",
+        url="https://github.com/zeroQiaoba/AffectGPT",
+        citation="Lian et al., arXiv 2306.15401",
+        status="verified",
+        rows={"v1": 100, "v2": 332},
+    ),
+}
+LICENCE = DATA_SETS["emer"].licence
 V1 = ("names", "emotions", "subtitles", "reasons")
 V2 = ("name", "chinese", "english")
 FILES = ("final-EMER-reason.csv", "gt-eng.csv", "gt-chi.csv")
-CHINESE = re.compile(r"[\u4e00-\u9fff]")
+ENGLISH = re.compile(r"[A-Za-z]{4}")
 # Where each modality's part begins, in both languages.
 OPENINGS = {
     "visual": re.compile(r"(?:In|From) the video|在视频中|视频中", re.IGNORECASE),
@@ -38,64 +55,44 @@ QUOTED = re.compile(r"[\"“”]([^\"“”]+)[\"“”]")
 @dataclass(frozen=True, kw_only=True)
 class Emer(Build):
     language: Literal["en", "zh"] = "en"
-    """Which description of v2 to take; v1 files hold one language each."""
+    """Language of the description to take from v2. A v1 file holds one language."""
     labels: Path | None = None
-    """OV-MERD's csv with columns name, openset: the label sets of v2's clips."""
+    """OV-MERD's csv with columns name and openset: the label sets of v2's clips, which v2 itself lacks."""
     tasks: tuple[Literal["labels", "describe", "clues", "progressive"], ...] = ()
-    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
-    the one for the mode. With several, ids end in the task."""
+    """Questions to ask about each clip. progressive asks in turn what is seen, heard and said, then for the emotion.
+    Without it, the one question that fits the mode. With several, ids end in the task."""
     mode: Mode | None = None
-    """Form of the answer; without it, think where labels are known and describe elsewhere."""
+    """Form of the answer. Without it, think for clips with labels and describe for the others."""
     split: str = "train"
-    """Split the rows are put in; the data set has none."""
+    """Split that the rows get: the data set has none."""
 
 
 def main(run: Emer) -> None:
-    path = building.find_source(run.source, FILES)
-    rows = building.read_table(path, V1 if "reasons" in building.columns_of(path) else V2)
-    labels = read_labels(run.labels) if run.labels else {}
-    kept = [row for row in rows if building.in_shard(row.number, run.shard)]
-    manifest = building.write(
-        run.out,
-        (found for row in kept for found in converse(run, row, labels)),
+    path = find_source(run.source, FILES)
+    rows = read_table(path, V1 if "reasons" in columns_of(path) else V2)
+    named = ((row.values.get("name") or row.values.get("names") or "", row) for row in rows)
+    labels = read_column(run.labels, "openset") if run.labels else {}
+    build(
+        run,
+        usable(named, run.shard, run.source, partial(ask, run, labels)),
         sources=[path, *([run.labels] if run.labels else [])],
-        options=asdict(run),
         licence=LICENCE,
         rows_in=len(rows),
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
-def read_labels(path: Path) -> dict[str, list[str]]:
-    """Label sets by clip name, in any spelling the data sets use."""
-    return {
-        row.values["name"]: split_labels(row.values["openset"])
-        for row in building.read_table(path, ("name", "openset"))
-    }
-
-
-def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Iterator[Conversation | Rejected]:
+def ask(run: Emer, labels: dict[str, str], name: str, row: Row) -> Built:
+    """The questions about a clip; an AffectError says why there are none."""
     values = row.values
-    name = values.get("name") or values.get("names") or ""
     raw = values.get("reasons") or values.get("english" if run.language == "en" else "chinese") or ""
-
-    def reject(reason: str) -> Rejected:
-        return Rejected(
-            id=name or f"row {row.number}", row=row.number, reason=reason, source=run.source.name, data=values
-        )
-
-    clip = building.find_clip(run.media, name) if name else None
-    if not name or not raw.strip() or clip is None:
-        no_text = f"no {run.language} description"
-        yield reject("no name" if not name else no_text if not raw.strip() else f"no clip {name} under {run.media}")
-        return
+    if not name or not raw.strip():
+        raise AffectError(f"no {run.language} description" if name else "no name")
+    clip = need_clip(run.media, name)
     description, defects = clean(raw, run.language)
     clues = split_clues(description)
-    if clues is None:
-        defects.append("no-clue-sections")
     said = values.get("subtitles", "").strip() or quoted(clues)
-    known = labels.get(name) or split_labels(values.get("emotions", ""))
-    language = "zh" if CHINESE.search(description) and not re.search(r"[A-Za-z]{4}", description) else run.language
+    known = split_labels(labels.get(name, "")) or split_labels(values.get("emotions", ""))
+    language = "zh" if CHINESE.search(description) and not ENGLISH.search(description) else run.language
     annotation = Annotation(
         id=name,
         dataset="emer",
@@ -104,21 +101,19 @@ def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Iterator[Conv
         subtitle=said or None,
         language=language,
         target=Target(labels=known, description=description, clues=clues),
-        meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(values)),
+        meta=Meta(licence=LICENCE, defects=defects if clues else [*defects, "no-clue-sections"], hash=row_hash(values)),
     )
-    mode = run.mode or ("think" if known else "describe")
-    if run.tasks:
-        yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
-    elif mode != "describe" and not known:
-        yield reject("no labels: give OV-MERD's csv with --labels, or build with --mode describe")
-    else:
-        yield compose(annotation, task="describe", mode=mode, seed=run.seed)
+    mode: Mode = run.mode or ("think" if known else "describe")
+    if not run.tasks and mode != "describe" and not known:
+        raise AffectError("no labels: give OV-MERD's csv with --labels, or build with --mode describe")
+    one: tuple[Task, Mode] = ("describe", mode)
+    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
 
 
 def clean(text: str, language: str) -> tuple[str, list[str]]:
     """The description without what does not belong to it, and what was found."""
-    kept, defects = building.without_leaked_prompt(text)
-    if language == "en" and CHINESE.search(kept) and re.search(r"[A-Za-z]{4}", kept):
+    kept, defects = without_leaked_prompt(text)
+    if language == "en" and CHINESE.search(kept) and ENGLISH.search(kept):
         defects.append("mixed-language")
     return kept, defects
 

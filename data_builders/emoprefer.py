@@ -2,23 +2,39 @@
 
     affectllm build emoprefer --source preference_emoprefer.csv --out data/emoprefer --swap
 
-Takes the files with and without model names, both versions, and MER2026's candidates without a preference (asked, but
-without an answer). `--swap` adds each pair the other way round, which shows whether a judge looks at the order.
+Reads the files with and without model names, versions 1 and 2, and MER2026's candidates, which have no preference and
+become questions without an answer. `--swap` adds each pair the other way round, which shows whether a judge depends on
+the order. A preference of `same` is kept and listed as a defect.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
-from affectllm import building
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, Built, build, count_in_shard, need_clip, row_hash, usable
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.tables import Row, find_source, read_table
+from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Clip, Conversation, Meta, Target
 
-LICENCE = "CC BY-NC 4.0"
+DATA_SETS = {
+    "emoprefer": DataSet(
+        title="EmoPrefer v1",
+        task="preference",
+        language="en",
+        licence="CC BY-NC 4.0",
+        url="https://github.com/zeroQiaoba/AffectGPT",
+        citation="Lian et al., ICLR 2026",
+        status="verified",
+        rows={"train": 574},
+    ),
+}
+LICENCE = DATA_SETS["emoprefer"].licence
 FILES = ("preference_emoprefer.csv", "track3_emoprefer.csv", "track3_emopreferv2.csv", "track3_candidate.csv")
 # The shipped run script of the challenge writes 'tie' where the data say 'same'.
 PREFERENCES = {"a1": "a1", "a2": "a2", "same": "same", "tie": "same", "": None}
@@ -28,75 +44,62 @@ SWAPPED = {"a1": "a2", "a2": "a1", "same": "same", None: None}
 @dataclass(frozen=True, kw_only=True)
 class EmoPrefer(Build):
     swap: bool = False
-    """Add every pair with its descriptions exchanged; its id ends in _swap."""
+    """Also ask every pair with its descriptions exchanged, under an id that ends in _swap."""
     split: str = "train"
-    """Split the rows are put in."""
+    """Split that the rows get."""
 
 
 def main(run: EmoPrefer) -> None:
-    path = building.find_source(run.source, FILES)
-    rows = building.read_table(path, ("name", "a1", "a2"))
-    manifest = building.write(
-        run.out,
-        converse(run, rows),
+    path = find_source(run.source, FILES)
+    rows = read_table(path, ("name", "a1", "a2"))
+    build(
+        run,
+        usable(named(rows), run.shard, run.source, partial(ask, run)),
         sources=[path],
-        options=asdict(run),
         licence=LICENCE,
-        rows_in=sum(building.in_shard(row.number, run.shard) for row in rows),
+        rows_in=count_in_shard(rows, run.shard),
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
-def converse(run: EmoPrefer, rows: Iterable[Row]) -> Iterator[Conversation | Rejected]:
+def named(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
+    """Each pair with the name of its clip, numbered from the second pair about a clip on."""
     pairs: Counter[str] = Counter()
     for row in rows:
-        name = row.values["name"].strip()
-        pairs[name] += 1
-        # A clip may be judged with several pairs of descriptions.
-        pair = name if pairs[name] == 1 else f"{name}_{pairs[name]}"
-        if not building.in_shard(row.number, run.shard):
-            continue
-        if problem := problem_with(run, row):
-            yield building.reject(row, run.source, pair, problem)
-            continue
-        yield ask(run, row, pair, swapped=False)
-        if run.swap:
-            yield ask(run, row, f"{pair}_swap", swapped=True)
+        clip = row.values["name"].strip()
+        pairs[clip] += 1
+        yield (clip if pairs[clip] == 1 else f"{clip}_{pairs[clip]}"), row
 
 
-def problem_with(run: EmoPrefer, row: Row) -> str:
-    """Why a row cannot be used, or nothing."""
-    values = row.values
-    if not values["name"].strip():
-        return "no name"
-    if not (values["a1"].strip() and values["a2"].strip()):
-        return "a description is empty"
-    if values.get("preference", "").strip() not in PREFERENCES:
-        return f"preference is {values['preference']!r}, not a1, a2 or same"
-    return "" if building.find_clip(run.media, values["name"].strip()) else f"no clip under {run.media}"
+def ask(run: EmoPrefer, name: str, row: Row) -> Built:
+    """The pair and, with --swap, the same pair the other way round; an AffectError says why there is none."""
+    clip, a1, a2 = row.values["name"].strip(), row.values["a1"], row.values["a2"]
+    preference = row.values.get("preference", "").strip()
+    if not clip:
+        raise AffectError("no name")
+    if not (a1.strip() and a2.strip()):
+        raise AffectError("a description is empty")
+    if preference not in PREFERENCES:
+        raise AffectError(f"preference is {row.values['preference']!r}, not a1, a2 or same")
+    media = need_clip(run.media, clip, shown="")
+    yield pair(run, name, row, media, (a1, a2), PREFERENCES[preference])
+    if run.swap:
+        yield pair(run, f"{name}_swap", row, media, (a2, a1), SWAPPED[PREFERENCES[preference]])
 
 
-def ask(run: EmoPrefer, row: Row, name: str, swapped: bool) -> Conversation:
-    values = row.values
-    preference = PREFERENCES[values.get("preference", "").strip()]
-    clip = building.find_clip(run.media, values["name"].strip())
-    choices = (values["a2"], values["a1"]) if swapped else (values["a1"], values["a2"])
-    told = {
-        "preference": SWAPPED[preference] if swapped else preference,
-        "options": dict(zip(("a1", "a2"), choices, strict=True)),
-    }
+def pair(
+    run: EmoPrefer, name: str, row: Row, media: Clip, choices: tuple[str, str], preference: str | None
+) -> Conversation:
+    """The question which of two descriptions people prefer."""
+    target = {"preference": preference, "options": dict(zip(("a1", "a2"), choices, strict=True))}
+    defects = ["undecided"] if preference == "same" else []
     annotation = Annotation(
         id=name,
         dataset="emoprefer",
         split=run.split,
-        media=clip or Clip(),
+        media=media,
         language="en",
-        target=msgspec.convert(told, Target),
-        meta=Meta(
-            licence=LICENCE,
-            defects=["undecided"] if preference == "same" else [],
-            hash=building.row_hash(values),
-        ),
+        target=msgspec.convert(target, Target),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
     return compose(annotation, task="preference", mode="labels", seed=run.seed, choices=choices)
 

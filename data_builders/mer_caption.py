@@ -1,27 +1,63 @@
 """MER-Caption and MER-Caption+ (Lian et al., arXiv 2501.16566): label sets and descriptions of short clips.
 
-    affectllm build mer-caption --source track2_train_mercaptionplus.csv --reasons track3_train_mercaptionplus.csv \
+    affectllm build mer-caption --source track2_train_mercaptionplus.csv --reasons track3_train_mercaptionplus.csv \\
         --subtitles subtitle_chieng.csv --exclude track2_train_human.csv --out data/mercaptionplus
 
-Takes every spelling of a label set that the csvs of 2025 and 2026 use. Where the English subtitle is missing the
-Chinese one is used and marked. `--exclude` names human-labelled files whose clips must not be trained on: some five
-hundred of them are in MER-Caption+ too.
+Reads MER-Caption, MER-Caption+ and Human-OV (columns name, openset), and files of descriptions alone (name, reason), in
+every spelling of a label set that the csvs of 2025 and 2026 use. If the English subtitle is missing, the Chinese one is
+used and marked. Some 550 clips of Human-OV are in MER-Caption+ too: name the human-labelled file that you test on with
+`--exclude`.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
-from affectllm import building
 from affectllm.answers.lists import split_labels
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, Built, build, need_clip, row_hash, usable
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.descriptions import names_in, read_column
+from affectllm.data.questions import questions
+from affectllm.data.subtitles import NONE, Subtitle, read_subtitles
+from affectllm.data.tables import Row, columns_of, counted, find_source, stream_table
+from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
-from affectllm.prompts.asking import questions
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
-from affectllm.subtitles import NONE, Subtitle, read_subtitles
+from affectllm.prompts import Mode
+from affectllm.records import Annotation, Meta, Target, Task
 
+DATA_SETS = {
+    "human-ov": DataSet(
+        title="Human-OV (MER2026 track 2)",
+        task="labels",
+        language="mul",
+        licence="CC BY-NC 4.0, redistribution forbidden",
+        url="https://huggingface.co/datasets/MERChallenge/MER2026",
+        citation="Lian et al., arXiv 2604.19417",
+        status="documented",
+        rows={"train": 1532},
+    ),
+    "mer-caption-plus": DataSet(
+        title="MER-Caption+",
+        task="labels",
+        language="mul",
+        licence="CC BY-NC 4.0, redistribution forbidden",
+        url="https://huggingface.co/datasets/MERChallenge/MER2025",
+        citation="Lian et al., arXiv 2501.16566",
+        status="documented",
+        rows={"train": 31327},
+    ),
+    "mer-caption": DataSet(
+        title="MER-Caption",
+        task="labels",
+        language="mul",
+        licence="CC BY-NC 4.0, redistribution forbidden",
+        url="https://huggingface.co/datasets/MERChallenge/MER2025",
+        citation="Lian et al., arXiv 2501.16566",
+        status="documented",
+        rows={"train": 115595},
+    ),
+}
 LICENCE = "CC BY-NC 4.0, redistribution of annotations forbidden"
 FILES = ("track2_train_mercaptionplus.csv", "track2_train_human.csv", "track2_train_ovmerd.csv")
 PUBLISHED = {"mercaption": 115_595, "mercaptionplus": 31_327, "human": 1_532, "ovmerd": 332}
@@ -31,108 +67,76 @@ PUBLISHED = {"mercaption": 115_595, "mercaptionplus": 31_327, "human": 1_532, "o
 @dataclass(frozen=True, kw_only=True)
 class MerCaption(Build):
     reasons: Path | None = None
-    """Csv with columns name, reason: the descriptions, joined on the name."""
+    """Csv of descriptions, with columns name and reason."""
     subtitles: Path | None = None
-    """Csv with name and one of english, sentence, subtitles, chinese."""
+    """Csv of what is said: columns name and one of english, sentence, subtitles, chinese."""
     exclude: tuple[Path, ...] = ()
-    """Csvs with a column name whose clips are left out, so that nothing tested on is trained on."""
+    """Csv files with a column `name`. Their clips are left out: name the files that you test on."""
     tasks: tuple[Literal["labels", "describe", "progressive"], ...] = ()
-    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
-    the one for the mode. With several, ids end in the task."""
+    """Questions to ask about each clip. progressive asks in turn what is seen, heard and said, then for the emotion.
+    Without it, the one question that fits the mode. With several, ids end in the task."""
     mode: Mode | None = None
-    """Form of the answer; without it, think where descriptions are given and labels elsewhere."""
+    """Form of the answer. Without it, think for clips with a description and labels for the others."""
     split: str = "train"
-    """Split the rows are put in."""
+    """Split that the rows get."""
+
+
+class Joined(NamedTuple):
+    """What other tables say, by clip name."""
+
+    reasons: dict[str, str]
+    subtitles: dict[str, Subtitle]
+    held_out: set[str]
 
 
 def main(run: MerCaption) -> None:
-    path = building.find_source(run.source, FILES)
-    told = "reason" if "openset" not in (columns := building.columns_of(path)) and "reason" in columns else "openset"
-    rows = building.stream_table(path, ("name", told))
-    reasons = read_reasons(run.reasons) if run.reasons else {}
-    subtitles = read_subtitles(run.subtitles) if run.subtitles else {}
-    held_out = {row.values["name"] for other in run.exclude for row in building.read_table(other, ("name",))}
-    published = PUBLISHED.get(path.stem.rpartition("_")[2])
-    notes: dict[str, Any] = {"published_rows": published, "table_rows": 0}
-    sources = [path, *(other for other in (run.reasons, run.subtitles, *run.exclude) if other)]
-    manifest = building.write(
-        run.out,
-        converse(run, counted(rows, notes), reasons, subtitles, held_out),
-        sources=sources,
-        options={**asdict(run), "exclude": [str(other) for other in run.exclude]},
+    path = find_source(run.source, FILES)
+    # Files of descriptions alone have the one column in place of the other.
+    column = "reason" if "openset" not in (columns := columns_of(path)) and "reason" in columns else "openset"
+    joined = Joined(
+        read_column(run.reasons, "reason") if run.reasons else {},
+        read_subtitles(run.subtitles) if run.subtitles else {},
+        names_in(run.exclude),
+    )
+    notes: dict[str, Any] = {"published_rows": PUBLISHED.get(path.stem.rpartition("_")[2]), "table_rows": 0}
+    rows = counted(stream_table(path, ("name", column)), notes, "table_rows")
+    named = ((row.values["name"].strip(), row) for row in rows)
+    build(
+        run,
+        usable(named, run.shard, run.source, partial(ask, run, joined)),
+        sources=[path, *(other for other in (run.reasons, run.subtitles, *run.exclude) if other)],
         licence=LICENCE,
         notes=notes,
     )
-    print("\n".join(building.summary(manifest, run.out)))
-    if published not in (None, notes["table_rows"]):
-        print(f"  note: {notes['table_rows']} rows were read from {path.name}, the published file has {published}")
 
 
-def counted(rows: Iterable[Row], notes: dict[str, Any]) -> Iterator[Row]:
-    """The rows of a stream, their number noted as they pass."""
-    for row in rows:
-        notes["table_rows"] = row.number
-        yield row
-
-
-def read_reasons(path: Path) -> dict[str, str]:
-    return {row.values["name"]: row.values["reason"] for row in building.stream_table(path, ("name", "reason"))}
-
-
-def converse(
-    run: MerCaption,
-    rows: Iterable[Row],
-    reasons: dict[str, str],
-    subtitles: dict[str, Subtitle],
-    held_out: set[str],
-) -> Iterator[Conversation | Rejected]:
-    for row in rows:
-        if not building.in_shard(row.number, run.shard):
-            continue
-        values, name = row.values, row.values["name"].strip()
-        clip = building.find_clip(run.media, name)
-        description = (values.get("reason") or reasons.get(name) or "").strip()
-        labels = split_labels(values.get("openset") or "")
-        problem = problem_with(run, name, clip is None, labels, description, name in held_out)
-        if problem or clip is None:
-            yield Rejected(
-                id=name or f"row {row.number}", row=row.number, reason=problem, source=run.source.name, data=values
-            )
-            continue
-        subtitle = subtitles.get(name, NONE)
-        defects = list(subtitle.defects)
-        if not labels:
-            defects.append("no-labels")
-        if reasons and not description:
-            defects.append("no-description")
-        annotation = Annotation(
-            id=name,
-            dataset="mer-caption",
-            split=run.split,
-            media=clip,
-            subtitle=subtitle.text,
-            language=subtitle.language,
-            target=Target(labels=labels, description=description or None),
-            meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(values)),
-        )
-        if run.tasks:
-            yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
-            continue
-        mode: Mode = run.mode or ("describe" if not labels else "think" if description else "labels")
-        yield compose(annotation, task="labels" if labels else "describe", mode=mode, seed=run.seed)
-
-
-def problem_with(run: MerCaption, name: str, no_clip: bool, labels: list[str], description: str, held_out: bool) -> str:
-    """Why a row cannot be used, or nothing. An empty label set is said to be empty, never taken for neutral."""
+def ask(run: MerCaption, joined: Joined, name: str, row: Row) -> Built:
+    """The questions about a clip; an AffectError says why there are none."""
     if not name:
-        return "no name"
-    if held_out:
-        return "also in a file given with --exclude"
-    if no_clip:
-        return f"no clip {name} under {run.media}"
+        raise AffectError("no name")
+    if name in joined.held_out:
+        raise AffectError("also in a file given with --exclude")
+    clip, subtitle = need_clip(run.media, name), joined.subtitles.get(name, NONE)
+    description = (row.values.get("reason") or joined.reasons.get(name) or "").strip()
+    labels = split_labels(row.values.get("openset") or "")
+    # An empty label set is said to be empty, never taken for neutral.
     if not labels and not description:
-        return "empty label set and no description"
-    return ""
+        raise AffectError("empty label set and no description")
+    defects = [*subtitle.defects, *([] if labels else ["no-labels"])]
+    defects += ["no-description"] if joined.reasons and not description else []
+    annotation = Annotation(
+        id=name,
+        dataset="mer-caption",
+        split=run.split,
+        media=clip,
+        subtitle=subtitle.text,
+        language=subtitle.language,
+        target=Target(labels=labels, description=description or None),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
+    )
+    mode: Mode = run.mode or ("describe" if not labels else "think" if description else "labels")
+    one: tuple[Task, Mode] = ("labels" if labels else "describe", mode)
+    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
 
 
 if __name__ == "__main__":

@@ -4,28 +4,55 @@
     affectllm build mer-challenge --source mer2026 --track 1 --split candidate --out data/mer2026-cross
 
 track 1   one of six emotions of the speaker; MER2026's candidates ask for the listener's
-track 2   open label sets; descriptions join on the name, from this folder or that of --descriptions
+track 2   open label sets; descriptions are joined on the name, from this folder or the one of --descriptions
 track 3   MER2025's descriptions, with the label sets of track 2 (MER2026's track 3 is built by `emoprefer`)
 
 Files are read in the order human, ovmerd, mercaptionplus: a clip that is in two of them is taken from the first. The
-words come from subtitle_chieng.csv; where the English ones are missing the Chinese are used, and that is named.
+words come from subtitle_chieng.csv. If the English words are missing, the Chinese ones are used and marked. Track 1's
+valence column is not read, because its scale is not stated.
 """
 
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from affectllm import building
 from affectllm.answers.lists import split_labels
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, Built, build, need_clip, or_rejected, reject, row_hash
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.descriptions import read_first
+from affectllm.data.questions import questions
+from affectllm.data.reading import in_shard
+from affectllm.data.subtitles import NONE, Subtitle, read_subtitles
+from affectllm.data.tables import Row, counted, files_there, stream_table
 from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
-from affectllm.prompts.asking import questions
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Task
-from affectllm.subtitles import NONE, Subtitle, read_subtitles
+from affectllm.prompts import Mode
+from affectllm.records import Annotation, Meta, Target, Task
 
+DATA_SETS = {
+    "mer2025": DataSet(
+        title="MER2025, tracks 1 to 3",
+        task="labels",
+        language="zh",
+        licence="CC BY-NC 4.0, redistribution forbidden",
+        url="https://huggingface.co/datasets/MERChallenge/MER2025",
+        citation="Lian et al., MER2025 challenge",
+        status="documented",
+        rows={"track2": 31659, "track3": 31659, "test": 1200, "candidates": 20000},
+    ),
+    "mer2026": DataSet(
+        title="MER2026, tracks 1 to 3",
+        task="labels",
+        language="zh",
+        licence="CC BY-NC 4.0, redistribution forbidden",
+        url="https://huggingface.co/datasets/MERChallenge/MER2026",
+        citation="Lian et al., arXiv 2604.19417",
+        status="documented",
+        rows={"track1": 9395, "track2": 32859, "candidates": 20000},
+    ),
+}
 LICENCE = "CC BY-NC 4.0, redistribution of annotations forbidden"
 EMOTIONS = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 SUBTITLES = "subtitle_chieng.csv"
@@ -44,6 +71,10 @@ FILES: dict[tuple[Track, Split], tuple[str, ...]] = {
     (3, "train"): REASONS,
     (3, "candidate"): CANDIDATES,
 }
+COLUMNS: dict[Track, str] = {1: "discrete", 2: "openset", 3: "reason"}
+TASKS: dict[Track, Task] = {1: "basic", 2: "labels", 3: "describe"}
+SPEAKER = {"en": "the speaker", "zh": "说话的人"}
+LISTENER = {"en": "the listener", "zh": "听话的人"}
 PUBLISHED = {
     "track1_train.csv": 9395, "track2_train_human.csv": 1532, "track2_train_ovmerd.csv": 332,
     "track2_train_mercaptionplus.csv": 31327, "track3_train_ovmerd.csv": 332, "track3_train_mercaptionplus.csv": 31327,
@@ -56,118 +87,84 @@ class MerChallenge(Build):
     track: Track
     """Track of the challenge."""
     split: Split = "train"
-    """train; test, where its labels were released; candidate: the clips to answer, without labels."""
+    """train; test, if its labels were released; or candidate, the clips to answer, which have no labels."""
     descriptions: Path | None = None
-    """Folder with track3_train_*.csv, where the source holds none (MER2026's: give MER2025's)."""
+    """Folder with track3_train_*.csv, if the source has none. For MER2026, give the folder of MER2025."""
     tasks: tuple[Literal["basic", "labels", "describe", "listener", "progressive"], ...] = ()
-    """Questions asked about each clip; without it, that of the track. With several, ids end in the task. The listener's
-    emotion, MER2026's track 1, is asked for in clips without labels: those that have them are about speakers."""
+    """Questions to ask about each clip. Without it, the one of the track. With several, ids end in the task. listener
+    (MER2026's track 1) is for clips without labels: the labels that exist are about speakers."""
     mode: Mode | None = None
-    """Form of the answer; without it, labels in tracks 1 and 2, think in track 3 (describe where no labels are)."""
+    """Form of the answer. Without it, labels in tracks 1 and 2; in track 3 think, or describe for clips without
+    labels."""
 
 
 class Joined(NamedTuple):
-    """What stands in the other tables, by clip name."""
+    """What other tables say, by clip name."""
 
     subtitles: Mapping[str, Subtitle]
     reasons: Mapping[str, str]
-    labels: Mapping[str, list[str]]
+    labels: Mapping[str, str]
 
 
 def main(run: MerChallenge) -> None:
-    tables = there(run.source, FILES.get((run.track, run.split), ()))
-    if not tables:
-        raise AffectError(missing(run))
-    words = there(run.source, (SUBTITLES,))
-    reasons = there(run.descriptions or run.source, REASONS) if run.track == 2 else []
-    labels = there(run.source, LABELS) if run.track == 3 else []
-    joined = Joined(
-        read_subtitles(words[0]) if words else {},
-        read_first(reasons, "reason"),
-        {name: split_labels(cell) for name, cell in read_first(labels, "openset").items()},
-    )
-    counts: dict[str, int] = {}
-    manifest = building.write(
-        run.out,
+    tables = find_tables(run)
+    words = files_there(run.source, (SUBTITLES,))
+    reasons = files_there(run.descriptions or run.source, REASONS) if run.track == 2 else []
+    labels = files_there(run.source, LABELS) if run.track == 3 else []
+    said = read_subtitles(words[0]) if words else {}
+    joined = Joined(said, read_first(reasons, "reason"), read_first(labels, "openset"))
+    counts: Counter[str] = Counter()
+    build(
+        run,
         converse(run, tables, joined, counts),
         sources=[*tables, *words, *reasons, *labels],
-        options=asdict(run),
         licence=LICENCE,
-        # Filled while the rows are written, which is before the manifest is.
+        # The counts are complete when the rows are written, which is before the manifest is.
         notes={"table_rows": counts, "published_rows": {path.name: PUBLISHED.get(path.name) for path in tables}},
     )
-    print("\n".join(building.summary(manifest, run.out)))
-    for name, rows in counts.items():
-        if rows != PUBLISHED.get(name, rows):
-            print(f"  note: {rows} rows were read from {name}, the published file has {PUBLISHED[name]}")
     if not words:
         print(f"  note: {run.source} holds no {SUBTITLES}: questions show no words")
 
 
-def there(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    return [folder / name for name in names if (folder / name).is_file()]
+def find_tables(run: MerChallenge) -> list[Path]:
+    wanted = FILES.get((run.track, run.split), ())
+    tables = files_there(run.source, wanted)
+    if not tables and run.track == 3 and any(run.source.glob("track3_emoprefer*.csv")):
+        raise AffectError("MER2026's track 3 is about preferences: affectllm build emoprefer --help")
+    if not wanted:
+        raise AffectError(f"Track {run.track} has no {run.split} split with labels. Choose another --split.")
+    if not tables:
+        raise AffectError(f"{run.source} holds none of {', '.join(wanted)}. Give the challenge's folder with --source.")
+    return tables
 
 
-def missing(run: MerChallenge) -> str:
-    if run.track == 3 and any(run.source.glob("track3_emoprefer*.csv")):
-        return "MER2026's track 3 is about preferences: affectllm build emoprefer --help"
-    wanted = FILES.get((run.track, run.split))
-    if wanted is None:
-        return f"Track {run.track} has no {run.split} split with labels. Choose another --split."
-    return f"{run.source} holds none of {', '.join(wanted)}. Give the challenge's folder with --source."
-
-
-def read_first(paths: list[Path], column: str) -> dict[str, str]:
-    """A column by clip name; where files name a clip twice, the first counts."""
-    found: dict[str, str] = {}
-    for path in paths:
-        for row in building.stream_table(path, ("name", column)):
-            found.setdefault(row.values["name"].strip(), row.values[column])
-    return found
-
-
-def converse(
-    run: MerChallenge, tables: list[Path], joined: Joined, counts: dict[str, int]
-) -> Iterator[Conversation | Rejected]:
+def converse(run: MerChallenge, tables: list[Path], joined: Joined, counts: Counter[str]) -> Built:
+    """Every table's conversations; a clip that is in two of them is taken from the first."""
     first: dict[str, str] = {}
-    column = {1: "discrete", 2: "openset", 3: "reason"}[run.track]
+    columns = ("name",) if run.split == "candidate" else ("name", COLUMNS[run.track])
     for path in tables:
-        counts[path.name] = 0
-        for row in building.stream_table(path, ("name",) if run.split == "candidate" else ("name", column)):
-            counts[path.name] += 1
+        for row in counted(stream_table(path, columns), counts, path.name):
             name = row.values["name"].strip()
             earlier = first.setdefault(name, path.name)
-            if not building.in_shard(row.number, run.shard):
+            if not in_shard(row.number, run.shard):
                 continue
-            if earlier != path.name:
-                yield building.reject(row, path, f"{name} ({path.stem})", f"also in {earlier}")
-                continue
-            try:
-                annotation = annotate(run, row, name, joined)
-            except AffectError as problem:
-                yield building.reject(row, path, name, str(problem))
-                continue
-            if run.tasks:
-                yield from questions(
-                    annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=path
-                )
-                continue
-            task: Task = "basic" if run.track == 1 else "labels" if run.track == 2 else "describe"
-            yield compose(annotation, task, run.mode or mode_of(run, annotation.target), run.seed, candidates=EMOTIONS)
+            if earlier == path.name:
+                yield from or_rejected(ask(run, path, joined, name, row), name, row, path)
+            else:
+                yield reject(row, path, f"{name} ({path.stem})", f"also in {earlier}")
 
 
-def annotate(run: MerChallenge, row: Row, name: str, joined: Joined) -> Annotation:
-    """What is known of a clip; an AffectError says why it cannot be used."""
-    clip = building.find_clip(run.media, name)
-    if not name or clip is None:
-        raise AffectError("no name" if not name else f"no clip {name} under {run.media}")
-    subtitle = joined.subtitles.get(name, NONE)
-    target = target_of(run, row, name, joined)
+def ask(run: MerChallenge, path: Path, joined: Joined, name: str, row: Row) -> Built:
+    """The questions about a clip; an AffectError says why there are none."""
+    if not name:
+        raise AffectError("no name")
+    clip, subtitle = need_clip(run.media, name), joined.subtitles.get(name, NONE)
+    target = target_of(run, row.values.get(COLUMNS[run.track], ""), name, joined)
     defects = list(subtitle.defects) or (["no-subtitle"] if joined.subtitles and not subtitle.text else [])
     if run.split != "candidate":
         defects += ["no-labels"] if run.track == 3 and not target.labels else []
         defects += ["no-description"] if joined.reasons and not target.description else []
-    return Annotation(
+    annotation = Annotation(
         id=name,
         dataset=f"mer-track{run.track}",
         split=run.split,
@@ -176,39 +173,34 @@ def annotate(run: MerChallenge, row: Row, name: str, joined: Joined) -> Annotati
         language=subtitle.language,
         person=person_of(run, subtitle.language),
         target=target,
-        meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(row.values)),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
+    reasoned: Mode = "think" if target.labels or run.split == "candidate" else "describe"
+    one = (TASKS[run.track], run.mode or (reasoned if run.track == 3 else "labels"))
+    how = (run.tasks, run.mode, run.seed)
+    yield from questions(annotation, *how, candidates=EMOTIONS, row=row, source=path, otherwise=one)
 
 
 def person_of(run: MerChallenge, language: str) -> str | None:
     """Track 1 trains on speakers; MER2026 tests on whom they speak to."""
-    if run.track != 1 or run.split == "test":
-        return None
     listener = run.split == "candidate" and (run.source / "track1_track2_candidate.csv").is_file()
-    if language == "zh":
-        return "听话的人" if listener else "说话的人"
-    return "the listener" if listener else "the speaker"
+    return None if run.track != 1 or run.split == "test" else (LISTENER if listener else SPEAKER)[language]
 
 
-def target_of(run: MerChallenge, row: Row, name: str, joined: Joined) -> Target:
+def target_of(run: MerChallenge, cell: str, name: str, joined: Joined) -> Target:
+    """What the annotators said: `cell` is the track's own column."""
     if run.split == "candidate":
         return Target()
     if run.track == 1:
-        emotion = row.values["discrete"].strip().lower()
+        emotion = cell.strip().lower()
         if emotion not in EMOTIONS:
-            raise AffectError(f"label {row.values['discrete']!r} is not one of {', '.join(EMOTIONS)}")
+            raise AffectError(f"label {cell!r} is not one of {', '.join(EMOTIONS)}")
         return Target(labels=[emotion], basic=emotion)
-    told = row.values["reason"] if run.track == 3 else joined.reasons.get(name, "")
-    labels = joined.labels.get(name, []) if run.track == 3 else split_labels(row.values["openset"])
-    if not (told.strip() if run.track == 3 else labels):
+    reason = cell if run.track == 3 else joined.reasons.get(name, "")
+    labels = split_labels(joined.labels.get(name, "") if run.track == 3 else cell)
+    if not (reason.strip() if run.track == 3 else labels):
         raise AffectError("no description" if run.track == 3 else "empty label set")
-    return Target(labels=labels, description=told.strip() or None)
-
-
-def mode_of(run: MerChallenge, target: Target) -> Mode:
-    if run.track < 3:
-        return "labels"
-    return "think" if target.labels or run.split == "candidate" else "describe"
+    return Target(labels=labels, description=reason.strip() or None)
 
 
 if __name__ == "__main__":

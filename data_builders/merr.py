@@ -1,30 +1,54 @@
 """MERR (Cheng et al., NeurIPS 2024): Emotion-LLaMA's descriptions of clips, fine-grained and coarse.
 
     affectllm build merr --source MERR_fine_grained.json --out data/merr-fine
-    affectllm build merr --source MERR_coarse_grained.json --transcripts transcription_en_all.csv \
+    affectllm build merr --source MERR_coarse_grained.json --transcripts transcription_en_all.csv \\
         --labels MERR_coarse_grained.txt --out data/merr-coarse
 
-The fine-grained file names an emotion, what face and voice show, and the words; the coarse one holds a caption a clip,
-and takes its emotion from the list that Emotion-LLaMA trains on and the words from its csv. Descriptions are English;
-where the words are not, that is named.
+The fine-grained file names an emotion, what face and voice show, and the words. The coarse file has one caption per
+clip; its emotions come from the list that Emotion-LLaMA trains on (--labels) and its words from a csv (--transcripts).
+Descriptions are English. Words in another language are marked.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from affectllm import building
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, Built, build, item_of, need_clip, row_hash, rows_of, usable
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.descriptions import read_column
+from affectllm.data.questions import questions
+from affectllm.data.tables import Row, find_source, read_lines, read_object
 from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
-from affectllm.prompts.asking import questions
-from affectllm.records import Annotation, Clues, Conversation, Meta, Rejected, Target, problem_of
+from affectllm.prompts import Mode
+from affectllm.records import Annotation, Clues, Meta, Target, Task
 
+DATA_SETS = {
+    "merr-coarse": DataSet(
+        title="MERR, coarse-grained (Emotion-LLaMA)",
+        task="describe",
+        language="en",
+        licence="MER2023's end user licence, research only",
+        url="https://github.com/ZebangCheng/Emotion-LLaMA",
+        citation="Cheng et al., NeurIPS 2024",
+        status="documented",
+        rows={"train": 28618},
+    ),
+    "merr-fine": DataSet(
+        title="MERR, fine-grained (Emotion-LLaMA)",
+        task="describe",
+        language="en",
+        licence="MER2023's end user licence, research only",
+        url="https://github.com/ZebangCheng/Emotion-LLaMA",
+        citation="Cheng et al., NeurIPS 2024",
+        status="documented",
+        rows={"train": 4487},
+    ),
+}
 LICENCE = "MER2023's end user licence: research only"
 FILES = ("MERR_fine_grained.json", "MERR_coarse_grained.json")
 PUBLISHED = {"fine": 4487, "coarse": 28618}
@@ -35,16 +59,16 @@ EAST_ASIAN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]")
 @dataclass(frozen=True, kw_only=True)
 class Merr(Build):
     transcripts: Path | None = None
-    """Csv with name, sentence: what is said, for clips whose item holds no words."""
+    """Csv with columns name and sentence: what is said in clips whose entry has no words."""
     labels: Path | None = None
-    """Emotion-LLaMA's list, a line `name frames emotion` a clip: the emotion, for clips whose item names none."""
+    """Emotion-LLaMA's list with a line `name frames emotion` per clip: the emotion of clips whose entry has none."""
     tasks: tuple[Literal["labels", "describe", "clues", "progressive"], ...] = ()
-    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
-    the one for the mode. With several, ids end in the task."""
+    """Questions to ask about each clip. progressive asks in turn what is seen, heard and said, then for the emotion.
+    Without it, the one question that fits the mode. With several, ids end in the task."""
     mode: Mode | None = None
-    """Form of the answer; without it, think where the emotion is known and describe elsewhere."""
+    """Form of the answer. Without it, think for clips with an emotion and describe for the others."""
     split: str = "train"
-    """Split the clips are put in; the data set has none."""
+    """Split that the clips get: the data set has none."""
 
 
 class Item(msgspec.Struct):
@@ -60,31 +84,24 @@ class Item(msgspec.Struct):
 
 
 def main(run: Merr) -> None:
-    path = building.find_source(run.source, FILES)
-    items = building.read_json(path)
-    if not isinstance(items, dict):
-        raise AffectError(f"{path} must hold an object with an entry a clip, it holds a {type(items).__name__}.")
-    sentences = read_sentences(run.transcripts) if run.transcripts else {}
+    path = find_source(run.source, FILES)
+    items = read_object(path, "an entry per clip")
+    sentences = read_column(run.transcripts, "sentence") if run.transcripts else {}
     emotions = read_emotions(run.labels) if run.labels else {}
-    manifest = building.write(
-        run.out,
-        converse(run, items, sentences, emotions),
+    named = zip(items, rows_of(items.values()), strict=True)
+    build(
+        run,
+        usable(named, run.shard, run.source, partial(ask, run, sentences, emotions)),
         sources=[path, *(other for other in (run.transcripts, run.labels) if other)],
-        options=asdict(run),
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": len(items)},
     )
-    print("\n".join(building.summary(manifest, run.out)))
-
-
-def read_sentences(path: Path) -> dict[str, str]:
-    return {row.values["name"]: row.values["sentence"] for row in building.stream_table(path, ("name", "sentence"))}
 
 
 def read_emotions(path: Path) -> dict[str, str]:
     """The emotion of each clip from lines such as `sample_00000047 64 worried`; a valence may follow."""
     found = {}
-    for number, line in enumerate(building.read_lines(path), 1):
+    for number, line in enumerate(read_lines(path), 1):
         words = line.split()
         if words and len(words) not in (3, 4):
             raise AffectError(f"{path}: line {number} must be 'name frames emotion', it is {line.strip()!r}.")
@@ -93,40 +110,27 @@ def read_emotions(path: Path) -> dict[str, str]:
     return found
 
 
-def converse(
-    run: Merr, items: dict[str, Any], sentences: dict[str, str], emotions: dict[str, str]
-) -> Iterator[Conversation | Rejected]:
-    for number, (name, values) in enumerate(items.items(), 1):
-        if not building.in_shard(number, run.shard):
-            continue
-        row = Row(number, values if isinstance(values, dict) else {"value": values})
-        try:
-            item = msgspec.convert(values, Item)
-        except msgspec.ValidationError as error:
-            yield building.reject(row, run.source, name, problem_of(error))
-            continue
-        description, clip = (item.smp_reason_caption or item.caption).strip(), building.find_clip(run.media, name)
-        if not description or clip is None or not name:
-            reason = f"no clip {name} under {run.media}" if clip is None else "no name or no description"
-            yield building.reject(row, run.source, name, reason)
-            continue
-        emotion = (item.pseu_emotion or emotions.get(name, "")).strip().lower()
-        said = (item.text or sentences.get(name, "")).strip()
-        annotation = Annotation(
-            id=name,
-            dataset="merr",
-            split=run.split,
-            media=clip,
-            subtitle=said or None,
-            language="en",
-            target=Target(labels=[emotion] if emotion else [], description=description, clues=clues_of(item)),
-            meta=Meta(licence=LICENCE, defects=defects_of(item, said, emotion), hash=building.row_hash(row.values)),
-        )
-        if run.tasks:
-            yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
-            continue
-        mode = run.mode or ("think" if emotion else "describe")
-        yield compose(annotation, task="labels" if emotion else "describe", mode=mode, seed=run.seed)
+def ask(run: Merr, sentences: dict[str, str], emotions: dict[str, str], name: str, row: Row) -> Built:
+    """The questions about a clip; an AffectError says why there are none."""
+    item = item_of(row, Item)
+    clip, description = need_clip(run.media, name), (item.smp_reason_caption or item.caption).strip()
+    if not description or not name:
+        raise AffectError("no name or no description")
+    emotion = (item.pseu_emotion or emotions.get(name, "")).strip().lower()
+    said = (item.text or sentences.get(name, "")).strip()
+    annotation = Annotation(
+        id=name,
+        dataset="merr",
+        split=run.split,
+        media=clip,
+        subtitle=said or None,
+        language="en",
+        target=Target(labels=[emotion] if emotion else [], description=description, clues=clues_of(item)),
+        meta=Meta(licence=LICENCE, defects=defects_of(item, said, emotion), hash=row_hash(row.values)),
+    )
+    one: tuple[Task, Mode] = ("labels", "think") if emotion else ("describe", "describe")
+    one = (one[0], run.mode or one[1])
+    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
 
 
 def clues_of(item: Item) -> Clues | None:

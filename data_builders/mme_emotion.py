@@ -3,29 +3,42 @@
     affectllm build mme-emotion --source MME-Emotion-Dataset --out data/mme-emotion
     affectllm build mme-emotion --source MME-Emotion-Dataset/SA/question/SA.json --out data/mme-sa
 
-A file a task, `TASK/question/TASK.json`, is a list of `{video_id, label, label_set}`; `video_id` is a path under the
-root of the media. Tasks with several labels a clip (FG-ER, ML-ER) ask for all that fit, intent recognition asks for the
-intention, sentiment analysis for the sentiment. Test data only: the rows are put in split `test`.
+Reads one file per task, `TASK/question/TASK.json`, a list of `{video_id, label, label_set}`; `video_id` is a path under
+--media. Tasks with several labels per clip (FG-ER, ML-ER) ask for all that fit, intent recognition asks for the
+intention, sentiment analysis for the sentiment, the others for one label. All rows get split `test`.
 """
 
 import re
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from affectllm import building
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, Built, build, item_of, need_file, or_rejected, reject, row_hash, rows_of
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.label_forms import SENTIMENTS
+from affectllm.data.reading import in_shard
+from affectllm.data.tables import Row, read_list
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, Task, problem_of
+from affectllm.records import Annotation, Clip, Meta, Target, Task, problem_of
 
+DATA_SETS = {
+    "mme-emotion": DataSet(
+        title="MME-Emotion (eight tasks)",
+        task="basic",
+        language="en",
+        licence="MIT (questions); the clips under the licences of their data sets",
+        url="https://github.com/FunAudioLLM/MME-Emotion",
+        citation="Zhang et al., arXiv 2508.09210",
+        status="documented",
+        rows={"test": 6500},
+    ),
+}
 LICENCE = "questions MIT; the clips under the licences of their data sets"
 SEVERAL = re.compile(r"\s*[,;]\s*")
-SENTIMENTS = {"positive", "negative", "neutral"}
 
 
 Name = Literal["ER_Lab", "ER_Wild", "Noise_ER", "FG_ER", "ML_ER", "SA", "FG_SA", "IR"]
@@ -56,7 +69,7 @@ KINDS: dict[Name, Kind] = {
 @dataclass(frozen=True, kw_only=True)
 class MMEEmotion(Build):
     tasks: tuple[Name, ...] = ()
-    """Tasks of a folder to build; without it, all that it holds."""
+    """Tasks to build. Without it, every task that the folder holds."""
 
 
 class Item(msgspec.Struct):
@@ -67,19 +80,14 @@ class Item(msgspec.Struct):
 
 def main(run: MMEEmotion) -> None:
     files = find_files(run)
-    tables = {name: building.read_json(path) for name, path in files.items()}
-    for name, items in tables.items():
-        if not isinstance(items, list):
-            raise AffectError(f"{files[name]} must hold a list of questions, it holds a {type(items).__name__}.")
-    manifest = building.write(
-        run.out,
+    tables = {name: read_list(path, "questions") for name, path in files.items()}
+    build(
+        run,
         (row for name, items in tables.items() for row in converse(run, name, files[name], items)),
         sources=list(files.values()),
-        options=asdict(run),
         licence=LICENCE,
         notes={"table_rows": {name: len(items) for name, items in tables.items()}},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
 def find_files(run: MMEEmotion) -> dict[Name, Path]:
@@ -95,48 +103,39 @@ def find_files(run: MMEEmotion) -> dict[Name, Path]:
     return found
 
 
-def converse(run: MMEEmotion, name: Name, path: Path, items: list[Any]) -> Iterator[Conversation | Rejected]:
-    for number, values in enumerate(items, 1):
-        if not building.in_shard(number, run.shard):
+def converse(run: MMEEmotion, name: Name, path: Path, items: list[Any]) -> Built:
+    for row in rows_of(items):
+        if not in_shard(row.number, run.shard):
             continue
-        row = Row(number, values if isinstance(values, dict) else {"value": values})
         try:
-            item = msgspec.convert(values, Item)
+            item = item_of(row, Item)
         except msgspec.ValidationError as error:
-            yield building.reject(row, path, str(row.values.get("video_id", "")), problem_of(error))
+            yield reject(row, path, str(row.values.get("video_id", "")), problem_of(error))
             continue
-        candidates = list(dict.fromkeys(label.strip().lower() for label in item.label_set))
-        labels = list(dict.fromkeys(SEVERAL.split(item.label.strip().lower())))
-        if problem := problem_with(run, name, item.video_id, labels, candidates):
-            yield building.reject(row, path, f"{name}/{item.video_id}", problem)
-            continue
-        yield compose(
-            Annotation(
-                id=f"{name}/{item.video_id}",
-                dataset="mme-emotion",
-                split="test",
-                media=Clip(video=item.video_id),
-                language="en",
-                target=target_of(KINDS[name], labels),
-                meta=Meta(licence=LICENCE, hash=building.row_hash(row.values)),
-            ),
-            KINDS[name].task,
-            "labels",
-            run.seed,
-            candidates=candidates,
-            asked=KINDS[name].asked,
-        )
+        clip = f"{name}/{item.video_id}"
+        yield from or_rejected(ask(run, KINDS[name], clip, item, row), clip, row, path)
 
 
-def problem_with(run: MMEEmotion, name: Name, clip: str, labels: list[str], candidates: list[str]) -> str:
-    """Why a question cannot be used, or nothing."""
+def ask(run: MMEEmotion, kind: Kind, name: str, item: Item, row: Row) -> Built:
+    """The question about a clip; an AffectError says why there is none."""
+    candidates = list(dict.fromkeys(label.strip().lower() for label in item.label_set))
+    labels = list(dict.fromkeys(SEVERAL.split(item.label.strip().lower())))
     if strange := [label for label in labels if label not in candidates]:
-        return f"the label {strange[0]!r} is none of those to choose from"
-    if len(labels) > 1 and KINDS[name].task != "labels":
-        return f"{len(labels)} labels where one is asked for"
-    if KINDS[name].task == "sentiment" and not SENTIMENTS.issuperset(candidates):
-        return f"sentiments {', '.join(candidates)} are not {', '.join(sorted(SENTIMENTS))}"
-    return "" if run.media is None or (run.media / clip).is_file() else f"no clip {clip} under {run.media}"
+        raise AffectError(f"the label {strange[0]!r} is none of those to choose from")
+    if len(labels) > 1 and kind.task != "labels":
+        raise AffectError(f"{len(labels)} labels where one is asked for")
+    if kind.task == "sentiment" and not set(candidates) <= set(SENTIMENTS):
+        raise AffectError(f"sentiments {', '.join(candidates)} are not {', '.join(sorted(SENTIMENTS))}")
+    annotation = Annotation(
+        id=name,
+        dataset="mme-emotion",
+        split="test",
+        media=Clip(video=need_file(run.media, item.video_id)),
+        language="en",
+        target=target_of(kind, labels),
+        meta=Meta(licence=LICENCE, hash=row_hash(row.values)),
+    )
+    yield compose(annotation, kind.task, "labels", run.seed, candidates=candidates, asked=kind.asked)
 
 
 def target_of(kind: Kind, labels: list[str]) -> Target:

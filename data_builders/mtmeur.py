@@ -2,25 +2,37 @@
 
     affectllm build mtmeur --source data.json --out data/mtmeur
 
-The file is a list of `{video_path, questions: [{question, options: {A..D}, correct_answer}]}`. Each question becomes a
-conversation of its own behind the earlier questions and their right answers, as the benchmark's turns are meant; its
-own script forgets them. Test data only: the rows are put in split `test`.
+Reads a list of `{video_path, questions: [{question, options: {A..D}, correct_answer}]}`. Each question becomes a
+conversation that begins with the earlier questions and their right answers, as the benchmark means its turns; its own
+script forgets them. Score it with `eval score --metric mcq`. All rows get split `test`.
 """
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
-from affectllm import building
-from affectllm.building import Build, Row
-from affectllm.errors import AffectError
+from affectllm.data.builder import Build, Built, build, item_of, need_file, reject, row_hash, rows_of, usable
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.tables import Row, find_source, read_list
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Message, Meta, Rejected, Target, problem_of
+from affectllm.records import Annotation, Clip, Message, Meta, Target
 
+DATA_SETS = {
+    "mtmeur": DataSet(
+        title="MTMEUR (multi-turn questions)",
+        task="choice",
+        language="en",
+        licence="Apache-2.0 (questions)",
+        url="https://huggingface.co/datasets/MindIntLab/MTMEUR",
+        citation="Hu et al., arXiv 2508.16859",
+        status="documented",
+        rows={"test": 5101},
+    ),
+}
 LICENCE = "Apache-2.0 (questions); the videos under their own"
 PUBLISHED = {"videos": 1451, "questions": 5101}
 
@@ -28,7 +40,7 @@ PUBLISHED = {"videos": 1451, "questions": 5101}
 @dataclass(frozen=True, kw_only=True)
 class MTMEUR(Build):
     history: bool = True
-    """Put each question behind the earlier ones of its video, with their right answers."""
+    """Show the earlier questions of the video with their right answers. --no-history asks each question alone."""
 
 
 class Question(msgspec.Struct):
@@ -43,65 +55,43 @@ class Video(msgspec.Struct):
 
 
 def main(run: MTMEUR) -> None:
-    path = building.find_source(run.source, ("data.json", "MTMEUR.json", "example.json"))
-    items = building.read_json(path)
+    path = find_source(run.source, ("data.json", "MTMEUR.json", "example.json"))
+    items = read_list(path, "videos")
     # Some copies wrap the list into another one.
-    videos = items[0] if isinstance(items, list) and len(items) == 1 and isinstance(items[0], list) else items
-    if not isinstance(videos, list):
-        raise AffectError(f"{path} must hold a list of videos, it holds a {type(videos).__name__}.")
-    manifest = building.write(
-        run.out,
-        converse(run, path, videos),
+    videos = items[0] if len(items) == 1 and isinstance(items[0], list) else items
+    named = ((Path(str(row.values.get("video_path", ""))).stem, row) for row in rows_of(videos))
+    build(
+        run,
+        usable(named, run.shard, path, partial(ask, run, path)),
         sources=[path],
-        options=asdict(run),
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": {"videos": len(videos)}},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
-def converse(run: MTMEUR, path: Path, videos: list[Any]) -> Iterator[Conversation | Rejected]:
-    for number, values in enumerate(videos, 1):
-        if not building.in_shard(number, run.shard):
-            continue
-        row = Row(number, values if isinstance(values, dict) else {"value": values})
-        name = Path(str(row.values.get("video_path", ""))).stem
-        try:
-            video = msgspec.convert(values, Video)
-        except msgspec.ValidationError as error:
-            yield building.reject(row, path, name, problem_of(error))
-            continue
-        if run.media is not None and not (run.media / video.video_path).is_file():
-            yield building.reject(row, path, name, f"no clip {video.video_path} under {run.media}")
-            continue
-        yield from questions_of(run, path, row, name, video)
-
-
-def questions_of(run: MTMEUR, path: Path, row: Row, name: str, video: Video) -> Iterator[Conversation | Rejected]:
+def ask(run: MTMEUR, path: Path, name: str, row: Row) -> Built:
+    """The questions about a video, each after the earlier ones with their right answers."""
+    video = item_of(row, Video)
+    media = Clip(video=need_file(run.media, video.video_path))
     asked: list[Message] = []
     for turn, question in enumerate(video.questions, 1):
         letter = question.correct_answer.strip().upper()
         if letter not in question.options:
             reason = f"the right answer {question.correct_answer!r} is none of {', '.join(question.options)}"
-            yield building.reject(row, path, f"{name}_q{turn}", reason)
+            yield reject(row, path, f"{name}_q{turn}", reason)
             continue
-        conversation = compose(
-            Annotation(
-                id=f"{name}_q{turn}",
-                dataset="mtmeur",
-                split="test",
-                media=Clip(video=video.video_path),
-                language="en",
-                target=Target(basic=letter, options=question.options),
-                meta=Meta(licence=LICENCE, hash=building.row_hash(msgspec.structs.asdict(question))),
-            ),
-            "choice",
-            "labels",
-            run.seed,
-            # The clip is shown once, in the first turn.
-            parts=() if asked else ("video", "audio"),
-            asked=question.question,
+        annotation = Annotation(
+            id=f"{name}_q{turn}",
+            dataset="mtmeur",
+            split="test",
+            media=media,
+            language="en",
+            target=Target(basic=letter, options=question.options),
+            meta=Meta(licence=LICENCE, hash=row_hash(msgspec.structs.asdict(question))),
         )
+        # The clip is shown once, in the first turn.
+        parts = () if asked else ("video", "audio")
+        conversation = compose(annotation, "choice", "labels", run.seed, parts=parts, asked=question.question)
         messages = [*asked, *conversation.messages]
         yield msgspec.structs.replace(conversation, messages=messages)
         asked = messages if run.history else []

@@ -2,24 +2,39 @@
 
     affectllm build ov-merd --source check-openset.csv --reasons final-EMER-reason.csv --out data/ov-merd
 
-`--reasons` takes MER2025's `track3_train_ovmerd.csv` (name, reason) or EMER v2's file (name, chinese, english).
+Reads `check-openset.csv`, `ovlabel.csv` and `track2_train_ovmerd.csv`. `--reasons` takes MER2025's
+`track3_train_ovmerd.csv` (name, reason) or EMER v2's file (name, chinese, english).
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from affectllm import building
 from affectllm.answers.lists import split_labels
-from affectllm.building import Build, Row
+from affectllm.data.builder import Build, Built, build, need_clip, row_hash, usable
+from affectllm.data.dataset_cards import DataSet
+from affectllm.data.descriptions import read_texts, without_leaked_prompt
+from affectllm.data.questions import questions
+from affectllm.data.tables import Row, find_source, stream_table
 from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
-from affectllm.prompts.asking import questions
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
+from affectllm.prompts import Mode
+from affectllm.records import Annotation, Meta, Target, Task
 
-LICENCE = "CC BY-NC 4.0"
+DATA_SETS = {
+    "ov-merd": DataSet(
+        title="OV-MERD",
+        task="labels",
+        language="mul",
+        licence="CC BY-NC 4.0",
+        url="https://github.com/zeroQiaoba/AffectGPT",
+        citation="Lian et al., ICML 2025",
+        status="verified",
+        rows={"all": 332},
+    ),
+}
+LICENCE = DATA_SETS["ov-merd"].licence
 FILES = ("check-openset.csv", "ovlabel.csv", "track2_train_ovmerd.csv")
 TEXT_COLUMNS = ("english", "sentence", "subtitles", "chinese")
 PUBLISHED = (332, 532)
@@ -28,78 +43,54 @@ PUBLISHED = (332, 532)
 @dataclass(frozen=True, kw_only=True)
 class OvMerd(Build):
     language: Literal["en", "zh"] = "en"
-    """Which of EMER's descriptions to join."""
+    """Language of the descriptions to join."""
     reasons: Path | None = None
-    """Csv of descriptions, joined on the name."""
+    """Csv of descriptions: columns name and one of reason, english, chinese."""
     subtitles: Path | None = None
-    """Csv with name and one of english, sentence, subtitles, chinese."""
+    """Csv of what is said: columns name and one of english, sentence, subtitles, chinese."""
     tasks: tuple[Literal["labels", "describe", "progressive"], ...] = ()
-    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
-    the one for the mode. With several, ids end in the task."""
+    """Questions to ask about each clip. progressive asks in turn what is seen, heard and said, then for the emotion.
+    Without it, the one question that fits the mode. With several, ids end in the task."""
     mode: Mode | None = None
-    """Form of the answer; without it, think where there is a description and labels elsewhere."""
+    """Form of the answer. Without it, think for clips with a description and labels for the others."""
     split: str = "test"
-    """Split the rows are put in: most work tests on this set."""
+    """Split that the rows get. Most work tests on this set."""
 
 
 def main(run: OvMerd) -> None:
-    path = building.find_source(run.source, FILES)
+    path = find_source(run.source, FILES)
     reasons = read_texts(run.reasons, ("reason", "english" if run.language == "en" else "chinese"))
     subtitles = read_texts(run.subtitles, TEXT_COLUMNS)
-    manifest = building.write(
-        run.out,
-        converse(run, building.stream_table(path, ("name", "openset")), reasons, subtitles),
+    named = ((row.values["name"].strip(), row) for row in stream_table(path, ("name", "openset")))
+    build(
+        run,
+        usable(named, run.shard, run.source, partial(ask, run, reasons, subtitles)),
         sources=[path, *(other for other in (run.reasons, run.subtitles) if other)],
-        options=asdict(run),
         licence=LICENCE,
         notes={"published_rows": list(PUBLISHED)},
     )
-    print("\n".join(building.summary(manifest, run.out)))
 
 
-def read_texts(path: Path | None, columns: tuple[str, ...]) -> dict[str, str]:
-    """The first of `columns` that is there and not empty, by clip name; nothing without a file."""
-    if path is None:
-        return {}
-    if not set(columns) & set(seen := building.columns_of(path)):
-        raise AffectError(
-            f"{path} has no text column. Columns there: {', '.join(seen)}; wanted: one of {', '.join(columns)}."
-        )
-    return {
-        row.values["name"]: next((text for c in columns if (text := row.values.get(c, "").strip())), "")
-        for row in building.stream_table(path, ("name",))
-    }
-
-
-def converse(
-    run: OvMerd, rows: Iterable[Row], reasons: dict[str, str], subtitles: dict[str, str]
-) -> Iterator[Conversation | Rejected]:
-    for row in rows:
-        if not building.in_shard(row.number, run.shard):
-            continue
-        name, labels = row.values["name"].strip(), split_labels(row.values["openset"])
-        clip = building.find_clip(run.media, name)
-        if clip is None or not labels or not name:
-            reason = f"no clip {name} under {run.media}" if clip is None else "no name or no labels"
-            yield building.reject(row, run.source, name, reason)
-            continue
-        description, defects = building.without_leaked_prompt(reasons.get(name, ""))
-        if reasons and not description:
-            defects.append("no-description")
-        annotation = Annotation(
-            id=name,
-            dataset="ov-merd",
-            split=run.split,
-            media=clip,
-            subtitle=subtitles.get(name) or None,
-            language=run.language,
-            target=Target(labels=labels, description=description or None),
-            meta=Meta(licence=LICENCE, defects=defects, hash=building.row_hash(row.values)),
-        )
-        if run.tasks:
-            yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
-            continue
-        yield compose(annotation, task="labels", mode=run.mode or ("think" if description else "labels"), seed=run.seed)
+def ask(run: OvMerd, reasons: dict[str, str], subtitles: dict[str, str], name: str, row: Row) -> Built:
+    """The questions about a clip; an AffectError says why there are none."""
+    clip, labels = need_clip(run.media, name), split_labels(row.values["openset"])
+    if not labels or not name:
+        raise AffectError("no name or no labels")
+    description, defects = without_leaked_prompt(reasons.get(name, ""))
+    if reasons and not description:
+        defects.append("no-description")
+    annotation = Annotation(
+        id=name,
+        dataset="ov-merd",
+        split=run.split,
+        media=clip,
+        subtitle=subtitles.get(name) or None,
+        language=run.language,
+        target=Target(labels=labels, description=description or None),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
+    )
+    one: tuple[Task, Mode] = ("labels", run.mode or ("think" if description else "labels"))
+    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
 
 
 if __name__ == "__main__":

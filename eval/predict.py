@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from affectllm import jsonl, precision
+from affectllm.data.reading import media_root, read_split, take_shard
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.progress import progress
@@ -63,8 +64,6 @@ class Predict:
 
 
 def main(run: Predict) -> None:
-    from affectllm.training.run import read_split
-
     conversations = take_shard(read_split(run.data, run.split), run.shard)[: run.limit]
     with jsonl.Appender(run.out / "answers.jsonl") as answers:
         header_once(run)
@@ -84,7 +83,6 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
     from affectllm.models import load
     from affectllm.models.store import MediaStore
     from affectllm.paths import cache_folder
-    from affectllm.training.run import media_root
 
     backbone = load(run.model, run.dtype, frames=run.frames, max_pixels=run.max_pixels)
     backbone.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
@@ -170,13 +168,6 @@ def make_answer(
         prompt_hash=store.backbone.prompt_hash(conversation, run.modalities),
         error=error,
     )
-
-
-def take_shard(conversations: list[Conversation], shard: str) -> list[Conversation]:
-    part, _, parts = shard.partition("/")
-    if not (part.isdigit() and parts.isdigit() and 1 <= int(part) <= int(parts)):
-        raise AffectError(f"--shard {shard!r} must be i/n with 1 <= i <= n, for example 1/4.")
-    return conversations[int(part) - 1 :: int(parts)]
 
 
 def header_once(run: Predict) -> None:

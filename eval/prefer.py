@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affectllm import jsonl
+from affectllm.data.reading import media_root, read_split
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.progress import progress
@@ -48,7 +49,6 @@ def main(options: Prefer) -> None:
     from affectllm.models.store import MediaStore
     from affectllm.paths import cache_folder
     from affectllm.training.reward_model import fit_question, fit_scores
-    from affectllm.training.run import media_root, read_split
 
     pairs = [pair for pair in read_split(options.data, options.split) if pair.task == "preference"]
     if not pairs:

@@ -10,9 +10,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from affectllm import building, jsonl, rewards, vocabulary
+from affectllm import jsonl, rewards, vocabulary
 from affectllm.answers.lists import split_labels
 from affectllm.commands import rewards as command
+from affectllm.data.tables import read_table
 from affectllm.errors import AffectError
 from affectllm.records import Clues, Target
 from affectllm.rewards import adapters, probes, terms
@@ -149,7 +150,7 @@ def test_the_default_preset_ranks_the_honest_answer_first() -> None:
 
 
 def test_real_label_sets_too(shared_data: Path) -> None:
-    table = building.read_table(shared_data / "ovmerd" / "check-openset.head25.csv", ("name", "openset"))
+    table = read_table(shared_data / "ovmerd" / "check-openset.head25.csv", ("name", "openset"))
     golds = [Target(labels=split_labels(row.values["openset"])) for row in table]
     assert probes.beaten(probes.probe(rewards.load("strict"), golds)) == []
 

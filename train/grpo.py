@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from affectllm import jsonl
+from affectllm.data.reading import read_split
 from affectllm.errors import AffectError
 from affectllm.options import command, flat
 from affectllm.training import setup
 from affectllm.training.options import Adapter, Data, HeldOut, Model, Runtime
-from affectllm.training.run import read_split
 from affectllm.training.run_folder import RunFolder
 from affectllm.training.tuning import Tuning, make_trainable
 

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from affectllm import jsonl
+from affectllm.data.reading import media_root, read_split, with_absolute_paths
 from affectllm.errors import AffectError
 from affectllm.options import command, flat
 from affectllm.training import setup
 from affectllm.training.options import Data, HeldOut, Model, Runtime
-from affectllm.training.run import media_root, read_split, under
 from affectllm.training.run_folder import RunFolder
 from affectllm.training.tuning import PARTS, Tuning, make_trainable
 
@@ -154,7 +154,7 @@ def read_data(source: SFTData) -> "list[list[Conversation]]":
     sets = [read_split(source.data, source.split)]
     for path in source.also:
         root = media_root(path, source.media).absolute()
-        sets.append([under(root, row) for row in read_split(path, source.split)])
+        sets.append([with_absolute_paths(row, root) for row in read_split(path, source.split)])
     return sets
 
 

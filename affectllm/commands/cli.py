@@ -22,10 +22,12 @@ Every command answers --help.
 
 import ast
 import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Sequence
 from importlib.resources import files
+from pathlib import Path
 from types import ModuleType
 
 from affectllm import __version__
@@ -65,12 +67,12 @@ def run(words: list[str]) -> None:
     first, rest = words[0], words[1:]
     try:
         if first == "build" and "--list" in rest:
-            sys.exit(importlib.import_module("affectllm.data_builders.catalogue").run(rest))
+            sys.exit(importlib.import_module("affectllm.commands.catalogue").run(rest))
         if first in FAMILIES:
             if not rest or rest[0].startswith("-"):
                 return show_scripts(first)
             name, *flags = with_card(rest) if first == "build" else rest
-            script = find_script(first, name)
+            script = load_file(Path(name)) if name.endswith(".py") else find_script(first, name)
             return command(script.main, flags, f"affectllm {first} {name}", script.__doc__)
         if first in COMMANDS:
             module = importlib.import_module(COMMANDS[first])
@@ -90,15 +92,22 @@ def run(words: list[str]) -> None:
 
 
 def with_card(words: list[str]) -> list[str]:
-    """`NAME ...` of a data set that has a card and no script of its own, as `card --name NAME ...`."""
+    """`NAME ...` of a data set that has a card and no script of its own, as `table --name NAME ...`."""
     scripts = scripts_of("build")
-    if words[0].replace("-", "_") in scripts:
+    if words[0].replace("-", "_") in scripts or words[0].endswith(".py"):
         return words
-    from affectllm.cards import card_names
+    from affectllm.data.dataset_cards import card_names
 
-    names = [*scripts, *card_names()]
-    if words[0] in names:
-        return ["card", "--name", *words]
+    if words[0] in card_names():
+        return ["table", "--name", *words]
+    from affectllm.commands.catalogue import all_sets
+
+    sets = all_sets()
+    if words[0] in sets:
+        raise AffectError(
+            f"'{words[0]}' has a builder of another name: affectllm build {sets[words[0]].builder} --help"
+        )
+    names = [*scripts, *sets]
     raise AffectError(
         f"No '{words[0]}' under 'affectllm build'.{closest(words[0], names)} Known: {', '.join(dict.fromkeys(names))}."
     )
@@ -113,6 +122,23 @@ def find_script(family: str, name: str) -> ModuleType:
             f"No '{name}' under 'affectllm {family}'.{closest(name, list(scripts))} Known: {', '.join(scripts)}."
         )
     return importlib.import_module(f"{FAMILIES[family]}.{name}")
+
+
+def load_file(path: Path) -> ModuleType:
+    """The module in a user's own file, which has a `main` as the builders of the package have."""
+    if not path.is_file():
+        raise AffectError(f"No file {path}. Give the path of a Python file with a function main.")
+    # A name of its own: a file called json.py must not stand for the library.
+    name = f"{FAMILIES['build']}.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None, "a name that ends in .py"
+    assert spec.loader is not None, "a file has a loader"
+    # Options are read by the name of their module.
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    if not hasattr(module, "main"):
+        raise AffectError(f"{path} has no function main. docs/extend/builder.md shows one.")
+    return module
 
 
 def scripts_of(family: str) -> dict[str, str]:

@@ -58,7 +58,7 @@ def show_coverage(options: Coverage) -> None:
 
     affectllm vocab coverage openset.csv --json
     """
-    from affectllm.vocabulary.coverage import coverage
+    from affectllm.answers.coverage import coverage
 
     found = coverage(options.file)
     if options.json:

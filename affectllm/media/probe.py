@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import numpy as np
 
+from affectllm.files import file_hash
 from affectllm.media import stills
 from affectllm.media.audio import RATE_HZ, decode_sound
 from affectllm.media.limits import LIMITS, Deadline, Limits, Unreadable, show, unreadable
@@ -110,8 +111,7 @@ def content_hash(path: Path) -> str:
             total.update(f"{file.name}\\0{content_hash(file)}\\n".encode(errors="surrogateescape"))
         return total.hexdigest()
     try:
-        with path.open("rb") as content:
-            return hashlib.file_digest(content, "sha256").hexdigest()
+        return file_hash(path)
     except OSError as error:
         raise unreadable(path, f"the system says '{error.strerror}'", "Check the path and your permissions") from error
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from affectllm import jsonl
+from affectllm.data.reading import read_split
 from affectllm.records import Conversation
 from affectllm.training import setup
 from affectllm.training.options import Adapter, Data, Model, Runtime
-from affectllm.training.run import read_split
 from affectllm.training.run_folder import RunFolder
 
 if TYPE_CHECKING:

@@ -3,7 +3,6 @@
 A run that was killed goes on from its last checkpoint when the same command is given again.
 """
 
-import hashlib
 import json
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from affectllm import __version__, jsonl, precision
 from affectllm.errors import AffectError
+from affectllm.files import file_hash
 
 if TYPE_CHECKING:
     from transformers import Trainer
@@ -127,14 +127,9 @@ def fingerprint(data: Path) -> dict[str, str | None]:
     manifest = data.parent / "manifest.json"
     return {
         "file": str(data),
-        "sha256": sha256(data),
-        "manifest_sha256": sha256(manifest) if manifest.is_file() else None,
+        "sha256": file_hash(data),
+        "manifest_sha256": file_hash(manifest) if manifest.is_file() else None,
     }
-
-
-def sha256(path: Path) -> str:
-    with path.open("rb") as content:
-        return hashlib.file_digest(content, "sha256").hexdigest()
 
 
 def git_revision() -> str | None:

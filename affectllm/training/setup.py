@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from affectllm import precision
+from affectllm.data.reading import media_root
 from affectllm.paths import cache_folder
 from affectllm.records import Conversation
 from affectllm.training.options import Data, Model, Runtime
-from affectllm.training.run import media_root
 
 if TYPE_CHECKING:
     from transformers import Trainer

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from affectllm import jsonl
-from affectllm.dialogues import seconds
+from affectllm.data.dialogues import seconds
 from affectllm.errors import AffectError
 from affectllm.records import Conversation, Rejected
 from data_builders.meld import Meld, main

@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 import pytest
 
-from affectllm import cards, jsonl
+from affectllm import jsonl
+from affectllm.data.dataset_cards import read_card
 from affectllm.records import Answer, Clip, Conversation, Rejected
-from data_builders import card, dailydialog, emer, emorynlp, emotionlines, iemocap, meld, mer_challenge, merr
+from data_builders import dailydialog, emer, emorynlp, emotionlines, iemocap, meld, mer_challenge, merr, table
 from eval.score import Options, score_metric
 from tests.data_builders.test_dialogue_sets import LINES, write_daily, write_iemocap
 
@@ -134,7 +135,7 @@ FACES = {"neutral": 3, "happiness": 6, "surprise": 1, "sadness": 0, "anger": 0, 
 def test_a_card_s_votes_become_targets(tmp_path: Path, target: Any, answer: str) -> None:
     blank = {"Usage": "Training", "Image name": "b.png", **dict.fromkeys(FACES, 0)}
     source = write_csv(tmp_path / "fer2013new.csv", {"Usage": "Training", "Image name": "a.png", **FACES}, blank)
-    card.main(card.CardBuild(name="fer-plus", source=source, out=tmp_path / "out", target=target))
+    table.main(table.TableBuild(name="fer-plus", source=source, out=tmp_path / "out", target=target))
     found, lost = read(tmp_path / "out")
     assert [answers_of(row) for row in found.values()] == [[answer]]
     assert len(lost) == 1
@@ -146,17 +147,17 @@ def test_a_card_s_raters_speak_for_themselves(tmp_path: Path) -> None:
     cells = dict(zip(columns, ["기쁨", "슬픔", "", "", ""], strict=True))
     path = tmp_path / "KPoEM_line_dataset_v4.tsv"
     path.write_text("\t".join(["text", *cells]) + "\n" + "\t".join(["봄", *cells.values()]) + "\n", encoding="utf-8")
-    card.main(card.CardBuild(name="kpoem", source=path, out=tmp_path / "out"))
+    table.main(table.TableBuild(name="kpoem", source=path, out=tmp_path / "out"))
     assert not read(tmp_path / "out")[0]
-    card.main(card.CardBuild(name="kpoem", source=path, out=tmp_path / "out", target="all"))
+    table.main(table.TableBuild(name="kpoem", source=path, out=tmp_path / "out", target="all"))
     found, _ = read(tmp_path / "out")
     assert [row.target.labels for row in found.values()] == [["joy", "sadness"]]
 
 
 def test_a_card_asks_for_vad_and_says_what_it_cannot_ask(tmp_path: Path) -> None:
     source = write_csv(tmp_path / "emobank.csv", {"id": "e1", "split": "dev", "V": 4, "A": 3, "D": 2, "text": "Nice."})
-    run = card.CardBuild(name="emobank", source=source, out=tmp_path / "out", tasks=("vad", "basic", "next"))
-    card.main(run)
+    run = table.TableBuild(name="emobank", source=source, out=tmp_path / "out", tasks=("vad", "basic", "next"))
+    table.main(run)
     found, lost = read(tmp_path / "out")
     assert answers_of(found["e1_vad"]) == ["0.50, 0.00, -0.50"]
     assert lost == {"e1_basic": "the annotation does not answer 'basic'", "e1_next": "nobody is named"}
@@ -164,13 +165,13 @@ def test_a_card_asks_for_vad_and_says_what_it_cannot_ask(tmp_path: Path) -> None
 
 def test_readers_are_asked_what_they_feel(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = write_csv(tmp_path / "emobank.csv", {"id": "e1", "split": "dev", "V": 4, "A": 3, "D": 2, "text": "Nice."})
-    own = msgspec.structs.replace(cards.read_card("emobank"), perspective="induced")
-    monkeypatch.setattr(cards, "read_card", lambda name: own)
-    card.main(card.CardBuild(name="emobank", source=source, out=tmp_path / "out"))
+    own = msgspec.structs.replace(read_card("emobank"), perspective="induced")
+    monkeypatch.setattr(table, "read_card", lambda name: own)
+    table.main(table.TableBuild(name="emobank", source=source, out=tmp_path / "out"))
     (row,) = read(tmp_path / "out")[0].values()
     assert row.perspective == "induced"
     assert "audience" in question(row) or "people feel" in question(row)
-    card.main(card.CardBuild(name="emobank", source=source, out=tmp_path / "out", perspective="expressed"))
+    table.main(table.TableBuild(name="emobank", source=source, out=tmp_path / "out", perspective="expressed"))
     (row,) = read(tmp_path / "out")[0].values()
     assert "the person" in question(row)
 

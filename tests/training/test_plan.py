@@ -9,11 +9,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from affectllm import jsonl
 from affectllm.commands import cli
+from affectllm.data.reading import read_split
 from affectllm.errors import AffectError
 from affectllm.models import load, load_shape
 from affectllm.options import grouped
 from affectllm.training.plan import Work, activations, flops, make_plan, memory_gib
-from affectllm.training.run import read_split
 from affectllm.training.tuning import Tuning, make_trainable
 from tests.clips import conversation, write_clip, write_toy_data
 from tests.tiny_models import TINY, families, save_tiny_affect, save_tiny_omni, save_tiny_qwen_vl

@@ -209,7 +209,7 @@ def test_other_encoder_weights_are_another_entry(tmp_path: Path) -> None:
 
 
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from affectllm.training import store as stores
+    from affectllm.models import store as stores
 
     write_toy_data(tmp_path)
     backbone = load(str(save_tiny_affect(tmp_path / "model")), "float32")
@@ -276,7 +276,7 @@ def test_data_sets_are_mixed_by_weight(folder: Path, tmp_path: Path) -> None:
     record = json.loads((run.runtime.out / "run.json").read_text())
     assert record["options"]["mix"] == [1.0, 3.0]
     with pytest.raises(AffectError, match="2 data sets"):
-        main(options(folder, tmp_path / "wrong", also=run.also, mix=(1.0,)))
+        main(options(folder, tmp_path / "wrong", also=run.data.also, mix=(1.0,)))
 
 
 def test_a_cache_too_small_is_announced(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -293,8 +293,8 @@ def test_a_config_names_data_sets_and_their_shares(tmp_path: Path) -> None:
         "also: [b.jsonl, c.jsonl]\nmix: [2, 1, 0.5]\nthink_weight: 0.5\nby_length: false\n"
     )
     run = parse(SFT, ["--config", str(tmp_path / "c.yaml"), "--data", "a.jsonl", "--out", "o"])
-    assert (run.also, run.mix) == ((Path("b.jsonl"), Path("c.jsonl")), (2.0, 1.0, 0.5))
-    assert (run.think_weight, run.by_length) == (0.5, False)
+    assert (run.data.also, run.data.mix) == ((Path("b.jsonl"), Path("c.jsonl")), (2.0, 1.0, 0.5))
+    assert (run.loss.think_weight, run.data.by_length) == (0.5, False)
 
 
 def test_padding_is_logged(folder: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from affectllm import jsonl, rewards, vocabulary
 from affectllm.answers.lists import split_labels
-from affectllm.commands import rewards as command
+from affectllm.commands import verbs
 from affectllm.data.tables import read_table
 from affectllm.errors import AffectError
 from affectllm.records import Clues, Target
@@ -162,7 +162,7 @@ def test_the_probe_shows_where_a_published_recipe_falls() -> None:
 
 @pytest.mark.parametrize("words", [["probe", "--preset", "strict", "--json"], ["list", "--json"]])
 def test_the_command_prints_json(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
-    assert command.run(words) == 0
+    assert verbs.run("rewards", words) == 0
     rows = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
     assert {"gold", "kind", "completion", "reward", "parts"} <= rows[0].keys() or {"presets", "terms"} <= rows[0].keys()
 

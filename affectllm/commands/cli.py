@@ -78,7 +78,7 @@ def run(words: list[str]) -> None:
             module = importlib.import_module(COMMANDS[first])
             return command(module.main, rest, f"affectllm {first}", module.__doc__)
         if first in VERBS:
-            sys.exit(verbs.run(first, importlib.import_module(f"affectllm.commands.{first}"), rest))
+            sys.exit(verbs.run(first, rest))
         raise AffectError(
             f"No command '{first}'.{closest(first, [*FAMILIES, *COMMANDS, *VERBS])} See: affectllm --help"
         )

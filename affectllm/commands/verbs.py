@@ -1,8 +1,8 @@
 """Commands that have verbs, `affectllm GROUP VERB ...`: each group is a module with a docstring and `VERBS`."""
 
+import importlib
 import inspect
 from collections.abc import Callable, Sequence
-from types import ModuleType
 from typing import Any, NamedTuple
 
 from affectllm.errors import AffectError, closest
@@ -19,8 +19,9 @@ class Verb(NamedTuple):
     """Its docstring is the help of the verb."""
 
 
-def run(group: str, module: ModuleType, words: Sequence[str]) -> int:
+def run(group: str, words: Sequence[str]) -> int:
     """Read the verb and its options, and do it. Raises AffectError for a verb that the group does not have."""
+    module = importlib.import_module(f"affectllm.commands.{group}")
     verbs: dict[str, Verb] = module.VERBS
     if not words or words[0] in HELP:
         print((module.__doc__ or "").strip())

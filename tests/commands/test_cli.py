@@ -1,13 +1,17 @@
 """One command line: quick to start, helpful about typos, exit code 2 for a user's mistake."""
 
+import dataclasses
+import inspect
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_type_hints
 
 import pytest
 
 from affectllm import __version__
 from affectllm.commands import cli
+from affectllm.options import is_group
 
 
 def run(*words: str) -> subprocess.CompletedProcess[str]:
@@ -73,13 +77,17 @@ def test_a_users_mistake_is_one_line_without_traceback(tmp_path: Path) -> None:
 )
 def test_every_option_has_a_sentence_of_help(words: list[str]) -> None:
     """An option without a docstring shows as its bare name."""
-    import dataclasses
-    import inspect
-    from typing import get_type_hints
-
     main = cli.find_script(*words).main
     (options,) = [hint for name, hint in get_type_hints(main).items() if name != "return"]
+    check_help(options)
+
+
+def check_help(options: type) -> None:
+    """Every field is a group of options, or has a sentence of help."""
     source = "".join(inspect.getsource(kind) for kind in options.__mro__ if dataclasses.is_dataclass(kind))
-    for option in dataclasses.fields(options):
-        _, _, behind = source.partition(f"\n    {option.name}:")
-        assert behind.partition("\n")[2].lstrip().startswith('"""'), f"{option.name} has no help"
+    for name, hint in get_type_hints(options).items():
+        if is_group(hint):
+            check_help(hint)
+        else:
+            _, _, after = source.partition(f"\n    {name}:")
+            assert after.partition("\n")[2].lstrip().startswith('"""'), f"{name} has no help"

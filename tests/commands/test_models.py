@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from affectllm.commands import models as command
+from affectllm.commands import verbs
 from affectllm.errors import AffectError
 from affectllm.models import FAMILIES, imported
 
@@ -33,4 +33,4 @@ def test_rows_agree_with_the_classes(family) -> None:  # type: ignore[no-untyped
 
 def test_an_unknown_verb_names_those_known() -> None:
     with pytest.raises(AffectError, match="Known: list"):
-        command.run(["lst"])
+        verbs.run("models", ["lst"])

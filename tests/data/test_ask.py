@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from affectllm import jsonl
 from affectllm.answers import parse, read_distribution, read_numbers
-from affectllm.commands.data import run as data_command
+from affectllm.commands import verbs
 from affectllm.data import folder as folders
 from affectllm.errors import AffectError
 from affectllm.models import load
@@ -35,7 +35,7 @@ def row(name: str, text: str | None = "Hello there.", split: str = "train", **mo
 
 def asked(folder: Path, rows: list[Conversation], *words: str) -> tuple[list[Conversation], list[Rejected]]:
     folders.write(folder / "data", rows, sources=[], options={}, licence="CC0-1.0")
-    data_command(["ask", str(folder / "data"), "--out", str(folder / "out"), *words])
+    verbs.run("data", ["ask", str(folder / "data"), "--out", str(folder / "out"), *words])
     found = list(jsonl.read(folder / "out" / "conversations.jsonl", Conversation))
     return found, list(jsonl.read(folder / "out" / "rejected.jsonl", Rejected))
 

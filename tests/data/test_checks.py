@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectllm.commands.data import run
+from affectllm.commands import verbs
 from affectllm.data.checks import labels, leaks, scripts
 from affectllm.data.checks import media as clips
 from affectllm.data.report import check, size_differences
@@ -161,7 +161,7 @@ def test_the_page_holds_what_the_json_says_and_escapes_it(tmp_path: Path, capsys
         + json.dumps({"id": "b1", "scores": {"happy": 0.5, "<i>sad": 0.5}}) + "\n"
     )  # fmt: skip
     words = ["check", str(a), str(b), "--json", "--html", str(tmp_path / "page.html")]
-    assert run([*words, "--scores", str(tmp_path / "scores.jsonl")]) == 1
+    assert verbs.run("data", [*words, "--scores", str(tmp_path / "scores.jsonl")]) == 1
     report = json.loads(capsys.readouterr().out)
     page = (tmp_path / "page.html").read_text()
     assert report["problems"] == {"text-in-train-and-test": ["<b>1 = b1"]}

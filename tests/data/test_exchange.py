@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from affectllm import jsonl
-from affectllm.commands.data import run as data_command
+from affectllm.commands import verbs
 from affectllm.data import folder as folders
 from affectllm.errors import AffectError
 from affectllm.prompts import compose
@@ -40,19 +40,20 @@ def row(name: str, split: str, clip: Clip, parts: tuple[str, ...] = ("video", "a
 @pytest.mark.parametrize("form", ["parquet", "ms-swift", "llama-factory"])
 def test_what_goes_out_comes_back(tmp_path: Path, form: str) -> None:
     rows = built(tmp_path / "data")
-    data_command(["export", str(tmp_path / "data"), "--to", form, "--out", str(tmp_path / "out")])
+    verbs.run("data", ["export", str(tmp_path / "data"), "--to", form, "--out", str(tmp_path / "out")])
     files = sorted((tmp_path / "out").glob("**/t*.parquet" if form == "parquet" else "t*.jsonl"))
     assert [file.stem for file in files] == ["test", "train"]
     again = []
     for file in files:
-        data_command(["import", str(file), "--from", form, "--out", str(tmp_path / file.stem)])
+        verbs.run("data", ["import", str(file), "--from", form, "--out", str(tmp_path / file.stem)])
         again += list(jsonl.read(tmp_path / file.stem / "conversations.jsonl", Conversation))
     assert {row.id: row for row in again} == {row.id: row for row in rows}
 
 
 def test_tags_stand_for_paths(tmp_path: Path) -> None:
     built(tmp_path / "data")
-    data_command(
+    verbs.run(
+        "data",
         ["export", str(tmp_path / "data"), "--to", "ms-swift", "--out", str(tmp_path / "out"), "--media", "/clips"]
     )
     first, image = jsonl.read_dicts(tmp_path / "out" / "train.jsonl")
@@ -67,7 +68,7 @@ def test_tags_stand_for_paths(tmp_path: Path) -> None:
 
 def test_llama_factory_is_told_what_the_columns_are(tmp_path: Path) -> None:
     built(tmp_path / "data")
-    data_command(["export", str(tmp_path / "data"), "--to", "llama-factory", "--out", str(tmp_path / "out")])
+    verbs.run("data", ["export", str(tmp_path / "data"), "--to", "llama-factory", "--out", str(tmp_path / "out")])
     told = json.loads((tmp_path / "out" / "dataset_info.json").read_text())
     assert told["train"]["file_name"] == "train.jsonl"
     columns = told["train"]["columns"]
@@ -79,7 +80,7 @@ def test_the_parquet_files_load_as_a_data_set_with_its_card(tmp_path: Path) -> N
     import datasets
 
     built(tmp_path / "data")
-    data_command(["export", str(tmp_path / "data"), "--to", "parquet", "--out", str(tmp_path / "out")])
+    verbs.run("data", ["export", str(tmp_path / "data"), "--to", "parquet", "--out", str(tmp_path / "out")])
     card = (tmp_path / "out" / "README.md").read_text()
     header = yaml.safe_load(card.split("---")[1])
     files = {it["split"]: str(tmp_path / "out" / it["path"]) for it in header["configs"][0]["data_files"]}
@@ -96,7 +97,7 @@ def test_what_other_trainers_have_no_place_for_is_rejected(tmp_path: Path) -> No
     tagged = row("f", "train", Clip(video="f.mp4"), subtitle="say <video>")
     deaf = row("g", "train", Clip(image="g.jpg"))
     built(tmp_path / "data", silent, cut, tagged, deaf)
-    data_command(["export", str(tmp_path / "data"), "--to", "ms-swift", "--out", str(tmp_path / "out")])
+    verbs.run("data", ["export", str(tmp_path / "data"), "--to", "ms-swift", "--out", str(tmp_path / "out")])
     lost = {it.id: it.reason for it in jsonl.read(tmp_path / "out" / "rejected.jsonl", Rejected)}
     assert lost == {
         "d": "no answer to learn from",
@@ -142,7 +143,7 @@ def test_rows_of_others_are_read_and_bad_ones_named(tmp_path: Path) -> None:
     ]  # fmt: skip
     path = tmp_path / "foreign.jsonl"
     path.write_text("".join(json.dumps(it) + "\n" for it in rows))
-    data_command(["import", str(path), "--from", "ms-swift", "--out", str(tmp_path / "out"), "--language", "en"])
+    verbs.run("data", ["import", str(path), "--from", "ms-swift", "--out", str(tmp_path / "out"), "--language", "en"])
     first, second, third, fourth = jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation)
     assert (first.target.labels, first.task, first.media.video) == (["sad", "tired"], "labels", "v.mp4")
     assert [part.type for part in first.messages[0].content] == ["video", "text"]  # type: ignore[union-attr]
@@ -162,7 +163,7 @@ def test_the_parquet_files_are_sent_without_what_was_rejected(tmp_path: Path, mo
     folder, out = tmp_path / "data", tmp_path / "out"
     jsonl.write(folder / "conversations.jsonl", [conversation("a", ["happy"])])
     with serve(monkeypatch) as hub:
-        data_command(["export", str(folder), "--to", "parquet", "--out", str(out), "--push", "me/data"])
+        verbs.run("data", ["export", str(folder), "--to", "parquet", "--out", str(out), "--push", "me/data"])
     assert (hub.repositories[0]["type"], hub.repositories[0]["visibility"]) == ("dataset", "private")
     assert set(hub.files) == {"README.md", "data/train.parquet"}
     assert hub.files["data/train.parquet"] == (out / "data" / "train.parquet").read_bytes()
@@ -170,4 +171,4 @@ def test_the_parquet_files_are_sent_without_what_was_rejected(tmp_path: Path, mo
 
 def test_only_parquet_is_pushed(tmp_path: Path) -> None:
     with pytest.raises(AffectError, match="--to parquet"):
-        data_command(["export", str(tmp_path), "--to", "ms-swift", "--out", str(tmp_path), "--push", "me/data"])
+        verbs.run("data", ["export", str(tmp_path), "--to", "ms-swift", "--out", str(tmp_path), "--push", "me/data"])

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 
 from affectllm import jsonl
-from affectllm.commands.data import run
+from affectllm.commands import verbs
 from affectllm.data.checks.leaks import text_key
 from affectllm.data.report import check
 from affectllm.errors import AffectError
@@ -73,18 +73,18 @@ def test_a_size_that_differs_from_the_published_one_is_said(tmp_path: Path) -> N
 def test_the_command_prints_json_and_says_by_its_code(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     sound = write(tmp_path / "a", [row("a1", "train", SENTENCE, ["happy"])])
     leak = write(tmp_path / "b", [row("b1", "test", SENTENCE, ["happy"])])
-    assert run(["check", str(sound)]) == 0
+    assert verbs.run("data", ["check", str(sound)]) == 0
     assert "no problem found" in capsys.readouterr().out
-    assert run(["check", str(sound), str(leak), "--json"]) == 1
+    assert verbs.run("data", ["check", str(sound), str(leak), "--json"]) == 1
     assert json.loads(capsys.readouterr().out)["problems"] == {"text-in-train-and-test": ["a1 = b1"]}
 
 
 @pytest.mark.parametrize(
-    ("words", "message"), [(["chek"], "No command 'data chek'"), (["check"], "Name at least one folder")]
+    ("words", "message"), [(["chek"], "No 'chek' under 'affectllm data'"), (["check"], "Name at least one folder")]
 )
 def test_wrong_words_are_explained(words: list[str], message: str) -> None:
     with pytest.raises(AffectError, match=message):
-        run(words)
+        verbs.run("data", words)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectllm.commands import cache as cache_command
+from affectllm.commands import verbs
 from affectllm.errors import AffectError
 from affectllm.media.cache import FeatureCache
 
@@ -238,12 +238,12 @@ def test_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: p
     cache = FeatureCache(tmp_path / "features")
     for name in "ab":
         cache.put(key(name), TENSORS)
-    assert cache_command.run(["stat"]) == 0
+    assert verbs.run("cache", ["stat"]) == 0
     assert capsys.readouterr().out.startswith("2 entries, 0.000 GiB, 0 abandoned files in ")
     cache.path(key("a")).write_bytes(b"rubbish")
-    assert cache_command.run(["verify"]) == 0
+    assert verbs.run("cache", ["verify"]) == 0
     assert capsys.readouterr().out.splitlines()[1:2] == ["1 corrupt entries"]
-    assert cache_command.run(["prune", "--max-gib", "0"]) == 0
+    assert verbs.run("cache", ["prune", "--max-gib", "0"]) == 0
     assert capsys.readouterr().out.startswith("0 entries")
     with pytest.raises(AffectError, match="No 'clear' under 'affectllm cache'"):
-        cache_command.run(["clear"])
+        verbs.run("cache", ["clear"])

@@ -9,7 +9,7 @@ import torch
 import transformers
 from torch import Tensor
 
-from affectllm.commands import models as command
+from affectllm.commands import verbs
 from affectllm.errors import AffectError
 from affectllm.models import load
 from affectllm.models.families.affect.affectgpt import MAPS, merge
@@ -110,7 +110,7 @@ def weights(parts: Path) -> dict[str, Tensor]:
 def bring_in(parts: Path, out: Path, model: dict[str, Tensor]) -> None:
     torch.save({"model": model, "epoch": 60, "config": {"run": {"seed": 42}}}, out.with_suffix(".pth"))
     words = [f"--{part}={parts / part}" for part in ("llm", "vision", "audio")]
-    command.run(["affectgpt", str(out.with_suffix(".pth")), *words, "--out", str(out), "--dtype", "float32"])
+    verbs.run("models", ["affectgpt", str(out.with_suffix(".pth")), *words, "--out", str(out), "--dtype", "float32"])
 
 
 def test_every_weight_finds_its_place(parts: Path, tmp_path: Path) -> None:
@@ -148,6 +148,6 @@ def test_what_does_not_fit_is_named(parts: Path, tmp_path: Path) -> None:
 def test_a_file_that_would_run_code_is_refused(tmp_path: Path) -> None:
     torch.save({"model": Path}, tmp_path / "code.pth")
     with pytest.raises(AffectError, match="cannot be read as plain tensors"):
-        command.run(["affectgpt", str(tmp_path / "code.pth"), "--out", str(tmp_path / "out")])
+        verbs.run("models", ["affectgpt", str(tmp_path / "code.pth"), "--out", str(tmp_path / "out")])
     with pytest.raises(AffectError, match="No checkpoint"):
-        command.run(["affectgpt", str(tmp_path / "none.pth"), "--out", str(tmp_path / "out")])
+        verbs.run("models", ["affectgpt", str(tmp_path / "none.pth"), "--out", str(tmp_path / "out")])

@@ -8,7 +8,7 @@ import pytest
 import torch
 import transformers
 
-from affectllm.commands import models as command
+from affectllm.commands import verbs
 from affectllm.errors import AffectError
 from affectllm.models import load
 from affectllm.models.base.backbone import Backbone, join_media
@@ -194,7 +194,7 @@ def test_a_model_is_composed_from_stored_parts(tmp_path: Path) -> None:
     hubert.save_pretrained(tmp_path / "hubert")
     parts = [f"--{part}={tmp_path / name}" for part, name in (("llm", "llm"), ("vision", "clip"), ("audio", "hubert"))]
     options = ["--fusion=attention", "--face-tokens=1", "--voice-tokens=1", "--fusion-tokens=1", "--fusion-size=16"]
-    assert command.run(["compose", *parts, f"--out={tmp_path / 'mine'}", "--dtype=float32", *options]) == 0
+    assert verbs.run("models", ["compose", *parts, f"--out={tmp_path / 'mine'}", "--dtype=float32", *options]) == 0
     mine = load(str(tmp_path / "mine"), "float32")
     assert mine.core.lm_head.weight[: len(llm.lm_head.weight)].equal(llm.lm_head.weight)
     assert mine.core.model.face_encoder.tower.visual_projection.weight.equal(clip.visual_projection.weight)

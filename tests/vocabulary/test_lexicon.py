@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from affectllm.commands.vocab import coverage, run
+from affectllm.answers.coverage import coverage
+from affectllm.commands import verbs
 from affectllm.errors import AffectError
 from affectllm.vocabulary import lexicon
 from affectllm.vocabulary.tables import rows, tables
@@ -184,12 +185,12 @@ def test_coverage_says_what_is_wrong(tmp_path: Path, name: str, text: str, said:
 
 
 def test_command_prints_json(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
-    assert run(["happy", "--json"]) == 0
+    assert verbs.run("vocab", ["happy", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["groups"]["ekman"]["level1"] == "happiness"
     (tmp_path / "a.txt").write_text("happy, blorp")
-    run(["coverage", str(tmp_path / "a.txt"), "--json"])
+    verbs.run("vocab", ["coverage", str(tmp_path / "a.txt"), "--json"])
     assert json.loads(capsys.readouterr().out)["mapped_tokens"] == 1
-    run(["very worried"])
+    verbs.run("vocab", ["very worried"])
     assert "fear / anxiety" in capsys.readouterr().out
 
 

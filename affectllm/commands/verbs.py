@@ -31,5 +31,5 @@ def run(group: str, words: Sequence[str]) -> int:
         hint = closest(words[0], [*verbs])
         raise AffectError(f"No '{words[0]}' under 'affectllm {group}'.{hint} Known: {', '.join(verbs)}.")
     called = f"affectllm {group} {name}".rstrip()
-    options = parse(verbs[name].options, words[1:] if name else words, called, inspect.getdoc(verbs[name].main))
+    options: Any = parse(verbs[name].options, words[1:] if name else words, called, inspect.getdoc(verbs[name].main))
     return verbs[name].main(options) or 0

@@ -9,7 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from affectllm.errors import AffectError
 from affectllm.media import Guard, read_audio, read_frames
+from affectllm.models.base.family import Modality
 from affectllm.records import Clip, Conversation, Message, Part
 
-Modality = Literal["video", "audio"]
 MODALITIES: tuple[Modality, ...] = ("video", "audio")
 # Times of the frames (1, T) in seconds: some families write them into the prompt; no forward takes them.
 TIMES = "frame_times_s"

@@ -1,6 +1,8 @@
 """What a family of models is: the row that its file declares, and that `affectllm models list` shows."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
+
+Modality = Literal["video", "audio"]
 
 
 class Family(NamedTuple):
@@ -13,7 +15,7 @@ class Family(NamedTuple):
     """module:class that is loaded."""
     backbone: str
     """The class around it, in the same file; from there on module:class."""
-    modalities: tuple[str, ...]
+    modalities: tuple[Modality, ...]
     example: str
     """What --model may be."""
     untested: str = "published weights"

@@ -319,6 +319,32 @@ def save_tiny_qwen_vl(folder: Path, seed: int = 0) -> Path:
     return save(Qwen2_5_VLForConditionalGeneration(config), processor, folder)
 
 
+def save_tiny_qwen2_vl(folder: Path, seed: int = 0) -> Path:
+    """A Qwen2-VL with random weights, saved as a folder; the family of docs/extend/model_family.md."""
+    from transformers import (
+        Qwen2VLConfig,
+        Qwen2VLForConditionalGeneration,
+        Qwen2VLImageProcessor,
+        Qwen2VLProcessor,
+        Qwen2VLVideoProcessor,
+    )
+
+    tokenizer = byte_tokenizer(["<|endoftext|>", START, END, *VL_TOKENS.values()], **VL_TOKENS)
+    config = Qwen2VLConfig(
+        text_config=tiny_text(tokenizer),
+        vision_config={"depth": 2, "embed_dim": 32, "hidden_size": 32, "num_heads": 2, "mlp_ratio": 2},
+        **vl_ids(tokenizer),
+    )
+    torch.manual_seed(seed)
+    processor = Qwen2VLProcessor(
+        image_processor=Qwen2VLImageProcessor(),
+        video_processor=Qwen2VLVideoProcessor(size={"shortest_edge": 28 * 28, "longest_edge": 4 * 56 * 56}),
+        tokenizer=tokenizer,
+        chat_template=VL_TEMPLATE,
+    )
+    return save(Qwen2VLForConditionalGeneration(config), processor, folder)
+
+
 def save_tiny_qwen3_vl(folder: Path, seed: int = 0) -> Path:
     """A Qwen3-VL with random weights, saved as a folder."""
     from transformers import (

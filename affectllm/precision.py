@@ -36,6 +36,13 @@ def native_bfloat16() -> bool:
     return "avx512_bf16" in flags or "amx_bf16" in flags
 
 
+def device() -> str:
+    """Where a model runs on this machine: "cuda" where PyTorch sees a GPU, else "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def named(dtype: str) -> "torch.dtype":
     """The torch dtype of this name."""
     import torch
@@ -53,7 +60,7 @@ def choose(dtype: str) -> "torch.dtype":
     """
     import torch
 
-    gpu = torch.cuda.is_available()
+    gpu = device() == "cuda"
     multiplies = gpu and torch.cuda.is_bf16_supported(including_emulation=False)
     if dtype == "auto":
         if gpu:

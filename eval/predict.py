@@ -85,7 +85,7 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
     from affectllm.paths import cache_folder
 
     backbone = load(run.model, run.dtype, frames=run.frames, max_pixels=run.max_pixels)
-    backbone.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
+    backbone.model.to(precision.device()).eval()
     store = MediaStore(
         backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities
     )

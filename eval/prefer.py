@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from affectllm import jsonl
+from affectllm import jsonl, precision
 from affectllm.data.reading import media_root, read_split
 from affectllm.errors import AffectError
 from affectllm.options import command
@@ -42,8 +42,6 @@ class Prefer:
 
 
 def main(options: Prefer) -> None:
-    import torch
-
     from affectllm.media.cache import FeatureCache
     from affectllm.models import load
     from affectllm.models.store import MediaStore
@@ -59,7 +57,7 @@ def main(options: Prefer) -> None:
         left = [pair for pair in pairs if pair.id not in answers.done]
         if left:
             backbone = load(options.model, options.dtype, frames=options.frames, max_pixels=options.max_pixels)
-            backbone.model.to(torch.device("cuda" if torch.cuda.is_available() else "cpu")).eval()
+            backbone.model.to(precision.device()).eval()
             cache = FeatureCache(cache_folder() / "features")
             store = MediaStore(backbone, media_root(options.data, options.media), cache, options.modalities)
         for pair in progress(left, f"Choosing with {options.model}", total=len(left)):

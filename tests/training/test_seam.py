@@ -1,6 +1,8 @@
 """What TRL, transformers' Trainer and PEFT must be like for the trainers here: one row a name, with who uses it."""
 
+import ast
 import importlib
+from pathlib import Path
 
 import pytest
 import torch
@@ -152,6 +154,28 @@ def test_every_override_has_a_row() -> None:
         for method in vars(kind):
             if method in stock and not (method.startswith("__") or method in ("_abc_impl", "_is_protocol")):
                 assert f"{place}.{method}" in listed, f"{place}.{method} overrides a method and has no row"
+
+
+def test_every_private_name_of_a_trainer_that_is_used_has_a_row() -> None:
+    """A name that our classes do not define themselves is TRL's or transformers'."""
+    for stock, place in OURS.items():
+        module, _, name = place.partition(":")
+        source = ast.parse(Path(str(importlib.import_module(module).__file__)).read_text("utf-8"))
+        (ours,) = [node for node in source.body if isinstance(node, ast.ClassDef) and node.name == name]
+        named = [node for node in ast.walk(ours) if isinstance(node, ast.Attribute) and node.attr.startswith("_")]
+        own = {node.name for node in ours.body if isinstance(node, ast.FunctionDef)}
+        init = [node for node in ast.walk(ours) if isinstance(node, ast.FunctionDef) and node.name == "__init__"]
+        made = {node.attr for it in init for node in ast.walk(it) if is_set(node)}
+        used = {node.attr for node in named if ast.unparse(node.value) in ("self", "super()")} - own - made
+        rows = [row for row in (*OVERRIDDEN, *CALLED) if row.place.partition(".")[0] == stock]
+        listed = {row.place.rpartition(".")[2] for row in rows}
+        listed |= {name for row in rows if isinstance(row, Attributes) for name in row.names}
+        missing = {name for name in used if not name.startswith("__")} - listed
+        assert not missing, f"{place} uses {', '.join(sorted(missing))} of {stock} without a row"
+
+
+def is_set(node: ast.AST) -> bool:
+    return isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store)
 
 
 def test_a_cpu_scores_labels_only(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from affectllm import answers
+from affectllm import answers, precision
 from affectllm.errors import AffectError
 from affectllm.media import probe, read_audio
 from affectllm.prompts import compose
@@ -214,12 +214,11 @@ def by_modality(reasoning: str) -> dict[str, list[str]]:
 
 def load(path: str, dtype: str = "auto") -> Explainer:
     """An explainer from "nano", an adapter folder trained here, a model folder or a hub name."""
-    import torch
 
     from affectllm.models import load as load_backbone
 
     backbone = load_backbone(path, dtype=dtype)
-    backbone.model.to("cuda" if torch.cuda.is_available() else "cpu").eval()
+    backbone.model.to(precision.device()).eval()
     return Explainer(backbone, path)
 
 

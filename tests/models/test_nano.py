@@ -63,6 +63,15 @@ def test_the_model_is_whole(backbone: Backbone) -> None:
         assert backbone.tokenizer.decode(backbone.model(ids).logits[0, -1].argmax()) == " Paris"
 
 
+def test_the_special_tokens_are_those_of_the_language_model(backbone: Backbone) -> None:
+    """Whatever the version of transformers that read them from the GGUF file."""
+    tokenizer, config = backbone.tokenizer, backbone.core.config
+    assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == ("<|im_start|>", "<|im_end|>", "<|im_end|>")
+    assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (1, 2, 2)
+    generation = backbone.core.generation_config
+    assert (generation.eos_token_id, generation.pad_token_id) == (2, 2)
+
+
 def test_a_real_smile_is_detected_and_read(backbone: Backbone, shared_data: Path) -> None:
     found = read_frames(shared_data / "clips_av" / "single_face.mp4", n=8)
     assert found is not None

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from affectllm.models.families.affect import AffectForConditionalGeneration, AffectProcessor
 
 # Raised when the assembled folder changes, so that an older one in a cache is not taken for it.
-VERSION = 2
+VERSION = 3
 SPEECH = "speech"
 """Subfolder of the whole Whisper, whose first layers are the voice encoder."""
 SEED = 7

@@ -66,7 +66,8 @@ def test_the_model_is_whole(backbone: Backbone) -> None:
 def test_the_special_tokens_are_those_of_the_language_model(backbone: Backbone) -> None:
     """Whatever the version of transformers that read them from the GGUF file."""
     tokenizer, config = backbone.tokenizer, backbone.core.config
-    assert (tokenizer.bos_token, tokenizer.eos_token, tokenizer.pad_token) == ("<|im_start|>", "<|im_end|>", "<|im_end|>")
+    assert tokenizer.bos_token == "<|im_start|>"
+    assert tokenizer.eos_token == tokenizer.pad_token == "<|im_end|>"
     assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (1, 2, 2)
     generation = backbone.core.generation_config
     assert (generation.eos_token_id, generation.pad_token_id) == (2, 2)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.questions import questions
 from affectllm.data.reading import in_shard
@@ -19,7 +19,7 @@ from affectllm.data.tables import Row, read_lines
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
+from affectllm.records import Annotation, Meta, Target, Turn
 
 DATA_SETS = {
     "dailydialog": DataSet(
@@ -98,7 +98,7 @@ def read_dialogues(table: Table) -> Iterator[Row]:
         yield Row(number, {"text": text.strip(), "emotion": emotion.strip()})
 
 
-def converse(run: DailyDialog, dialogues: dict[str, list[Row]]) -> Iterator[Conversation | Rejected]:
+def converse(run: DailyDialog, dialogues: dict[str, list[Row]]) -> Built:
     splits_of: dict[str, set[str]] = {}
     for split, rows in dialogues.items():
         for row in rows:
@@ -121,7 +121,7 @@ def converse(run: DailyDialog, dialogues: dict[str, list[Row]]) -> Iterator[Conv
 
 def ask(
     run: DailyDialog, row: Row, turns: list[Turn], emotions: list[str], split: str, name: str, defects: list[str]
-) -> Iterator[Conversation | Rejected]:
+) -> Built:
     """A question about every utterance, with those before it."""
     for i, (turn, emotion) in enumerate(zip(turns, emotions, strict=True)):
         annotation = Annotation(

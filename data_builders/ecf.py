@@ -8,21 +8,20 @@ and a dialogue many, so questions show the words alone. The pairs are scored by 
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, Any
 
 import msgspec
 
 from affectllm.data import dialogues
-from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, find_source, read_json
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn, problem_of
+from affectllm.records import Annotation, Meta, Target, Turn, problem_of
 
 DATA_SETS = {
     "ecf": DataSet(
@@ -85,7 +84,7 @@ def main(run: Ecf) -> None:
         print(f"  note: {path.name} has {len(items)} dialogues, the published {split} split has {PUBLISHED[split]}")
 
 
-def converse(run: Ecf, items: list[Any], split: str) -> Iterator[Conversation | Rejected]:
+def converse(run: Ecf, items: list[Any], split: str) -> Built:
     for number, values in enumerate(items, 1):
         if not in_shard(number, run.shard):
             continue

@@ -15,14 +15,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from affectllm import jsonl
-from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, find_source, read_json
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Clip, Meta, Target
 
 DATA_SETS = {
     "eibench": DataSet(
@@ -85,7 +85,7 @@ def complex_items(path: Path) -> Iterator[Item]:
                 yield Item(image, question, str(triggers))
 
 
-def converse(run: EIBench, path: Path, items: list[Item]) -> Iterator[Conversation | Rejected]:
+def converse(run: EIBench, path: Path, items: list[Item]) -> Built:
     seen: Counter[str] = Counter()
     for number, item in enumerate(items, 1):
         seen[item.image] += 1

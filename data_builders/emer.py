@@ -8,13 +8,12 @@ English cells still begin with the prompt they were translated with; it is cut o
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from affectllm.answers.lists import split_labels
-from affectllm.data.builder import Build, build, find_clip, row_hash
+from affectllm.data.builder import Build, Built, build, find_clip, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.descriptions import without_leaked_prompt
 from affectllm.data.questions import questions
@@ -22,7 +21,7 @@ from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, columns_of, find_source, read_table
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Clues, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Clues, Meta, Rejected, Target
 
 DATA_SETS = {
     "emer": DataSet(
@@ -84,7 +83,7 @@ def read_labels(path: Path) -> dict[str, list[str]]:
     return {row.values["name"]: split_labels(row.values["openset"]) for row in read_table(path, ("name", "openset"))}
 
 
-def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Iterator[Conversation | Rejected]:
+def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Built:
     values = row.values
     name = values.get("name") or values.get("names") or ""
     raw = values.get("reasons") or values.get("english" if run.language == "en" else "chinese") or ""

@@ -8,7 +8,6 @@ are read and scored like any other. The clips are those of EMER and OV-MERD: lea
 
 import re
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Literal
@@ -16,14 +15,14 @@ from typing import Any, Literal
 import msgspec
 
 from affectllm.answers.lists import clean_label
-from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, find_source, read_json, read_table
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, problem_of
+from affectllm.records import Annotation, Clip, Conversation, Meta, Target, problem_of
 
 DATA_SETS = {
     "emer-rewrite": DataSet(
@@ -85,7 +84,7 @@ def main(run: EmerRewrite) -> None:
     )
 
 
-def converse(run: EmerRewrite, items: list[Any], held_out: set[str]) -> Iterator[Conversation | Rejected]:
+def converse(run: EmerRewrite, items: list[Any], held_out: set[str]) -> Built:
     seen: Counter[str] = Counter()
     for number, values in enumerate(items, 1):
         row = Row(number, values if isinstance(values, dict) else {"value": values})

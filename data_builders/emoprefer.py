@@ -7,18 +7,18 @@ without an answer). `--swap` adds each pair the other way round, which shows whe
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import msgspec
 
-from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.builder import Build, Built, build, find_clip, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, find_source, read_table
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Clip, Conversation, Meta, Target
 
 DATA_SETS = {
     "emoprefer": DataSet(
@@ -59,7 +59,7 @@ def main(run: EmoPrefer) -> None:
     )
 
 
-def converse(run: EmoPrefer, rows: Iterable[Row]) -> Iterator[Conversation | Rejected]:
+def converse(run: EmoPrefer, rows: Iterable[Row]) -> Built:
     pairs: Counter[str] = Counter()
     for row in rows:
         name = row.values["name"].strip()

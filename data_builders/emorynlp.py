@@ -2,26 +2,24 @@
 
     affectllm build emorynlp --source emorynlp_dev_final.csv --out data/emorynlp-dev --media emorynlp_dev_splits
 
-Ids are the clip's name behind the split, `val_sea1_ep15_sc1_utt1`. Speakers stand as Python lists in the csv.
+Reads `emorynlp_{train,dev,test}_final.csv`. Ids are the split and the clip's name, `val_sea1_ep15_sc1_utt1`. The csv
+holds speakers as Python lists.
 """
 
 import ast
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from typing import Literal
 
-from affectllm.data import dialogues
-from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.builder import Build, Built, build, count_in_shard, need_clip, row_hash, split_by_name, usable
 from affectllm.data.dataset_cards import DataSet
-from affectllm.data.dialogues import Place
+from affectllm.data.dialogues import Place, absent, by_dialogue, earlier, time_defects
 from affectllm.data.questions import questions
-from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, find_source, read_table
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
+from affectllm.records import Annotation, Meta, Target, Turn
 
 DATA_SETS = {
     "emorynlp": DataSet(
@@ -58,27 +56,19 @@ class EmoryNlp(Build):
 
 def main(run: EmoryNlp) -> None:
     path = find_source(run.source, [f"emorynlp_{split}_final.csv" for split in SPLITS])
-    split = SPLITS[run.split or split_of(path)]
+    split = SPLITS[run.split] if run.split else split_by_name(path, SPLITS, "*_{}*")
     rows = read_table(path, COLUMNS)
-    turns = dialogues.by_dialogue((place_of(row), turn_of(row)) for row in rows)
+    turns = by_dialogue((place_of(row), turn_of(row)) for row in rows)
+    named = ((f"{split}_{place_of(row)}", row) for row in rows)
     build(
         run,
-        converse(run, rows, split, turns),
+        usable(named, run.shard, run.source, partial(ask, run, split, turns)),
         sources=[path],
         licence=LICENCE,
-        defects={"utterance-absent": [f"{split}_{clip_of(place)}" for place in dialogues.absent(turns, first=1)]},
-        rows_in=sum(in_shard(row.number, run.shard) for row in rows),
+        defects={"utterance-absent": [f"{split}_{place}" for place in absent(turns, first=1)]},
+        rows_in=count_in_shard(rows, run.shard),
         notes={"published_rows": PUBLISHED[split], "table_rows": len(rows), "split": split},
     )
-    if len(rows) != PUBLISHED[split]:
-        print(f"  note: {path.name} has {len(rows)} rows, the published {split} split has {PUBLISHED[split]}")
-
-
-def split_of(path: Path) -> str:
-    for split in SPLITS:
-        if f"_{split}" in path.name:
-            return split
-    raise AffectError(f"Cannot tell the split of {path.name}. Give it with --split train, dev or test.")
 
 
 def place_of(row: Row) -> Place:
@@ -87,10 +77,6 @@ def place_of(row: Row) -> Place:
         raise AffectError(f"Row {row.number}: Utterance_ID must be a whole number, it is {values['Utterance_ID']!r}.")
     dialogue = f"sea{values['Season']}_ep{values['Episode']}_sc{values['Scene_ID']}"
     return Place(dialogue, int(values["Utterance_ID"]))
-
-
-def clip_of(place: Place) -> str:
-    return f"{place.dialogue}_utt{place.number}"
 
 
 def turn_of(row: Row) -> Turn:
@@ -107,36 +93,27 @@ def speakers(row: Row) -> list[str]:
     return [str(name) for name in found]
 
 
-def converse(
-    run: EmoryNlp, rows: Sequence[Row], split: str, turns: dict[str, dict[int, Turn]]
-) -> Iterator[Conversation | Rejected]:
-    for row in rows:
-        if not in_shard(row.number, run.shard):
-            continue
-        values, place = row.values, place_of(row)
-        emotion, clip = values["Emotion"].lower(), find_clip(run.media, clip_of(place), (".mp4",))
-        if emotion not in EMOTIONS or clip is None:
-            reason = f"no clip {clip_of(place)}.mp4 under {run.media}" if clip is None else f"emotion {emotion!r}"
-            yield reject(row, run.source, f"{split}_{clip_of(place)}", reason)
-            continue
-        defects = dialogues.time_defects(values["Start_Time"], values["End_Time"])
-        annotation = Annotation(
-            id=f"{split}_{clip_of(place)}",
-            dataset="emorynlp",
-            split=split,
-            media=clip,
-            subtitle=values["Utterance"],
-            language="en",
-            context=dialogues.earlier(turns, place, run.window),
-            person=turn_of(row).speaker,
-            target=Target(labels=[emotion], basic=emotion),
-            meta=Meta(
-                licence=LICENCE,
-                defects=defects + (["several-speakers"] if len(speakers(row)) > 1 else []),
-                hash=row_hash(values),
-            ),
-        )
-        yield from questions(annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=run.source)
+def ask(run: EmoryNlp, split: str, turns: dict[str, dict[int, Turn]], name: str, row: Row) -> Built:
+    """Questions about an utterance; an AffectError says why there are none."""
+    values, place = row.values, place_of(row)
+    clip = need_clip(run.media, str(place), (".mp4",), shown=f"{place}.mp4")
+    emotion, several = values["Emotion"].lower(), len(speakers(row)) > 1
+    if emotion not in EMOTIONS:
+        raise AffectError(f"emotion {emotion!r}")
+    defects = time_defects(values["Start_Time"], values["End_Time"]) + (["several-speakers"] if several else [])
+    annotation = Annotation(
+        id=name,
+        dataset="emorynlp",
+        split=split,
+        media=clip,
+        subtitle=values["Utterance"],
+        language="en",
+        context=earlier(turns, place, run.window),
+        person=turn_of(row).speaker,
+        target=Target(labels=[emotion], basic=emotion),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(values)),
+    )
+    yield from questions(annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=run.source)
 
 
 if __name__ == "__main__":

@@ -8,22 +8,21 @@ utterances where it names none ('non-neutral'); `--target voted` asks for every 
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
 
-from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, or_rejected, row_hash, split_by_name, usable
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.questions import Asked, questions, retarget
-from affectllm.data.reading import in_shard
-from affectllm.data.tables import Row, read_json
+from affectllm.data.tables import Row, read_list
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn, problem_of
+from affectllm.records import Annotation, Meta, Target, Turn
 
 DATA_SETS = {
     "emotionlines": DataSet(
@@ -72,10 +71,7 @@ class Line(msgspec.Struct):
 
 def main(run: EmotionLines) -> None:
     files = find_files(run)
-    dialogues = {path: read_json(path) for path in files}
-    for path, items in dialogues.items():
-        if not isinstance(items, list):
-            raise AffectError(f"{path} must hold a list of dialogues, it holds a {type(items).__name__}.")
+    dialogues = {path: read_list(path, "dialogues") for path in files}
     build(
         run,
         (row for path, split in files.items() for row in converse(run, path, split, dialogues[path])),
@@ -93,54 +89,58 @@ def find_files(run: EmotionLines) -> dict[Path, str]:
         if not found:
             raise AffectError(f"{run.source} holds no *_{wanted[0]}.json. Give the file itself with --source.")
         return found
-    named: str | None = run.split or next((name for name in SPLITS if run.source.stem.endswith(f"_{name}")), None)
-    if named is None:
-        raise AffectError(f"Cannot tell the split of {run.source.name}. Give it with --split train, dev or test.")
-    return {run.source: SPLITS[named]}
+    return {run.source: SPLITS[run.split] if run.split else split_by_name(run.source, SPLITS, "*_{}")}
 
 
-def converse(run: EmotionLines, path: Path, split: str, items: list[Any]) -> Iterator[Conversation | Rejected]:
+def converse(run: EmotionLines, path: Path, split: str, items: list[Any]) -> Built:
     series = path.stem.partition("_")[0]
-    for number, values in enumerate(items, 1):
-        if not in_shard(number, run.shard):
-            continue
-        name = f"{series}_{split}_dia{number}"
-        try:
-            lines = msgspec.convert(values, list[Line])
-        except msgspec.ValidationError as error:
-            yield reject(Row(number, {"dialogue": values}), path, name, problem_of(error))
-            continue
-        turns = [Turn(speaker=line.speaker, text=line.utterance) for line in lines]
-        for i, line in enumerate(lines):
-            row, utterance = Row(number, msgspec.structs.asdict(line)), f"{name}_utt{i}"
-            votes = votes_of(line)
-            if problem := problem_with(run, line, votes):
-                yield reject(row, path, utterance, problem)
-                continue
-            decided = run.target == "majority"
-            labels = [line.emotion] if decided else sorted(votes, key=lambda emotion: -votes[emotion])
-            target = Target(
-                labels=labels,
-                basic=line.emotion if decided else None,
-                raters=[[emotion] for emotion, count in votes.items() for _ in range(count)],
-            )
-            chosen = retarget(target, "distribution") if run.target == "distribution" else target
-            if isinstance(chosen, str):
-                yield reject(row, path, utterance, chosen)
-                continue
-            annotation = Annotation(
-                id=utterance,
-                dataset="emotionlines",
-                split=split,
-                subtitle=line.utterance,
-                language="en",
-                context=turns[max(0, i - run.window) : i],
-                person=line.speaker,
-                target=chosen,
-                meta=Meta(licence=LICENCE, defects=defects_of(line, votes), hash=row_hash(row.values)),
-            )
-            tasks = run.tasks or TASKS[run.target]
-            yield from questions(annotation, tasks, run.mode, run.seed, (), EMOTIONS, row=row, source=path)
+    named = ((f"{series}_{split}_dia{i}", Row(i, {"dialogue": values})) for i, values in enumerate(items, 1))
+    return usable(named, run.shard, path, partial(dialogue, run, path, split))
+
+
+def dialogue(run: EmotionLines, path: Path, split: str, name: str, row: Row) -> Built:
+    """The questions about each utterance of a dialogue."""
+    lines = msgspec.convert(row.values["dialogue"], list[Line])
+    turns = [Turn(speaker=line.speaker, text=line.utterance) for line in lines]
+    for i, line in enumerate(lines):
+        said = Row(row.number, msgspec.structs.asdict(line))
+        context = turns[max(0, i - run.window) : i]
+        utterance = f"{name}_utt{i}"
+        yield from or_rejected(ask(run, path, split, line, context, utterance, said), utterance, said, path)
+
+
+def ask(run: EmotionLines, path: Path, split: str, line: Line, context: list[Turn], name: str, row: Row) -> Built:
+    """The questions about an utterance; an AffectError says why there are none."""
+    annotation = Annotation(
+        id=name,
+        dataset="emotionlines",
+        split=split,
+        subtitle=line.utterance,
+        language="en",
+        context=context,
+        person=line.speaker,
+        target=target_of(run, line),
+        meta=Meta(licence=LICENCE, defects=defects_of(line, votes_of(line)), hash=row_hash(row.values)),
+    )
+    tasks = run.tasks or TASKS[run.target]
+    yield from questions(annotation, tasks, run.mode, run.seed, (), EMOTIONS, row=row, source=path)
+
+
+def target_of(run: EmotionLines, line: Line) -> Target:
+    """The emotion that the data set names, or those of the votes."""
+    votes, decided = votes_of(line), run.target == "majority"
+    if line.emotion not in (*EMOTIONS, UNDECIDED):
+        raise AffectError(f"emotion is {line.emotion!r}")
+    if decided and line.emotion == UNDECIDED:
+        raise AffectError("no emotion has the majority (non-neutral)")
+    if not votes:
+        raise AffectError("nobody voted")
+    target = Target(
+        labels=[line.emotion] if decided else sorted(votes, key=lambda emotion: -votes[emotion]),
+        basic=line.emotion if decided else None,
+        raters=[[emotion] for emotion, count in votes.items() for _ in range(count)],
+    )
+    return retarget(target, "distribution") if run.target == "distribution" else target
 
 
 def votes_of(line: Line) -> dict[str, int]:
@@ -150,15 +150,6 @@ def votes_of(line: Line) -> dict[str, int]:
     {'neutral': 2, 'surprise': 3}
     """
     return {emotion: int(count) for emotion, count in zip(EMOTIONS, line.annotation, strict=True) if count != "0"}
-
-
-def problem_with(run: EmotionLines, line: Line, votes: dict[str, int]) -> str:
-    """Why an utterance cannot be used, or nothing."""
-    if line.emotion not in (*EMOTIONS, UNDECIDED):
-        return f"emotion is {line.emotion!r}"
-    if run.target == "majority" and line.emotion == UNDECIDED:
-        return "no emotion has the majority (non-neutral)"
-    return "" if votes else "nobody voted"
 
 
 def defects_of(line: Line, votes: dict[str, int]) -> list[str]:

@@ -7,22 +7,21 @@ seconds of the utterance, or the sentence's sound with `--clips audio`. Session 
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.builder import Build, Built, build, need_clip, or_rejected, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.questions import Raters, questions, retarget
-from affectllm.data.reading import in_shard
+from affectllm.data.reading import take_shard
 from affectllm.data.tables import Row, read_lines
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, Turn
+from affectllm.records import Annotation, Clip, Meta, Target, Turn
 
 DATA_SETS = {
     "iemocap": DataSet(
@@ -86,20 +85,19 @@ class Utterance(NamedTuple):
     start_s: float
     end_s: float
     code: str
-    vad: tuple[float, float, float]
+    vad: tuple[float, ...]
     """Valence, activation and dominance on 1..5."""
     raters: list[list[str]]
 
 
 def main(run: Iemocap) -> None:
-    evaluations = sorted(
-        path for path in run.source.glob("Session*/dialog/EmoEvaluation/Ses*.txt") if not path.name.startswith("._")
-    )
+    evaluations = sorted(run.source.glob("Session*/dialog/EmoEvaluation/Ses*.txt"))
     if not evaluations:
         raise AffectError(f"{run.source} holds no Session*/dialog/EmoEvaluation/Ses*.txt. Give the release's folder.")
     build(
         run,
-        (row for number, path in enumerate(evaluations, 1) for row in converse(run, number, path)),
+        # Shards hold whole dialogues.
+        (row for path in take_shard(evaluations, run.shard) for row in converse(run, path)),
         sources=[file for path in evaluations for file in (path, transcript_of(path))],
         licence=LICENCE,
         notes={"dialogues": len(evaluations)},
@@ -110,99 +108,86 @@ def transcript_of(evaluation: Path) -> Path:
     return evaluation.parent.parent / "transcriptions" / evaluation.name
 
 
-def converse(run: Iemocap, number: int, evaluation: Path) -> Iterator[Conversation | Rejected]:
-    """Questions about every utterance of a dialogue; shards hold whole dialogues."""
-    if not in_shard(number, run.shard):
-        return
+def converse(run: Iemocap, evaluation: Path) -> Built:
+    """Questions about every utterance of a dialogue."""
     turns = read_transcript(transcript_of(evaluation))
-    order = sorted(turns, key=lambda name: turns[name][0])
     for place, it in enumerate(read_evaluation(evaluation), 1):
-        row = Row(place, {**it._asdict(), "text": turns[it.name][1].text if it.name in turns else ""})
-        emotion, clip = CLASSES[run.classes].get(it.code), clip_of(run, evaluation, it)
-        if problem := problem_with(run, it, clip, it.name in turns):
-            yield reject(row, evaluation, it.name, problem)
-            continue
-        chosen = target_of(run, it, emotion)
-        if isinstance(chosen, str):
-            yield reject(row, evaluation, it.name, chosen)
-            continue
-        valence, arousal, dominance = (round((value - 3) / 2, 4) for value in it.vad)
-        before = [turns[name][1] for name in order[: order.index(it.name)]]
-        annotation = Annotation(
-            id=it.name,
-            dataset="iemocap",
-            split="test" if it.name.startswith("Ses05") else "train",
-            media=clip or Clip(),
-            subtitle=turns[it.name][1].text,
-            language="en",
-            context=before[-run.window :] if run.window else [],
-            person=turns[it.name][1].speaker,
-            target=msgspec.structs.replace(chosen, valence=valence, vad=(valence, arousal, dominance)),
-            meta=Meta(
-                licence=LICENCE,
-                defects=["rating-beyond-scale"] if not all(1 <= value <= 5 for value in it.vad) else [],
-                hash=row_hash(row.values),
-            ),
-        )
-        candidates = list(dict.fromkeys(CLASSES[run.classes].values()))
-        parts = ("audio",) if run.clips == "audio" else ("video", "audio")
-        yield from questions(annotation, run.tasks, run.mode, run.seed, parts, candidates, row=row, source=evaluation)
+        row = Row(place, {**it._asdict(), "text": turns[it.name].text if it.name in turns else ""})
+        yield from or_rejected(ask(run, evaluation, turns, it, row), it.name, row, evaluation)
 
 
-def target_of(run: Iemocap, it: Utterance, emotion: str | None) -> Target | str:
-    """The labels of an utterance, or why there are none; with --target those that single raters gave it."""
+def ask(run: Iemocap, evaluation: Path, turns: dict[str, Turn], it: Utterance, row: Row) -> Built:
+    """Questions about an utterance; an AffectError says why there are none."""
+    check(run, it, said=it.name in turns)
+    media, target = clip_of(run, evaluation, it), target_of(run, it)
+    before = [turns[other] for other in list(turns)[: list(turns).index(it.name)]]
+    valence, arousal, dominance = (round((value - 3) / 2, 4) for value in it.vad)
+    defects = [] if all(1 <= value <= 5 for value in it.vad) else ["rating-beyond-scale"]
+    annotation = Annotation(
+        id=it.name,
+        dataset="iemocap",
+        split="test" if it.name.startswith("Ses05") else "train",
+        media=media,
+        subtitle=turns[it.name].text,
+        language="en",
+        context=before[-run.window :] if run.window else [],
+        person=turns[it.name].speaker,
+        target=msgspec.structs.replace(target, valence=valence, vad=(valence, arousal, dominance)),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
+    )
+    candidates = list(dict.fromkeys(CLASSES[run.classes].values()))
+    parts = ("audio",) if run.clips == "audio" else ("video", "audio")
+    yield from questions(annotation, run.tasks, run.mode, run.seed, parts, candidates, row=row, source=evaluation)
+
+
+def check(run: Iemocap, it: Utterance, said: bool) -> None:
+    """Raise AffectError for an utterance that cannot be used."""
+    if it.code == UNDECIDED and run.target is None:
+        raise AffectError("the raters did not agree (xxx)")
+    if it.code not in CLASSES[run.classes] and run.target is None:
+        raise AffectError(f"{CODES.get(it.code, it.code)} is not one of the {run.classes} classes")
+    if not said:
+        raise AffectError("no line in the transcription")
+    if not 0 <= it.start_s < it.end_s:
+        raise AffectError(f"it lasts from {it.start_s} to {it.end_s} s")
+
+
+def target_of(run: Iemocap, it: Utterance) -> Target:
+    """The labels of an utterance; with --target those that single raters gave it."""
     if run.target is None:
+        emotion = CLASSES[run.classes].get(it.code)
         return Target(labels=[emotion] if emotion else [], basic=emotion, raters=it.raters or None)
     classes = {CODES[code]: label for code, label in CLASSES[run.classes].items()}
     raters = [[classes[label] for label in labels if label in classes] for labels in it.raters]
     return retarget(Target(raters=[labels for labels in raters if labels]), run.target)
 
 
-def problem_with(run: Iemocap, it: Utterance, clip: Clip | None, said: bool) -> str:
-    """Why an utterance cannot be used, or nothing."""
-    if it.code == UNDECIDED and run.target is None:
-        return "the raters did not agree (xxx)"
-    if it.code not in CLASSES[run.classes] and run.target is None:
-        return f"{CODES.get(it.code, it.code)} is not one of the {run.classes} classes"
-    if not said:
-        return "no line in the transcription"
-    if not 0 <= it.start_s < it.end_s:
-        return f"it lasts from {it.start_s} to {it.end_s} s"
-    return "" if clip else f"no clip under {run.media}"
-
-
-def clip_of(run: Iemocap, evaluation: Path, it: Utterance) -> Clip | None:
-    """The utterance's media; None where they are looked for and absent, or where its times make no clip."""
+def clip_of(run: Iemocap, evaluation: Path, it: Utterance) -> Clip:
+    """The utterance's media; an AffectError where they are looked for and absent."""
     session, dialogue = evaluation.parents[2].name, evaluation.stem
     if run.clips == "audio":
-        return find_clip(run.media, f"{session}/sentences/wav/{dialogue}/{it.name}", (".wav",))
-    video = find_clip(run.media, f"{session}/dialog/avi/DivX/{dialogue}", (".avi", ".mp4"))
-    if video is None or not 0 <= it.start_s < it.end_s:
-        return None
-    return Clip(video=video.video, start_s=it.start_s, end_s=it.end_s)
+        return need_clip(run.media, f"{session}/sentences/wav/{dialogue}/{it.name}", (".wav",), shown="")
+    video = need_clip(run.media, f"{session}/dialog/avi/DivX/{dialogue}", (".avi", ".mp4"), shown="")
+    return msgspec.structs.replace(video, start_s=it.start_s, end_s=it.end_s)
 
 
-def read_evaluation(path: Path) -> Iterator[Utterance]:
+def read_evaluation(path: Path) -> list[Utterance]:
     """The utterances of a dialogue; raters' lines follow the summary they belong to."""
-    current: Utterance | None = None
+    found: list[Utterance] = []
     for number, line in enumerate(read_lines(path), 1):
-        if found := SUMMARY.fullmatch(line):
-            if current:
-                yield current
-            start, end, name, code, *vad = found.groups()
-            valence, activation, dominance = map(float, vad)
-            current = Utterance(name, float(start), float(end), code, (valence, activation, dominance), [])
+        if summary := SUMMARY.fullmatch(line):
+            start, end, name, code, *vad = summary.groups()
+            found.append(Utterance(name, float(start), float(end), code, tuple(map(float, vad)), []))
         elif line.startswith("[") and "Ses" in line:
             raise AffectError(f"{path}: line {number} is no summary of an utterance: {line.strip()!r}.")
-        elif current and (rater := RATER.fullmatch(line)):
+        elif found and (rater := RATER.fullmatch(line)):
             words = [word.strip().lower() for word in rater[1].split(";") if word.strip()]
-            current.raters.append([WRITTEN.get(word, word) for word in words])
-    if current:
-        yield current
+            found[-1].raters.append([WRITTEN.get(word, word) for word in words])
+    return found
 
 
-def read_transcript(path: Path) -> dict[str, tuple[float, Turn]]:
-    """Start and words of each utterance by its name; lines without a name (asides to the actors) are left out."""
+def read_transcript(path: Path) -> dict[str, Turn]:
+    """The words of each utterance by its name, in the order of their start; asides to the actors have no name."""
     found = {}
     for line in read_lines(path):
         if said := SAID.fullmatch(line):
@@ -210,7 +195,7 @@ def read_transcript(path: Path) -> dict[str, tuple[float, Turn]]:
             # The speaker is the letter before the utterance's number: Ses01F_impro05_M003.
             speaker = {"F": "the woman", "M": "the man"}.get(name.rpartition("_")[2][:1], "somebody")
             found[name] = (float(start), Turn(speaker=speaker, text=text.strip()))
-    return found
+    return {name: found[name][1] for name in sorted(found, key=lambda name: found[name][0])}
 
 
 if __name__ == "__main__":

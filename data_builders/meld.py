@@ -5,28 +5,27 @@
 Ids follow MERBench, `val_dia0_utt0`, since dialogue numbers repeat between splits. MELD-dyadic shows the same
 utterances in dialogues of two, some several times: its ids begin `valdya_`, and its clips are those of the full data
 set. The context of an utterance holds earlier utterances only. What is known to be wrong with the data set is found and
-listed, never silently mended.
+listed; nothing is corrected.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from affectllm.data import dialogues
-from affectllm.data.builder import Build, build, find_clip, row_hash
+from affectllm.data.builder import Build, Built, build, count_in_shard, need_clip, row_hash, split_by_name, usable
 from affectllm.data.dataset_cards import DataSet
-from affectllm.data.dialogues import Place
+from affectllm.data.dialogues import Place, absent, by_dialogue, earlier, time_defects
 from affectllm.data.questions import questions
-from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, read_table
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
+from affectllm.records import Annotation, Meta, Target, Turn
 
 DATA_SETS = {
     "meld": DataSet(
@@ -76,33 +75,42 @@ class Meld(Build):
     """Earlier utterances shown as context; 0 for none."""
 
 
+class Table(NamedTuple):
+    """The csv of a split, with its dialogues."""
+
+    path: Path
+    split: str
+    prefix: str
+    """What ids begin with: the split, marked where the table is MELD-dyadic's."""
+    rows: list[Row]
+    turns: dict[str, dict[int, Turn]]
+    clips: dict[int, Place]
+    """Where the full data set has the clip of each row, by the row's number."""
+
+
 def main(run: Meld) -> None:
-    tables = [(path, split, read_table(path, COLUMNS)) for path, split in files_of(run).items()]
-    turns = {split: dialogues.by_dialogue((place_of(row), turn_of(row)) for row in rows) for _, split, rows in tables}
-    published = sum((PUBLISHED_DYADIC if "_dya" in path.name else PUBLISHED)[split] for path, split, _ in tables)
-    total = sum(len(rows) for _, _, rows in tables)
-    absent = [
-        name_of(place, prefix_of(rows, split))
-        for _, split, rows in tables
-        for place in dialogues.absent(turns[split], first=0)
-    ]
+    tables = [read(path, split) for path, split in files_of(run).items()]
     build(
         run,
-        (row for _, split, rows in tables for row in converse(run, rows, split, turns[split])),
-        sources=[path for path, _, _ in tables],
+        (row for it in tables for row in usable(named(it), run.shard, run.source, partial(ask, run, it))),
+        sources=[it.path for it in tables],
         licence=LICENCE,
-        defects={"utterance-absent": absent},
-        rows_in=sum(in_shard(row.number, run.shard) for _, _, rows in tables for row in rows),
-        notes={"published_rows": published, "table_rows": total, "splits": list(turns)},
+        defects={"utterance-absent": [f"{it.prefix}_{at}" for it in tables for at in absent(it.turns, first=0)]},
+        rows_in=sum(count_in_shard(it.rows, run.shard) for it in tables),
+        notes={
+            "published_rows": sum(
+                (PUBLISHED_DYADIC if "_dya" in it.path.name else PUBLISHED)[it.split] for it in tables
+            ),
+            "table_rows": sum(len(it.rows) for it in tables),
+            "splits": list(dict.fromkeys(it.split for it in tables)),
+        },
     )
-    if total != published:
-        print(f"  note: {total} rows were read, the published {', '.join(turns)} has {published}")
 
 
 def files_of(run: Meld) -> dict[Path, str]:
     """The csv of every split asked for, with the split's name in ids: a folder gives all that it holds."""
     if not run.source.is_dir():
-        return {run.source: SPLITS[run.split] if run.split else split_of(run.source)}
+        return {run.source: SPLITS[run.split] if run.split else split_by_name(run.source, SPLITS, "{}*")}
     wanted = [run.split] if run.split else ["train", "dev", "test"]
     kind = "_dya" if run.dyadic else ""
     names = [f"{'dev' if split == 'val' else split}_sent_emo{kind}.csv" for split in wanted]
@@ -111,40 +119,20 @@ def files_of(run: Meld) -> dict[Path, str]:
         raise AffectError(f"{run.source} holds none of {', '.join(names)}. Give the file itself with --source.")
     if len(found) > 1 and run.media:
         raise AffectError("MELD's splits reuse clip names, so one --media folder cannot serve several: add --split.")
-    return {path: split_of(path) for path in found}
+    return {path: split_by_name(path, SPLITS, "{}*") for path in found}
 
 
-def split_of(path: Path) -> str:
-    for name, split in SPLITS.items():
-        if path.name.startswith(name):
-            return split
-    raise AffectError(f"Cannot tell the split of {path.name}. Give it with --split train, dev or test.")
+def read(path: Path, split: str) -> Table:
+    """A table whole: the context of an utterance may be anywhere in it."""
+    rows = read_table(path, COLUMNS)
+    dyadic = bool(rows) and OLD_PLACE[0] in rows[0].values
+    turns = by_dialogue((place_of(row), turn_of(row)) for row in rows)
+    clips = {row.number: place_of(row, OLD_PLACE if dyadic else PLACE) for row in rows}
+    return Table(path, split, f"{split}dya" if dyadic else split, rows, turns, clips)
 
 
-def converse(
-    run: Meld, rows: Sequence[Row], split: str, turns: dict[str, dict[int, Turn]]
-) -> Iterator[Conversation | Rejected]:
-    """Questions about every utterance of the shard; the context needs the whole table."""
-    prefix = prefix_of(rows, split)
-    for row in rows:
-        if not in_shard(row.number, run.shard):
-            continue
-        place = place_of(row)
-        name = name_of(place, prefix)
-        reason, annotation = annotate(run, row, name, split, turns, place)
-        if annotation is None:
-            yield Rejected(id=name, row=row.number, reason=reason, source=run.source.name, data=row.values)
-            continue
-        yield from questions(annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=run.source)
-
-
-def prefix_of(rows: Sequence[Row], split: str) -> str:
-    """What ids begin with: the split, marked where the table is MELD-dyadic's."""
-    return f"{split}dya" if rows and OLD_PLACE[0] in rows[0].values else split
-
-
-def name_of(place: Place, split: str) -> str:
-    return f"{split}_dia{place.dialogue}_utt{place.number}"
+def named(table: Table) -> Iterator[tuple[str, Row]]:
+    return ((f"{table.prefix}_{place_of(row)}", row) for row in table.rows)
 
 
 def place_of(row: Row, columns: tuple[str, str] = PLACE) -> Place:
@@ -152,58 +140,46 @@ def place_of(row: Row, columns: tuple[str, str] = PLACE) -> Place:
     if not (dialogue.isdecimal() and number.isdecimal()):
         raise AffectError(
             f"Row {row.number}: {' and '.join(columns)} must be whole numbers, they are {dialogue!r} and "
-            f"{number!r}. Mend the csv and build again."
+            f"{number!r}. Correct the csv and build again."
         )
-    return Place(dialogue, int(number))
+    return Place(f"dia{dialogue}", int(number))
 
 
 def turn_of(row: Row) -> Turn:
     return Turn(speaker=row.values["Speaker"], text=row.values["Utterance"])
 
 
-def annotate(
-    run: Meld, row: Row, name: str, split: str, turns: dict[str, dict[int, Turn]], place: Place
-) -> tuple[str, Annotation | None]:
-    """The annotation of a row, or the reason why there is none."""
-    values = row.values
-    clip_place = place_of(row, OLD_PLACE) if OLD_PLACE[0] in values else place
-    file = f"dia{clip_place.dialogue}_utt{clip_place.number}"
+def ask(run: Meld, table: Table, name: str, row: Row) -> Built:
+    """Questions about an utterance; an AffectError says why there are none."""
+    values, file = row.values, str(table.clips[row.number])
     if values["Emotion"] not in EMOTIONS or values["Sentiment"] not in SENTIMENTS:
-        return f"unknown emotion or sentiment: {values['Emotion']!r}, {values['Sentiment']!r}", None
-    clip = find_clip(run.media, file, (".mp4",))
-    if clip is None:
-        return f"no clip {file}.mp4 under {run.media}", None
+        raise AffectError(f"unknown emotion or sentiment: {values['Emotion']!r}, {values['Sentiment']!r}")
     target = {"labels": [values["Emotion"]], "basic": values["Emotion"], "sentiment": values["Sentiment"]}
     annotation = Annotation(
         id=name,
         dataset="meld",
-        split=split,
-        media=clip,
+        split=table.split,
+        media=need_clip(run.media, file, (".mp4",), shown=f"{file}.mp4"),
         subtitle=values["Utterance"],
         language="en",
-        context=dialogues.earlier(turns, place, run.window),
+        context=earlier(table.turns, place_of(row), run.window),
         person=values["Speaker"],
         target=msgspec.convert(target, Target),
-        meta=Meta(
-            licence=LICENCE,
-            defects=row_defects(values, name_of(clip_place, split)),
-            hash=row_hash(values),
-        ),
+        meta=Meta(licence=LICENCE, defects=defects_of(values, f"{table.split}_{file}"), hash=row_hash(values)),
     )
-    return "", annotation
+    yield from questions(annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=run.source)
 
 
-def row_defects(values: dict[str, str], name: str) -> list[str]:
+def defects_of(values: dict[str, str], clip: str) -> list[str]:
     """What is odd about one utterance, by name."""
-    found = [KNOWN_BAD[name]] if name in KNOWN_BAD else []
-    found += dialogues.time_defects(values["StartTime"], values["EndTime"])
-    if "  " in values["Utterance"]:
-        found.append("double-spaces")
-    if not any(map(str.isalpha, values["Utterance"])):
-        found.append("no-letters")
-    if SEVERAL.search(values["Speaker"]):
-        found.append("several-speakers")
-    return found
+    checks = {
+        "double-spaces": "  " in values["Utterance"],
+        "no-letters": not any(map(str.isalpha, values["Utterance"])),
+        "several-speakers": bool(SEVERAL.search(values["Speaker"])),
+    }
+    known = [KNOWN_BAD[clip]] if clip in KNOWN_BAD else []
+    times = time_defects(values["StartTime"], values["EndTime"])
+    return [*known, *times, *(kind for kind, there in checks.items() if there)]
 
 
 if __name__ == "__main__":

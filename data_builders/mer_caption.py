@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from affectllm.answers.lists import split_labels
-from affectllm.data.builder import Build, build, find_clip, row_hash
+from affectllm.data.builder import Build, Built, build, find_clip, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.questions import questions
 from affectllm.data.reading import in_shard
@@ -22,7 +22,7 @@ from affectllm.data.subtitles import NONE, Subtitle, read_subtitles
 from affectllm.data.tables import Row, columns_of, find_source, read_table, stream_table
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Meta, Rejected, Target
 
 DATA_SETS = {
     "human-ov": DataSet(
@@ -117,7 +117,7 @@ def converse(
     reasons: dict[str, str],
     subtitles: dict[str, Subtitle],
     held_out: set[str],
-) -> Iterator[Conversation | Rejected]:
+) -> Built:
     for row in rows:
         if not in_shard(row.number, run.shard):
             continue

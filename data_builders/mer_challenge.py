@@ -11,22 +11,24 @@ Files are read in the order human, ovmerd, mercaptionplus: a clip that is in two
 words come from subtitle_chieng.csv; where the English ones are missing the Chinese are used, and that is named.
 """
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from affectllm.answers.lists import split_labels
-from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.builder import Build, Built, build, need_clip, or_rejected, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
+from affectllm.data.descriptions import read_column
 from affectllm.data.questions import questions
 from affectllm.data.reading import in_shard
 from affectllm.data.subtitles import NONE, Subtitle, read_subtitles
-from affectllm.data.tables import Row, stream_table
+from affectllm.data.tables import Row, files_there, stream_table
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Task
+from affectllm.records import Annotation, Meta, Target, Task
 
 DATA_SETS = {
     "mer2025": DataSet(
@@ -68,6 +70,10 @@ FILES: dict[tuple[Track, Split], tuple[str, ...]] = {
     (3, "train"): REASONS,
     (3, "candidate"): CANDIDATES,
 }
+COLUMNS: dict[Track, str] = {1: "discrete", 2: "openset", 3: "reason"}
+TASKS: dict[Track, Task] = {1: "basic", 2: "labels", 3: "describe"}
+SPEAKER = {"en": "the speaker", "zh": "说话的人"}
+LISTENER = {"en": "the listener", "zh": "听话的人"}
 PUBLISHED = {
     "track1_train.csv": 9395, "track2_train_human.csv": 1532, "track2_train_ovmerd.csv": 332,
     "track2_train_mercaptionplus.csv": 31327, "track3_train_ovmerd.csv": 332, "track3_train_mercaptionplus.csv": 31327,
@@ -91,105 +97,75 @@ class MerChallenge(Build):
 
 
 class Joined(NamedTuple):
-    """What stands in the other tables, by clip name."""
+    """What other tables say, by clip name."""
 
     subtitles: Mapping[str, Subtitle]
     reasons: Mapping[str, str]
-    labels: Mapping[str, list[str]]
+    labels: Mapping[str, str]
 
 
 def main(run: MerChallenge) -> None:
-    tables = there(run.source, FILES.get((run.track, run.split), ()))
-    if not tables:
-        raise AffectError(missing(run))
-    words = there(run.source, (SUBTITLES,))
-    reasons = there(run.descriptions or run.source, REASONS) if run.track == 2 else []
-    labels = there(run.source, LABELS) if run.track == 3 else []
+    tables = find_tables(run)
+    words = files_there(run.source, (SUBTITLES,))
+    reasons = files_there(run.descriptions or run.source, REASONS) if run.track == 2 else []
+    labels = files_there(run.source, LABELS) if run.track == 3 else []
     joined = Joined(
-        read_subtitles(words[0]) if words else {},
-        read_first(reasons, "reason"),
-        {name: split_labels(cell) for name, cell in read_first(labels, "openset").items()},
+        read_subtitles(words[0]) if words else {}, read_column(reasons, "reason"), read_column(labels, "openset")
     )
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     build(
         run,
         converse(run, tables, joined, counts),
         sources=[*tables, *words, *reasons, *labels],
         licence=LICENCE,
-        # Filled while the rows are written, which is before the manifest is.
+        # The counts are complete when the rows are written, which is before the manifest is.
         notes={"table_rows": counts, "published_rows": {path.name: PUBLISHED.get(path.name) for path in tables}},
     )
-    for name, rows in counts.items():
-        if rows != PUBLISHED.get(name, rows):
-            print(f"  note: {rows} rows were read from {name}, the published file has {PUBLISHED[name]}")
     if not words:
         print(f"  note: {run.source} holds no {SUBTITLES}: questions show no words")
 
 
-def there(folder: Path, names: tuple[str, ...]) -> list[Path]:
-    return [folder / name for name in names if (folder / name).is_file()]
+def find_tables(run: MerChallenge) -> list[Path]:
+    wanted = FILES.get((run.track, run.split), ())
+    tables = files_there(run.source, wanted)
+    if not tables and run.track == 3 and any(run.source.glob("track3_emoprefer*.csv")):
+        raise AffectError("MER2026's track 3 is about preferences: affectllm build emoprefer --help")
+    if not wanted:
+        raise AffectError(f"Track {run.track} has no {run.split} split with labels. Choose another --split.")
+    if not tables:
+        raise AffectError(f"{run.source} holds none of {', '.join(wanted)}. Give the challenge's folder with --source.")
+    return tables
 
 
-def missing(run: MerChallenge) -> str:
-    if run.track == 3 and any(run.source.glob("track3_emoprefer*.csv")):
-        return "MER2026's track 3 is about preferences: affectllm build emoprefer --help"
-    wanted = FILES.get((run.track, run.split))
-    if wanted is None:
-        return f"Track {run.track} has no {run.split} split with labels. Choose another --split."
-    return f"{run.source} holds none of {', '.join(wanted)}. Give the challenge's folder with --source."
-
-
-def read_first(paths: list[Path], column: str) -> dict[str, str]:
-    """A column by clip name; where files name a clip twice, the first counts."""
-    found: dict[str, str] = {}
-    for path in paths:
-        for row in stream_table(path, ("name", column)):
-            found.setdefault(row.values["name"].strip(), row.values[column])
-    return found
-
-
-def converse(
-    run: MerChallenge, tables: list[Path], joined: Joined, counts: dict[str, int]
-) -> Iterator[Conversation | Rejected]:
+def converse(run: MerChallenge, tables: list[Path], joined: Joined, counts: Counter[str]) -> Built:
+    """Every table's conversations; a clip that is in two of them is taken from the first."""
     first: dict[str, str] = {}
-    column = {1: "discrete", 2: "openset", 3: "reason"}[run.track]
+    columns = ("name",) if run.split == "candidate" else ("name", COLUMNS[run.track])
     for path in tables:
         counts[path.name] = 0
-        for row in stream_table(path, ("name",) if run.split == "candidate" else ("name", column)):
+        for row in stream_table(path, columns):
             counts[path.name] += 1
             name = row.values["name"].strip()
             earlier = first.setdefault(name, path.name)
             if not in_shard(row.number, run.shard):
                 continue
-            if earlier != path.name:
+            if earlier == path.name:
+                yield from or_rejected(ask(run, path, joined, name, row), name, row, path)
+            else:
                 yield reject(row, path, f"{name} ({path.stem})", f"also in {earlier}")
-                continue
-            try:
-                annotation = annotate(run, row, name, joined)
-            except AffectError as problem:
-                yield reject(row, path, name, str(problem))
-                continue
-            if run.tasks:
-                yield from questions(
-                    annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=path
-                )
-                continue
-            task: Task = "basic" if run.track == 1 else "labels" if run.track == 2 else "describe"
-            yield compose(annotation, task, run.mode or mode_of(run, annotation.target), run.seed, candidates=EMOTIONS)
 
 
-def annotate(run: MerChallenge, row: Row, name: str, joined: Joined) -> Annotation:
-    """What is known of a clip; an AffectError says why it cannot be used."""
-    clip = find_clip(run.media, name)
-    if not name or clip is None:
-        raise AffectError("no name" if not name else f"no clip {name} under {run.media}")
-    subtitle = joined.subtitles.get(name, NONE)
-    target = target_of(run, row, name, joined)
+def ask(run: MerChallenge, path: Path, joined: Joined, name: str, row: Row) -> Built:
+    """The questions about a clip; an AffectError says why there are none."""
+    if not name:
+        raise AffectError("no name")
+    clip, subtitle = need_clip(run.media, name), joined.subtitles.get(name, NONE)
+    target = target_of(run, row.values.get(COLUMNS[run.track], ""), name, joined)
     defects = list(subtitle.defects) or (["no-subtitle"] if joined.subtitles and not subtitle.text else [])
     if run.split != "candidate":
         defects += ["no-labels"] if run.track == 3 and not target.labels else []
         defects += ["no-description"] if joined.reasons and not target.description else []
-    return Annotation(
+    annotation = Annotation(
         id=name,
         dataset=f"mer-track{run.track}",
         split=run.split,
@@ -200,6 +176,12 @@ def annotate(run: MerChallenge, row: Row, name: str, joined: Joined) -> Annotati
         target=target,
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
+    if run.tasks:
+        yield from questions(annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=path)
+        return
+    reasoned: Mode = "think" if target.labels or run.split == "candidate" else "describe"
+    mode = run.mode or (reasoned if run.track == 3 else "labels")
+    yield compose(annotation, TASKS[run.track], mode, run.seed, candidates=EMOTIONS)
 
 
 def person_of(run: MerChallenge, language: str) -> str | None:
@@ -207,30 +189,23 @@ def person_of(run: MerChallenge, language: str) -> str | None:
     if run.track != 1 or run.split == "test":
         return None
     listener = run.split == "candidate" and (run.source / "track1_track2_candidate.csv").is_file()
-    if language == "zh":
-        return "听话的人" if listener else "说话的人"
-    return "the listener" if listener else "the speaker"
+    return (LISTENER if listener else SPEAKER)[language]
 
 
-def target_of(run: MerChallenge, row: Row, name: str, joined: Joined) -> Target:
+def target_of(run: MerChallenge, cell: str, name: str, joined: Joined) -> Target:
+    """What the annotators said: `cell` is the track's own column."""
     if run.split == "candidate":
         return Target()
     if run.track == 1:
-        emotion = row.values["discrete"].strip().lower()
+        emotion = cell.strip().lower()
         if emotion not in EMOTIONS:
-            raise AffectError(f"label {row.values['discrete']!r} is not one of {', '.join(EMOTIONS)}")
+            raise AffectError(f"label {cell!r} is not one of {', '.join(EMOTIONS)}")
         return Target(labels=[emotion], basic=emotion)
-    told = row.values["reason"] if run.track == 3 else joined.reasons.get(name, "")
-    labels = joined.labels.get(name, []) if run.track == 3 else split_labels(row.values["openset"])
-    if not (told.strip() if run.track == 3 else labels):
+    reason = cell if run.track == 3 else joined.reasons.get(name, "")
+    labels = split_labels(joined.labels.get(name, "") if run.track == 3 else cell)
+    if not (reason.strip() if run.track == 3 else labels):
         raise AffectError("no description" if run.track == 3 else "empty label set")
-    return Target(labels=labels, description=told.strip() or None)
-
-
-def mode_of(run: MerChallenge, target: Target) -> Mode:
-    if run.track < 3:
-        return "labels"
-    return "think" if target.labels or run.split == "candidate" else "describe"
+    return Target(labels=labels, description=reason.strip() or None)
 
 
 if __name__ == "__main__":

@@ -10,14 +10,13 @@ where the words are not, that is named.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.builder import Build, Built, build, find_clip, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.questions import questions
 from affectllm.data.reading import in_shard
@@ -25,7 +24,7 @@ from affectllm.data.tables import Row, find_source, read_json, read_lines, strea
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Clues, Conversation, Meta, Rejected, Target, problem_of
+from affectllm.records import Annotation, Clues, Meta, Target, problem_of
 
 DATA_SETS = {
     "merr-coarse": DataSet(
@@ -115,9 +114,7 @@ def read_emotions(path: Path) -> dict[str, str]:
     return found
 
 
-def converse(
-    run: Merr, items: dict[str, Any], sentences: dict[str, str], emotions: dict[str, str]
-) -> Iterator[Conversation | Rejected]:
+def converse(run: Merr, items: dict[str, Any], sentences: dict[str, str], emotions: dict[str, str]) -> Built:
     for number, (name, values) in enumerate(items.items(), 1):
         if not in_shard(number, run.shard):
             continue

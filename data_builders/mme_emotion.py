@@ -9,21 +9,20 @@ intention, sentiment analysis for the sentiment. Test data only: the rows are pu
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, read_json
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, Task, problem_of
+from affectllm.records import Annotation, Clip, Meta, Target, Task, problem_of
 
 DATA_SETS = {
     "mme-emotion": DataSet(
@@ -107,7 +106,7 @@ def find_files(run: MMEEmotion) -> dict[Name, Path]:
     return found
 
 
-def converse(run: MMEEmotion, name: Name, path: Path, items: list[Any]) -> Iterator[Conversation | Rejected]:
+def converse(run: MMEEmotion, name: Name, path: Path, items: list[Any]) -> Built:
     for number, values in enumerate(items, 1):
         if not in_shard(number, run.shard):
             continue

@@ -7,21 +7,20 @@ conversation of its own behind the earlier questions and their right answers, as
 own script forgets them. Test data only: the rows are put in split `test`.
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
 
-from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, find_source, read_json
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Message, Meta, Rejected, Target, problem_of
+from affectllm.records import Annotation, Clip, Message, Meta, Target, problem_of
 
 DATA_SETS = {
     "mtmeur": DataSet(
@@ -72,7 +71,7 @@ def main(run: MTMEUR) -> None:
     )
 
 
-def converse(run: MTMEUR, path: Path, videos: list[Any]) -> Iterator[Conversation | Rejected]:
+def converse(run: MTMEUR, path: Path, videos: list[Any]) -> Built:
     for number, values in enumerate(videos, 1):
         if not in_shard(number, run.shard):
             continue
@@ -89,7 +88,7 @@ def converse(run: MTMEUR, path: Path, videos: list[Any]) -> Iterator[Conversatio
         yield from questions_of(run, path, row, name, video)
 
 
-def questions_of(run: MTMEUR, path: Path, row: Row, name: str, video: Video) -> Iterator[Conversation | Rejected]:
+def questions_of(run: MTMEUR, path: Path, row: Row, name: str, video: Video) -> Built:
     asked: list[Message] = []
     for turn, question in enumerate(video.questions, 1):
         letter = question.correct_answer.strip().upper()

@@ -5,13 +5,13 @@
 `--reasons` takes MER2025's `track3_train_ovmerd.csv` (name, reason) or EMER v2's file (name, chinese, english).
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from affectllm.answers.lists import split_labels
-from affectllm.data.builder import Build, build, find_clip, reject, row_hash
+from affectllm.data.builder import Build, Built, build, find_clip, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.descriptions import without_leaked_prompt
 from affectllm.data.questions import questions
@@ -20,7 +20,7 @@ from affectllm.data.tables import Row, columns_of, find_source, stream_table
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target
+from affectllm.records import Annotation, Meta, Target
 
 DATA_SETS = {
     "ov-merd": DataSet(
@@ -84,9 +84,7 @@ def read_texts(path: Path | None, columns: tuple[str, ...]) -> dict[str, str]:
     }
 
 
-def converse(
-    run: OvMerd, rows: Iterable[Row], reasons: dict[str, str], subtitles: dict[str, str]
-) -> Iterator[Conversation | Rejected]:
+def converse(run: OvMerd, rows: Iterable[Row], reasons: dict[str, str], subtitles: dict[str, str]) -> Built:
     for row in rows:
         if not in_shard(row.number, run.shard):
             continue

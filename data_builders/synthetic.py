@@ -7,25 +7,21 @@ sentences of the test split appear nowhere else. A score on these clips says tha
 model reads real people: training and test clips come from one generator.
 """
 
-import hashlib
 import os
 import time
-from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from multiprocessing import get_context, parent_process
 from pathlib import Path
-from threading import Thread
 
 from affectllm import jsonl
 from affectllm.data.folder import summary, write
 from affectllm.errors import AffectError
+from affectllm.files import hash_of_all
 from affectllm.options import command
 from affectllm.progress import progress
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Clues, Conversation, Meta, Target
+from affectllm.synthetic.drawing import Job, drawn, versions
 from affectllm.synthetic.script import DRAWING, FACE_CLUES, SPLITS, VOICE_CLUES, ClipPlan, plan_clip, split_sizes
 
 LICENCE = "CC0-1.0"
@@ -60,7 +56,7 @@ def main(run: Synthetic) -> None:
         sources=[],
         options=options,
         licence=LICENCE,
-        notes={"clips_sha256": hash_of(clip_path(run, plan) for plan in plans), "drawn_with": versions()},
+        notes={"clips_sha256": hash_of_all(clip_path(run, plan) for plan in plans), "drawn_with": versions()},
     )
     print("\n".join(summary(manifest, run.out)))
 
@@ -111,59 +107,12 @@ def draw_clips(run: Synthetic, plans: Sequence[ClipPlan]) -> None:
     if not plans:
         return
     start = time.monotonic()
-    jobs = [(clip_path(run, plan), plan, run.seed, run.size, run.fps) for plan in plans]
+    jobs = [Job(clip_path(run, plan), plan, run.seed, run.size, run.fps) for plan in plans]
     workers = min(run.workers, len(jobs))
     for _ in progress(drawn(jobs, workers), "Drawing clips", total=len(jobs)):
         pass
     rate = len(jobs) / (time.monotonic() - start)
     print(f"{len(jobs)} clips drawn, {rate:.1f} a second with {workers} process{'es' if workers > 1 else ''}")
-
-
-def drawn(jobs: list[tuple[Path, ClipPlan, int, int, int]], workers: int) -> Iterator[None]:
-    """One item for each clip as it is finished."""
-    if workers == 1:
-        yield from map(draw, jobs)
-        return
-    # Fresh processes: a fork would inherit the threads of numpy and PyAV.
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_with_parent) as pool:
-        try:
-            yield from pool.map(draw, jobs, chunksize=4)
-        except BrokenProcessPool as error:
-            raise AffectError(
-                "A drawing process was killed, perhaps for want of memory. "
-                "Run the same command again: it goes on where it was, with fewer --workers if need be."
-            ) from error
-
-
-def leave_with_parent() -> None:
-    """End this worker when the command is killed; it would wait for work for ever."""
-    parent = parent_process()
-    assert parent is not None, "called in a worker only"
-
-    def watch() -> None:
-        parent.join()
-        os._exit(1)
-
-    Thread(target=watch, daemon=True).start()
-
-
-def draw(job: tuple[Path, ClipPlan, int, int, int]) -> None:
-    from affectllm.synthetic.clips import write_clip
-
-    write_clip(*job)
-
-
-def hash_of(paths: Iterable[Path]) -> str:
-    """One SHA-256 of all files, in this order."""
-    found = hashlib.sha256()
-    for path in paths:
-        found.update(path.read_bytes())
-    return found.hexdigest()
-
-
-def versions() -> dict[str, str]:
-    """Of what draws, speaks and encodes: with other ones the bytes of the clips may be others."""
-    return {name: version(name) for name in ("av", "espeakng-loader", "numpy", "pillow", "scipy")}
 
 
 def converse(plan: ClipPlan, seed: int) -> Conversation:

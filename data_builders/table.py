@@ -10,23 +10,22 @@ the folder of the media itself.
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
-from affectllm.data.builder import Build, build, row_hash, usable
+from affectllm.data.builder import Build, Built, build, or_rejected, reject, row_hash
 from affectllm.data.card_rows import clip_of, parts_of, split_of, target_of, text_of, turn_of
 from affectllm.data.card_sources import find_media, find_tables, named_rows, read_lists, read_rows
 from affectllm.data.dataset_cards import Card, read_card
 from affectllm.data.label_forms import candidates
 from affectllm.data.questions import Asked, Raters, questions, retarget
+from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row
-from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Turn
+from affectllm.records import Annotation, Meta, Target, Turn
 
 TASKS: dict[Raters | None, tuple[Asked, ...]] = {
     None: (), "majority": ("basic",), "all": ("labels",), "distribution": ("distribution",),
@@ -78,9 +77,7 @@ def main(run: TableBuild) -> None:
         print(f"  note: {seen[split]} rows were read as '{split}', {card.rows[split]} are published")
 
 
-def converse(
-    run: TableBuild, card: Card, path: Path, split: str, rows: Iterable[Row], seen: Counter[str]
-) -> Iterator[Conversation | Rejected]:
+def converse(run: TableBuild, card: Card, path: Path, split: str, rows: Iterable[Row], seen: Counter[str]) -> Built:
     """The conversations of a table or a folder of media; `seen` counts its rows by split."""
     lists = read_lists(card, run.source)
     dialogue, earlier = "", list[Turn]()
@@ -92,9 +89,14 @@ def converse(
             dialogue, earlier = now, []
         turn = turn_of(card, values, len(earlier)) if card.dialogue else None
         context = earlier[-run.window :] if run.window else []
-        absent = next((name for name in card.needs if name not in values), None)
-        name = values.get("path", "") if absent else card.id.format(**values)
-        yield from usable([(name, row)], run.shard, path, partial(ask, run, card, path, values, absent, turn, context))
+        if in_shard(row.number, run.shard):
+            absent = next((name for name in card.needs if name not in values), None)
+            name = values.get("path", "") if absent else card.id.format(**values)
+            if absent:
+                reason = "the file's name does not fit the card" if card.paths else f"no '{absent}'"
+                yield reject(row, path, name, reason)
+            else:
+                yield from or_rejected(ask(run, card, path, name, row, values, turn, context), name, row, path)
         if turn:
             earlier.append(turn)
 
@@ -103,16 +105,13 @@ def ask(
     run: TableBuild,
     card: Card,
     path: Path,
-    values: dict[str, str],
-    absent: str | None,
-    turn: Turn | None,
-    context: list[Turn],
     name: str,
     row: Row,
-) -> Iterator[Conversation | Rejected]:
+    values: dict[str, str],
+    turn: Turn | None,
+    context: list[Turn],
+) -> Built:
     """The questions about a row; an AffectError says why there are none."""
-    if absent:
-        raise AffectError("the file's name does not fit the card" if card.paths else f"no '{absent}'")
     target, media = labelled(run, card, values), clip_of(card, values, run.media)
     language = run.language or card.languages.get(values["stem"], card.language)
     annotation = Annotation(
@@ -138,10 +137,7 @@ def ask(
 def labelled(run: TableBuild, card: Card, values: dict[str, str]) -> Target:
     """What the annotators said, or what --target makes of single raters' labels."""
     target = target_of(card, values, one_label="basic" in run.tasks, by_raters=run.target is not None)
-    chosen = retarget(target, run.target) if run.target else target
-    if isinstance(chosen, str):
-        raise AffectError(chosen)
-    return chosen
+    return retarget(target, run.target) if run.target else target
 
 
 if __name__ == "__main__":

@@ -3,52 +3,29 @@
     affectllm build unibench --source dataset --media dataset --out data/unibench
     affectllm build unibench --source dataset --sets sims meld --ask closed --out data/unibench-closed
 
-`--source` holds a folder a set (`meld-process/label.npz`, `ovmerdplus-process/ovlabel.csv` ...); the words stand beside
-the labels. Every set becomes a folder of its own under `--out`, since each has its own score. Labels are pickled in the
-archives and are read without running what is in them. MERTools' words of a clip were polished by a language model and
-differ from the data sets' own.
+`--source` holds one folder per set (`meld-process/label.npz`, `ovmerdplus-process/ovlabel.csv` ...), with labels and
+words. Every set becomes a folder of its own under `--out`, since each has its own score. Labels are pickled in the
+archives and are read without running what is in them; MELD and SIMS were tried on real archives. MERTools' words of a
+clip were polished by a language model and differ from the data sets' own.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from affectllm.answers.lists import split_labels
-from affectllm.data.builder import Build, find_clip, reject, row_hash
+from affectllm.data.builder import Build, Built, build, need_clip, row_hash, usable
 from affectllm.data.dataset_cards import DataSet
-from affectllm.data.folder import summary, write
-from affectllm.data.reading import in_shard
 from affectllm.data.subtitles import NONE, Subtitle, read_subtitles
-from affectllm.data.tables import Row, read_table
+from affectllm.data.tables import Row, files_there, read_table
 from affectllm.errors import AffectError
 from affectllm.npz import read_npz
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Conversation, Meta, Rejected, Target, Task
+from affectllm.records import Annotation, Meta, Target, Task
 
-DATA_SETS = {
-    "unibench": DataSet(
-        title="MER-UniBench (nine test sets)",
-        task="labels",
-        language="mul",
-        licence="that of each data set",
-        url="https://github.com/zeroQiaoba/AffectGPT",
-        citation="Lian et al., arXiv 2501.16566",
-        status="documented",
-        rows={
-            "mer2023": 411,
-            "mer2024": 1169,
-            "meld": 2610,
-            "iemocap": 1241,
-            "cmumosi": 686,
-            "cmumosei": 4659,
-            "sims": 457,
-            "simsv2": 1034,
-            "ovmerdplus": 532,
-        },
-    ),
-}
 LICENCE = "that of each data set; labels as published with MERTools, non-commercial"
 SIX = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 SEVEN = ("anger", "joy", "sadness", "neutral", "disgust", "fear", "surprise")
@@ -87,6 +64,18 @@ SETS: dict[Name, Set] = {
     "simsv2": Set("simsv2-process", "video_new", 1034, strongest=1),
     "ovmerdplus": Set("ovmerdplus-process", "video", 532),
 }
+DATA_SETS = {
+    "unibench": DataSet(
+        title="MER-UniBench (nine test sets)",
+        task="labels",
+        language="mul",
+        licence="that of each data set",
+        url="https://github.com/zeroQiaoba/AffectGPT",
+        citation="Lian et al., arXiv 2501.16566",
+        status="documented",
+        rows={name: it.test for name, it in SETS.items()},
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,24 +90,22 @@ class UniBench(Build):
 
 def main(run: UniBench) -> None:
     for name, folder in folders_of(run).items():
-        labels, words = file_of(folder, LABEL_FILES), file_of(folder, WORD_FILES)
-        if labels is None:
+        labels, words = files_there(folder, LABEL_FILES)[:1], files_there(folder, WORD_FILES)[:1]
+        if not labels:
             raise AffectError(f"{folder} holds none of {', '.join(LABEL_FILES)}. Fetch the set's labels into it.")
-        rows = read_rows(labels, name, run.split)
-        subtitles = read_subtitles(words) if words else {}
+        rows = read_rows(labels[0], name, run.split)
+        named = ((row.values["name"], row) for row in rows)
+        subtitles = read_subtitles(words[0]) if words else {}
         published = SETS[name].test if run.split == "test" else None
-        manifest = write(
-            run.out / name,
-            (converse(run, name, row, subtitles) for row in rows if in_shard(row.number, run.shard)),
-            sources=[labels, *([words] if words else [])],
-            options={**asdict(run), "sets": [name]},
+        build(
+            replace(run, sets=(name,)),
+            usable(named, run.shard, run.source, partial(ask, run, name, subtitles)),
+            sources=[*labels, *words],
             licence=LICENCE,
-            notes={"published_rows": published, "table_rows": len(rows), "subtitles": words.name if words else None},
+            notes={"published_rows": published, "table_rows": len(rows), "subtitles": words[0].name if words else None},
+            out=run.out / name,
         )
-        print("\n".join(summary(manifest, run.out / name)))
-        if published not in (None, len(rows)):
-            print(f"  note: {len(rows)} rows were read, the published {name} test set has {published}")
-        if words is None:
+        if not words:
             print(f"  note: {folder.name} holds none of {', '.join(WORD_FILES)}: questions show no words")
 
 
@@ -131,10 +118,6 @@ def folders_of(run: UniBench) -> dict[Name, Path]:
     if not found:
         raise AffectError(f"{run.source} holds none of {', '.join(it.folder for it in SETS.values())}.")
     return {name: folder for name, folder in found.items() if not run.sets or name in run.sets}
-
-
-def file_of(folder: Path, names: tuple[str, ...]) -> Path | None:
-    return next((folder / name for name in names if (folder / name).is_file()), None)
 
 
 def read_rows(path: Path, name: Name, split: Split) -> list[Row]:
@@ -153,34 +136,25 @@ def read_rows(path: Path, name: Name, split: Split) -> list[Row]:
     return [Row(i, {"name": str(clip), **it}) for i, (clip, it) in enumerate(entries.items(), 1)]
 
 
-def converse(run: UniBench, name: Name, row: Row, subtitles: Mapping[str, Subtitle]) -> Conversation | Rejected:
-    which, clip = SETS[name], row.values["name"]
-    media = find_clip(run.media, f"{which.folder}/{which.clips}/{clip}", (which.suffix, ".mp4", ".avi"))
-    try:
-        target = target_of(which, row.values)
-    except AffectError as problem:
-        return reject(row, run.source, clip, str(problem))
-    if media is None:
-        return reject(row, run.source, clip, f"no clip {which.clips}/{clip} under {run.media}")
-    subtitle = subtitles.get(clip, NONE)
+def ask(run: UniBench, name: Name, subtitles: Mapping[str, Subtitle], clip: str, row: Row) -> Built:
+    """The question about a clip; an AffectError says why there is none."""
+    which, subtitle = SETS[name], subtitles.get(clip, NONE)
+    target = target_of(which, row.values)
+    path, kinds = f"{which.folder}/{which.clips}/{clip}", (which.suffix, ".mp4", ".avi")
+    defects = [*subtitle.defects, *(["valence-zero"] if target.valence == 0 else [])]
     annotation = Annotation(
         id=clip,
         dataset=name,
         split=run.split,
-        media=media,
+        media=need_clip(run.media, path, kinds, shown=f"{which.clips}/{clip}"),
         subtitle=subtitle.text,
         language=subtitle.language,
         target=target,
-        meta=Meta(
-            licence=LICENCE,
-            defects=[*subtitle.defects, *(["valence-zero"] if target.valence == 0 else [])],
-            hash=row_hash(row.values),
-        ),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
     closed: Task = "basic" if which.emotions else "sentiment" if which.strongest else "labels"
-    return compose(
-        annotation, closed if run.ask == "closed" else "labels", "labels", run.seed, candidates=which.emotions
-    )
+    task: Task = closed if run.ask == "closed" else "labels"
+    yield compose(annotation, task, "labels", run.seed, candidates=which.emotions)
 
 
 def target_of(which: Set, values: Mapping[str, Any]) -> Target:
@@ -198,10 +172,10 @@ def target_of(which: Set, values: Mapping[str, Any]) -> Target:
             valence=round(valence / which.strongest, 4),
             sentiment="positive" if valence > 0 else "negative" if valence < 0 else "neutral",
         )
-    told = values.get("emo")
-    emotion = which.emotions[told] if isinstance(told, int) and 0 <= told < len(which.emotions) else told
+    given = values.get("emo")
+    emotion = which.emotions[given] if isinstance(given, int) and 0 <= given < len(which.emotions) else given
     if emotion not in which.emotions:
-        raise AffectError(f"label {told!r} is not one of {', '.join(which.emotions)}")
+        raise AffectError(f"label {given!r} is not one of {', '.join(which.emotions)}")
     return Target(labels=[emotion], basic=emotion)
 
 

@@ -8,7 +8,6 @@ are asked as sentiment.
 """
 
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -16,13 +15,13 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from affectllm import jsonl
-from affectllm.data.builder import Build, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, find_source
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Rejected, Target, problem_of
+from affectllm.records import Annotation, Clip, Meta, Target, problem_of
 
 DATA_SETS = {
     "vecbench": DataSet(
@@ -64,7 +63,7 @@ def main(run: VECBench) -> None:
     build(run, converse(run, path, seen), sources=[path], licence=LICENCE, notes=notes)
 
 
-def converse(run: VECBench, path: Path, seen: Counter[str]) -> Iterator[Conversation | Rejected]:
+def converse(run: VECBench, path: Path, seen: Counter[str]) -> Built:
     for number, values in enumerate(jsonl.read_dicts(path), 1):
         if not in_shard(number, run.shard):
             continue

@@ -18,9 +18,9 @@ import tyro
 
 from affectllm import hub, jsonl, options
 from affectllm.data import exporting, folder, importing
-from affectllm.data.ask import How, Known, ask_all, candidates_of, demonstrations, without_definition
+from affectllm.data.ask import How, Known, ask_all, candidates_of, demonstrations, target_of, without_definition
 from affectllm.data.checks.labels import read_scores
-from affectllm.data.questions import Asked, retarget
+from affectllm.data.questions import Asked
 from affectllm.data.reading import CONVERSATIONS, in_shard, read_folder
 from affectllm.data.report import as_text, check
 from affectllm.errors import AffectError
@@ -180,7 +180,7 @@ def ask_folder(asked: Ask) -> int:
     rows = read_folder(asked.folder)
     if not rows:
         raise AffectError(f"{source} holds no conversations.")
-    targets = [row.target if asked.target == "given" else retarget(row.target, asked.target) for row in rows]
+    targets = [target_of(row, None if asked.target == "given" else asked.target) for row in rows]
     closed = asked.classes or candidates_of(targets)
     shown = demonstrations_of(asked, rows)
     how = How(asked.tasks, asked.mode, asked.seed, closed, asked.definitions)

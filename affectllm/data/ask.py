@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from affectllm.data.builder import reject
-from affectllm.data.questions import Asked, question
+from affectllm.data.questions import Asked, Raters, question, retarget
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row
 from affectllm.errors import AffectError
@@ -62,6 +62,14 @@ def ask(known: Known, name: str, task: Asked, how: How, before: Sequence[str]) -
     parts = [part.type for part in content if not isinstance(part, str) and part.type != "text"]
     annotation = annotation_of(known.row, name, known.target)
     return question(annotation, task, how.mode, how.seed, parts, how.candidates, before)
+
+
+def target_of(row: Conversation, kind: Raters | None) -> Target | str:
+    """The row's target, or the one that `kind` makes of its raters' labels, or why there is none."""
+    try:
+        return retarget(row.target, kind) if kind else row.target
+    except AffectError as problem:
+        return str(problem)
 
 
 def annotation_of(row: Conversation, name: str, target: Target) -> Annotation:

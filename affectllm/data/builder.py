@@ -7,6 +7,7 @@ usable        what a function makes of each row of the shard; a row that it cann
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from fnmatch import fnmatchcase
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
@@ -19,6 +20,9 @@ from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row
 from affectllm.errors import AffectError
 from affectllm.records import Clip, Conversation, Rejected, problem_of
+
+Built = Iterator[Conversation | Rejected]
+"""What a builder makes of rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +52,16 @@ def build(
     defects: Mapping[str, Sequence[str]] | None = None,
     rows_in: int | None = None,
     notes: Mapping[str, Any] | None = None,
-) -> folder.Manifest:
-    """Write the run's folder (see `folder.write`) and print how many rows were used, rejected and odd."""
+    out: Path | None = None,
+) -> None:
+    """Write the run's folder (see `folder.write`) and print how many rows were used, rejected and odd.
+
+    `notes` go into the manifest. Two of them are compared: `table_rows`, the number of rows that were read, and
+    `published_rows`, the number that the authors name (None where they name none).
+    """
+    out = out or run.out
     manifest = folder.write(
-        run.out,
+        out,
         rows,
         sources=sources,
         options=asdict(run),
@@ -60,8 +70,9 @@ def build(
         rows_in=rows_in,
         notes=notes,
     )
-    print("\n".join(folder.summary(manifest, run.out)))
-    return manifest
+    print("\n".join(folder.summary(manifest, out)))
+    for part, there, published in folder.size_differences(notes or {}):
+        print(f"  note: {there} rows{f' of {part!r}' if part else ''} were read, {published} are published")
 
 
 def usable(
@@ -69,27 +80,49 @@ def usable(
     shard: str,
     source: Path,
     make: Callable[[str, Row], Iterable[Conversation | Rejected]],
-) -> Iterator[Conversation | Rejected]:
-    """What `make(name, row)` gives for each row of the shard.
-
-    `make` raises AffectError with the reason for a row that it cannot use, or msgspec's error for one of another form;
-    the row is then rejected under its name.
-    """
+) -> Built:
+    """What `make(name, row)` gives for each named row of the shard; a row that it cannot use is rejected."""
     for name, row in rows:
-        if not in_shard(row.number, shard):
-            continue
-        try:
-            yield from make(name, row)
-        except msgspec.ValidationError as error:
-            yield reject(row, source, name, problem_of(error))
-        except AffectError as problem:
-            yield reject(row, source, name, str(problem))
+        if in_shard(row.number, shard):
+            yield from or_rejected(make(name, row), name, row, source)
+
+
+def or_rejected(found: Iterable[Conversation | Rejected], name: str, row: Row, source: Path) -> Built:
+    """What a generator makes of a row.
+
+    It raises AffectError with the reason for a row that it cannot use, or msgspec's error for one of another form; the
+    row is then rejected under its name.
+    """
+    try:
+        yield from found
+    except msgspec.ValidationError as error:
+        yield reject(row, source, name, problem_of(error))
+    except AffectError as problem:
+        yield reject(row, source, name, str(problem))
+
+
+def count_in_shard(rows: Iterable[Row], shard: str) -> int:
+    """The number of rows of the shard."""
+    return sum(in_shard(row.number, shard) for row in rows)
 
 
 def rows_of(items: Iterable[Any]) -> Iterator[Row]:
     """The items of a JSON list as numbered rows; one that is no object stays as `value`."""
     for number, item in enumerate(items, 1):
         yield Row(number, item if isinstance(item, dict) else {"value": item})
+
+
+def split_by_name(path: Path, splits: Mapping[str, str], pattern: str) -> str:
+    """The split whose name, put in the pattern's {}, fits the file's name: `*_{}` fits friends_train.json.
+
+    >>> split_by_name(Path("friends_dev.json"), {"train": "train", "dev": "val"}, "*_{}")
+    'val'
+    """
+    for name, split in splits.items():
+        if fnmatchcase(path.stem, pattern.format(name)):
+            return split
+    *others, last = splits
+    raise AffectError(f"Cannot tell the split of {path.name}. Give it with --split {', '.join(others)} or {last}.")
 
 
 def reject(row: Row, source: Path, name: str, reason: str) -> Rejected:
@@ -127,12 +160,12 @@ def find_clip(media: Path | None, name: str, kinds: Sequence[str] = (".mp4", ".a
 
 
 def need_clip(
-    media: Path | None, name: str, kinds: Sequence[str] = (".mp4", ".avi", ".mkv", ".wav"), shown: str = ""
+    media: Path | None, name: str, kinds: Sequence[str] = (".mp4", ".avi", ".mkv", ".wav"), shown: str | None = None
 ) -> Clip:
-    """As `find_clip`; a missing clip is an AffectError, which rejects the row."""
+    """As `find_clip`; a missing clip is an AffectError, which rejects the row. `shown` is its name in the reason."""
     clip = find_clip(media, name, kinds)
     if clip is None:
-        raise AffectError(f"no clip {shown or name} under {media}")
+        raise AffectError(" ".join(["no clip", *filter(None, [name if shown is None else shown]), f"under {media}"]))
     return clip
 
 

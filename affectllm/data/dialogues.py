@@ -12,10 +12,17 @@ LONGEST_S, SHORTEST_S = 30.0, 0.3
 
 
 class Place(NamedTuple):
-    """Where an utterance stands: its dialogue, and its number there."""
+    """Where an utterance is: its dialogue, and its number there.
+
+    >>> str(Place("dia0", 3))
+    'dia0_utt3'
+    """
 
     dialogue: str
     number: int
+
+    def __str__(self) -> str:
+        return f"{self.dialogue}_utt{self.number}"
 
 
 def by_dialogue(turns: Iterable[tuple[Place, Turn]]) -> dict[str, dict[int, Turn]]:

@@ -134,6 +134,29 @@ def reject_unreadable(
         waiting.partial.unlink(missing_ok=True)
 
 
+class Difference(NamedTuple):
+    """A table, or a split of it, that has another number of rows than its authors published."""
+
+    part: str
+    """The split or file; empty for the whole."""
+    there: int
+    published: str
+
+
+def size_differences(notes: Mapping[str, Any]) -> Iterator[Difference]:
+    """Where a manifest's `table_rows` differ from its `published_rows`."""
+    published, there = notes.get("published_rows"), notes.get("table_rows")
+    if isinstance(published, Mapping) and isinstance(there, Mapping):
+        for part in there:
+            if published.get(part) not in (None, there[part]):
+                yield Difference(part, there[part], str(published[part]))
+    elif isinstance(there, int) and published is not None:
+        # Some sets came out in several sizes, of which a table is one.
+        sizes = list(published.values()) if isinstance(published, Mapping) else [published]
+        if there not in sizes:
+            yield Difference("", there, " or ".join(map(str, sizes)))
+
+
 def summary(manifest: Manifest, out: Path) -> Iterator[str]:
     """The lines that a builder prints at the end: counts, and defects with their first ids."""
     yield f"{manifest.rows_in} rows in, {manifest.rows_out} conversations, {manifest.rejected} rejected -> {out}"

@@ -1,4 +1,4 @@
-"""Which questions an annotation answers: every task behind one door, for builders and for data that are built already.
+"""Which questions an annotation answers: one place for every task, for builders and for data that are built already.
 
 question(...)   one question, or why it cannot be put
 questions(...)  several about one annotation, those that cannot be put as rejected rows
@@ -14,6 +14,7 @@ import msgspec
 
 from affectllm.data.builder import reject
 from affectllm.data.tables import Row
+from affectllm.errors import AffectError
 from affectllm.prompts import Mode, compose, progress_through
 from affectllm.records import Annotation, Clip, Conversation, Rejected, Target
 
@@ -88,8 +89,8 @@ def questions(
         yield reject(row, source, about.id, found) if isinstance(found, str) else found
 
 
-def retarget(target: Target, kind: Raters) -> Target | str:
-    """The target by the raters' labels, or why there is none.
+def retarget(target: Target, kind: Raters) -> Target:
+    """The target by the raters' labels; an AffectError says why there is none.
 
     majority: the one label that most raters gave. all: every label that somebody gave, most raters first.
     distribution: also each label's share of all the labels given.
@@ -100,12 +101,12 @@ def retarget(target: Target, kind: Raters) -> Target | str:
     raters = [dict.fromkeys(labels) for labels in target.raters or []]
     ranked = Counter(label for labels in raters for label in labels).most_common()
     if not ranked:
-        return "no labels of single raters"
+        raise AffectError("no labels of single raters")
     labels = [label for label, _ in ranked]
     if kind == "majority":
         best = [label for label, count in ranked if count == ranked[0][1]]
         if len(best) > 1:
-            return f"the raters tie: {', '.join(best)}"
+            raise AffectError(f"the raters tie: {', '.join(best)}")
         return msgspec.structs.replace(target, labels=best, basic=best[0])
     if kind == "all":
         return msgspec.structs.replace(target, labels=labels, basic=None)

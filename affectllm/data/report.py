@@ -12,6 +12,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
+from affectllm.data import folder as folders
 from affectllm.data.checks import labels, leaks, scripts
 from affectllm.data.reading import read_folder
 from affectllm.data.tables import read_json
@@ -108,19 +109,9 @@ def count(names: Iterable[str]) -> dict[str, int]:
 def size_differences(folder: Path) -> Iterator[str]:
     """Where a whole table, or a split of it, has another number of rows than its authors published."""
     path = folder / "manifest.json"
-    if not path.is_file():
-        return
-    manifest = read_json(path)
-    published, there = manifest.get("published_rows"), manifest.get("table_rows")
-    if isinstance(published, dict) and isinstance(there, dict):
-        for name in there:
-            if published.get(name) not in (None, there[name]):
-                yield f"{folder}, {name}: {there[name]} rows, published {published[name]}"
-    elif published is not None and there is not None:
-        # Some sets came out in several sizes, of which a table is one.
-        sizes = list(published.values()) if isinstance(published, dict) else [published]
-        if there not in sizes:
-            yield f"{folder}: {there} rows, published {' or '.join(map(str, sizes))}"
+    if path.is_file():
+        for part, there, published in folders.size_differences(read_json(path)):
+            yield f"{folder}{f', {part}' if part else ''}: {there} rows, published {published}"
 
 
 def used_twice(names: Iterable[str]) -> list[str]:

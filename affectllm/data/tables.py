@@ -108,10 +108,15 @@ def read_list(path: Path, of: str = "items") -> list[Any]:
     return found
 
 
+def files_there(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The files of these names that the folder holds, in this order."""
+    return [folder / name for name in names if (folder / name).is_file()]
+
+
 def find_source(source: Path, names: Sequence[str]) -> Path:
     """The data set's file: `source` itself, or the one of `names` that the folder holds."""
     if source.is_dir():
-        found = [source / name for name in names if (source / name).is_file()]
+        found = files_there(source, names)
         if not found:
             raise AffectError(f"{source} holds none of {', '.join(names)}. Give the file itself with --source.")
         return found[0]

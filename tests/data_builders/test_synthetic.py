@@ -23,9 +23,10 @@ from affectllm.errors import AffectError
 from affectllm.records import Conversation
 from affectllm.synthetic import script
 from affectllm.synthetic.clips import PARTIAL, envelope, is_whole, person_of, write_clip
+from affectllm.synthetic.drawing import Job, drawn
 from affectllm.synthetic.faces import EXPRESSIONS, draw_face, draw_identity
 from affectllm.synthetic.voices import PROSODIES, RATE_HZ, Speaker, pronounce, speak
-from data_builders.synthetic import Synthetic, drawn, main
+from data_builders.synthetic import Synthetic, main
 
 pytest.importorskip("espeakng_loader", reason="espeakng-loader comes with the extra 'train'")
 SIZE, FPS = 48, 10
@@ -138,7 +139,7 @@ def test_kill_takes_the_drawing_processes_along(tmp_path: Path) -> None:
 
 def test_killed_drawing_process_is_one_sentence(tmp_path: Path) -> None:
     plans = [script.plan_clip(7, "train", i) for i in range(40)]
-    clips = drawn([(tmp_path / f"{plan.name}.mp4", plan, 7, SIZE, FPS) for plan in plans], workers=2)
+    clips = drawn([Job(tmp_path / f"{plan.name}.mp4", plan, 7, SIZE, FPS) for plan in plans], workers=2)
     next(clips)
     for worker in active_children():
         worker.kill()

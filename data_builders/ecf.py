@@ -9,19 +9,19 @@ and a dialogue many, so questions show the words alone. The pairs are scored by 
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any
+from functools import partial
+from typing import Annotated
 
 import msgspec
 
-from affectllm.data import dialogues
-from affectllm.data.builder import Build, Built, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, item_of, row_hash, rows_of, split_by_name, usable
 from affectllm.data.dataset_cards import DataSet
-from affectllm.data.reading import in_shard
-from affectllm.data.tables import Row, find_source, read_json
+from affectllm.data.dialogues import time_defects
+from affectllm.data.tables import Row, find_source, read_list
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Meta, Target, Turn, problem_of
+from affectllm.records import Annotation, Meta, Target, Turn
 
 DATA_SETS = {
     "ecf": DataSet(
@@ -38,6 +38,7 @@ DATA_SETS = {
 LICENCE = "not stated by the authors; the clips are from a television series"
 FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
 EMOTIONS = ("anger", "disgust", "fear", "joy", "sadness", "surprise")
+SPLITS = {"train": "train", "test": "test"}
 PUBLISHED = {"train": 1374, "test": 341}
 NUMBERED = re.compile(r"(\d+)(?:_(.*))?", re.DOTALL)
 
@@ -67,48 +68,32 @@ class Dialogue(msgspec.Struct):
 
 def main(run: Ecf) -> None:
     path = find_source(run.source, FILES)
-    items = read_json(path)
-    if not isinstance(items, list):
-        raise AffectError(f"{path} must hold a list of dialogues, it holds a {type(items).__name__}.")
-    split = run.split or next((name for name in PUBLISHED if name in path.name), None)
-    if split is None:
-        raise AffectError(f"Cannot tell the split of {path.name}. Give it with --split train or test.")
+    items = read_list(path, "dialogues")
+    split = run.split or split_by_name(path, SPLITS, "*{}*")
+    named = ((f"dia{row.values.get('conversation_ID', f'_row{row.number}')}", row) for row in rows_of(items))
     build(
         run,
-        converse(run, items, split),
+        usable(named, run.shard, run.source, partial(ask, run, split)),
         sources=[path],
         licence=LICENCE,
         notes={"published_rows": PUBLISHED.get(split), "table_rows": len(items), "split": split},
     )
-    if len(items) != PUBLISHED.get(split, len(items)):
-        print(f"  note: {path.name} has {len(items)} dialogues, the published {split} split has {PUBLISHED[split]}")
 
 
-def converse(run: Ecf, items: list[Any], split: str) -> Built:
-    for number, values in enumerate(items, 1):
-        if not in_shard(number, run.shard):
-            continue
-        row = Row(number, values if isinstance(values, dict) else {"value": values})
-        name = f"dia{row.values.get('conversation_ID', f'_row{number}')}"
-        try:
-            dialogue = msgspec.convert(values, Dialogue)
-            pairs, defects = read_pairs(dialogue)
-        except msgspec.ValidationError as error:
-            yield reject(row, run.source, name, problem_of(error))
-            continue
-        except AffectError as problem:
-            yield reject(row, run.source, name, str(problem))
-            continue
-        turns = [Turn(speaker=it.speaker, text=it.text) for it in dialogue.conversation]
-        annotation = Annotation(
-            id=name,
-            dataset="ecf",
-            split=split,
-            language="en",
-            target=Target(pairs=pairs),
-            meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
-        )
-        yield compose(annotation, task="cause", mode="labels", seed=run.seed, parts=(), turns=turns)
+def ask(run: Ecf, split: str, name: str, row: Row) -> Built:
+    """The question about a dialogue; an AffectError says why there is none."""
+    dialogue = item_of(row, Dialogue)
+    pairs, defects = read_pairs(dialogue)
+    annotation = Annotation(
+        id=name,
+        dataset="ecf",
+        split=split,
+        language="en",
+        target=Target(pairs=pairs),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
+    )
+    turns = [Turn(speaker=it.speaker, text=it.text) for it in dialogue.conversation]
+    yield compose(annotation, task="cause", mode="labels", seed=run.seed, parts=(), turns=turns)
 
 
 def read_pairs(dialogue: Dialogue) -> tuple[list[tuple[int, str, int]] | None, list[str]]:
@@ -123,7 +108,7 @@ def read_pairs(dialogue: Dialogue) -> tuple[list[tuple[int, str, int]] | None, l
         defect
         for it in dialogue.conversation
         if it.video_source
-        for defect in dialogues.time_defects(it.video_source[1], it.video_source[2])
+        for defect in time_defects(it.video_source[1], it.video_source[2])
     }
     if dialogue.pairs is None:
         return None, [*sorted(defects), "no-pairs"]
@@ -137,8 +122,8 @@ def read_pairs(dialogue: Dialogue) -> tuple[list[tuple[int, str, int]] | None, l
         pair = (int(effect[1]), str(effect[2]), int(reason[1]))
         # Subtask 1 names a pair once for each span of words in the same utterance.
         found[pair] = None
-        told = emotions[pair[0]]
-        defects |= {"pair-names-other-emotion"} if told not in (None, pair[1]) else set()
+        named = emotions[pair[0]]
+        defects |= {"pair-names-other-emotion"} if named not in (None, pair[1]) else set()
         defects |= {"cause-comes-later"} if pair[2] > pair[0] else set()
     caused = {effect for effect, _, _ in found}
     if any(emotion in EMOTIONS and number not in caused for number, emotion in emotions.items()):

@@ -11,14 +11,14 @@ about an image. Images are EmoSet-118k's and CAER-S's, by their paths there. Tes
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from affectllm import jsonl
-from affectllm.data.builder import Build, Built, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, need_file, row_hash, usable
 from affectllm.data.dataset_cards import DataSet
-from affectllm.data.reading import in_shard
-from affectllm.data.tables import Row, find_source, read_json
+from affectllm.data.tables import Row, find_source, read_object
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
@@ -59,7 +59,7 @@ def main(run: EIBench) -> None:
     items = list(complex_items(path) if path.suffix == ".jsonl" else basic_items(path, run.questions))
     build(
         run,
-        converse(run, path, items),
+        usable(named(items), run.shard, path, partial(ask, run)),
         sources=[path, *([run.questions] if run.questions else [])],
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": len(items)},
@@ -67,13 +67,9 @@ def main(run: EIBench) -> None:
 
 
 def basic_items(path: Path, questions: Path | None) -> Iterator[Item]:
-    references = read_json(path)
-    if not isinstance(references, dict):
-        raise AffectError(f"{path} must hold an object with an entry an image, it holds {type(references).__name__}.")
-    asked = (
-        {image: str(text) for line in jsonl.read_dicts(questions) for image, text in line.items()} if questions else {}
-    )
-    for image, triggers in references.items():
+    lines = jsonl.read_dicts(questions) if questions else ()
+    asked = {image: str(text) for line in lines for image, text in line.items()}
+    for image, triggers in read_object(path, "an entry per image").items():
         yield Item(image, asked.get(image, ""), str(triggers))
 
 
@@ -85,42 +81,33 @@ def complex_items(path: Path) -> Iterator[Item]:
                 yield Item(image, question, str(triggers))
 
 
-def converse(run: EIBench, path: Path, items: list[Item]) -> Built:
+def named(items: list[Item]) -> Iterator[tuple[str, Row]]:
+    """Each item with its image, numbered from the second question about an image on."""
     seen: Counter[str] = Counter()
     for number, item in enumerate(items, 1):
         seen[item.image] += 1
-        if not in_shard(number, run.shard):
-            continue
-        # An image may be asked about twice.
         name = item.image if seen[item.image] == 1 else f"{item.image}#{seen[item.image]}"
-        row = Row(number, item._asdict())
-        triggers = numbered_triggers(item.triggers)
-        if not triggers:
-            yield reject(row, path, name, "no numbered triggers")
-            continue
-        if run.media is not None and not (run.media / item.image).is_file():
-            yield reject(row, path, name, f"no image {item.image} under {run.media}")
-            continue
-        yield compose(
-            Annotation(
-                id=name,
-                dataset="eibench",
-                split="test",
-                media=Clip(image=item.image),
-                language="en",
-                target=Target(description="\n".join(f"{i}. {trigger}" for i, trigger in enumerate(triggers, 1))),
-                meta=Meta(
-                    licence=LICENCE,
-                    defects=[] if item.question else ["no-question"],
-                    hash=row_hash(row.values),
-                ),
-            ),
-            "describe",
-            "describe",
-            run.seed,
-            parts=("image",),
-            asked=item.question or "What may have caused the emotion in this image? List the causes, numbered.",
-        )
+        yield name, Row(number, item._asdict())
+
+
+def ask(run: EIBench, name: str, row: Row) -> Built:
+    """The question about an image; an AffectError says why there is none."""
+    item = Item(**row.values)
+    triggers = numbered_triggers(item.triggers)
+    if not triggers:
+        raise AffectError("no numbered triggers")
+    defects = [] if item.question else ["no-question"]
+    annotation = Annotation(
+        id=name,
+        dataset="eibench",
+        split="test",
+        media=Clip(image=need_file(run.media, item.image, "image ")),
+        language="en",
+        target=Target(description="\n".join(f"{i}. {trigger}" for i, trigger in enumerate(triggers, 1))),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
+    )
+    asked = item.question or "What may have caused the emotion in this image? List the causes, numbered."
+    yield compose(annotation, "describe", "describe", run.seed, parts=("image",), asked=asked)
 
 
 def numbered_triggers(text: str) -> list[str]:

@@ -9,19 +9,20 @@ English cells still begin with the prompt they were translated with; it is cut o
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from affectllm.answers.lists import split_labels
-from affectllm.data.builder import Build, Built, build, find_clip, row_hash
+from affectllm.data.builder import Build, Built, build, need_clip, row_hash, usable
 from affectllm.data.dataset_cards import DataSet
-from affectllm.data.descriptions import without_leaked_prompt
+from affectllm.data.descriptions import read_column, without_leaked_prompt
 from affectllm.data.questions import questions
-from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, columns_of, find_source, read_table
+from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Clues, Meta, Rejected, Target
+from affectllm.prompts import Mode
+from affectllm.records import Annotation, Clues, Meta, Target, Task
 
 DATA_SETS = {
     "emer": DataSet(
@@ -39,6 +40,7 @@ LICENCE = "CC BY-NC 4.0"
 V1 = ("names", "emotions", "subtitles", "reasons")
 V2 = ("name", "chinese", "english")
 FILES = ("final-EMER-reason.csv", "gt-eng.csv", "gt-chi.csv")
+ENGLISH = re.compile(r"[A-Za-z]{4}")
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 # Where each modality's part begins, in both languages.
 OPENINGS = {
@@ -67,44 +69,29 @@ class Emer(Build):
 def main(run: Emer) -> None:
     path = find_source(run.source, FILES)
     rows = read_table(path, V1 if "reasons" in columns_of(path) else V2)
-    labels = read_labels(run.labels) if run.labels else {}
-    kept = [row for row in rows if in_shard(row.number, run.shard)]
+    named = ((row.values.get("name") or row.values.get("names") or "", row) for row in rows)
+    labels = read_column(run.labels, "openset") if run.labels else {}
     build(
         run,
-        (found for row in kept for found in converse(run, row, labels)),
+        usable(named, run.shard, run.source, partial(ask, run, labels)),
         sources=[path, *([run.labels] if run.labels else [])],
         licence=LICENCE,
         rows_in=len(rows),
     )
 
 
-def read_labels(path: Path) -> dict[str, list[str]]:
-    """Label sets by clip name, in any spelling the data sets use."""
-    return {row.values["name"]: split_labels(row.values["openset"]) for row in read_table(path, ("name", "openset"))}
-
-
-def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Built:
+def ask(run: Emer, labels: dict[str, str], name: str, row: Row) -> Built:
+    """The questions about a clip; an AffectError says why there are none."""
     values = row.values
-    name = values.get("name") or values.get("names") or ""
     raw = values.get("reasons") or values.get("english" if run.language == "en" else "chinese") or ""
-
-    def reject(reason: str) -> Rejected:
-        return Rejected(
-            id=name or f"row {row.number}", row=row.number, reason=reason, source=run.source.name, data=values
-        )
-
-    clip = find_clip(run.media, name) if name else None
-    if not name or not raw.strip() or clip is None:
-        no_text = f"no {run.language} description"
-        yield reject("no name" if not name else no_text if not raw.strip() else f"no clip {name} under {run.media}")
-        return
+    if not name or not raw.strip():
+        raise AffectError(f"no {run.language} description" if name else "no name")
+    clip = need_clip(run.media, name)
     description, defects = clean(raw, run.language)
     clues = split_clues(description)
-    if clues is None:
-        defects.append("no-clue-sections")
     said = values.get("subtitles", "").strip() or quoted(clues)
-    known = labels.get(name) or split_labels(values.get("emotions", ""))
-    language = "zh" if CHINESE.search(description) and not re.search(r"[A-Za-z]{4}", description) else run.language
+    known = split_labels(labels.get(name, "")) or split_labels(values.get("emotions", ""))
+    language = "zh" if CHINESE.search(description) and not ENGLISH.search(description) else run.language
     annotation = Annotation(
         id=name,
         dataset="emer",
@@ -113,21 +100,19 @@ def converse(run: Emer, row: Row, labels: dict[str, list[str]]) -> Built:
         subtitle=said or None,
         language=language,
         target=Target(labels=known, description=description, clues=clues),
-        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(values)),
+        meta=Meta(licence=LICENCE, defects=defects if clues else [*defects, "no-clue-sections"], hash=row_hash(values)),
     )
-    mode = run.mode or ("think" if known else "describe")
-    if run.tasks:
-        yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
-    elif mode != "describe" and not known:
-        yield reject("no labels: give OV-MERD's csv with --labels, or build with --mode describe")
-    else:
-        yield compose(annotation, task="describe", mode=mode, seed=run.seed)
+    mode: Mode = run.mode or ("think" if known else "describe")
+    if not run.tasks and mode != "describe" and not known:
+        raise AffectError("no labels: give OV-MERD's csv with --labels, or build with --mode describe")
+    one: tuple[Task, Mode] = ("describe", mode)
+    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
 
 
 def clean(text: str, language: str) -> tuple[str, list[str]]:
     """The description without what does not belong to it, and what was found."""
     kept, defects = without_leaked_prompt(text)
-    if language == "en" and CHINESE.search(kept) and re.search(r"[A-Za-z]{4}", kept):
+    if language == "en" and CHINESE.search(kept) and ENGLISH.search(kept):
         defects.append("mixed-language")
     return kept, defects
 

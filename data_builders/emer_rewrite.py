@@ -8,21 +8,23 @@ are read and scored like any other. The clips are those of EMER and OV-MERD: lea
 
 import re
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal
+from typing import Literal
 
 import msgspec
 
 from affectllm.answers.lists import clean_label
-from affectllm.data.builder import Build, Built, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, item_of, need_file, row_hash, rows_of, usable
 from affectllm.data.dataset_cards import DataSet
-from affectllm.data.reading import in_shard
-from affectllm.data.tables import Row, find_source, read_json, read_table
+from affectllm.data.descriptions import names_in
+from affectllm.data.tables import Row, find_source, read_list
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Clip, Conversation, Meta, Target, problem_of
+from affectllm.records import Annotation, Clip, Meta, Target
 
 DATA_SETS = {
     "emer-rewrite": DataSet(
@@ -44,7 +46,6 @@ SOLUTION = re.compile(
     r"\s*<context>(?P<context>.*?)</context>\s*<think>(?P<think>.*?)</think>\s*<answer>(?P<answer>.*?)</answer>\s*",
     re.DOTALL,
 )
-Asked = Literal["emer_ov_mc"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ class Item(msgspec.Struct):
     """What an item must hold; data_type and path are not used."""
 
     problem: str
-    problem_type: Asked
+    problem_type: Literal["emer_ov_mc"]
     options: list[str]
     solution: str
     answer: str
@@ -71,42 +72,34 @@ class Item(msgspec.Struct):
 
 def main(run: EmerRewrite) -> None:
     path = find_source(run.source, FILES)
-    items = read_json(path)
-    if not isinstance(items, list):
-        raise AffectError(f"{path} must hold a list of items, it holds a {type(items).__name__}.")
-    held_out = {row.values["name"] for other in run.exclude for row in read_table(other, ("name",))}
+    items = read_list(path)
     build(
         run,
-        converse(run, items, held_out),
+        usable(named(rows_of(items)), run.shard, run.source, partial(ask, run, names_in(run.exclude))),
         sources=[path, *run.exclude],
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": len(items)},
     )
 
 
-def converse(run: EmerRewrite, items: list[Any], held_out: set[str]) -> Built:
+def named(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
+    """Each item with the name of its clip, numbered from the second item about a clip on."""
     seen: Counter[str] = Counter()
-    for number, values in enumerate(items, 1):
-        row = Row(number, values if isinstance(values, dict) else {"value": values})
-        clip = PurePosixPath(str(row.values.get("video", ""))).stem
+    for row in rows:
+        clip = clip_name(row)
         seen[clip] += 1
-        # A clip may be asked about several times.
-        name = clip if seen[clip] == 1 else f"{clip}_{seen[clip]}"
-        if not in_shard(number, run.shard):
-            continue
-        if clip in held_out:
-            yield reject(row, run.source, name, "also in a file given with --exclude")
-            continue
-        try:
-            yield ask(run, msgspec.convert(values, Item), name, row_hash(row.values))
-        except msgspec.ValidationError as error:
-            yield reject(row, run.source, name, problem_of(error))
-        except AffectError as problem:
-            yield reject(row, run.source, name, str(problem))
+        yield (clip if seen[clip] == 1 else f"{clip}_{seen[clip]}"), row
 
 
-def ask(run: EmerRewrite, item: Item, name: str, hashed: str) -> Conversation:
-    """An item as a conversation; an AffectError says why it cannot be one."""
+def clip_name(row: Row) -> str:
+    return PurePosixPath(str(row.values.get("video", ""))).stem
+
+
+def ask(run: EmerRewrite, held_out: set[str], name: str, row: Row) -> Built:
+    """The question of an item; an AffectError says why it cannot be asked."""
+    if clip_name(row) in held_out:
+        raise AffectError("also in a file given with --exclude")
+    item = item_of(row, Item)
     options = {found[1]: clean_label(found[2]) for found in map(OPTION.fullmatch, item.options) if found}
     if len(options) < len(item.options):
         raise AffectError("an option is not written as 'A. word'")
@@ -116,25 +109,23 @@ def ask(run: EmerRewrite, item: Item, name: str, hashed: str) -> Conversation:
     letters = re.findall(r"[A-Z]", item.answer)
     if not letters or not set(letters) <= set(options):
         raise AffectError(f"the answer {item.answer!r} names no option, or one that is not there")
-    if run.media and not (run.media / item.video).is_file():
-        raise AffectError(f"no {item.video} under {run.media}")
     labels = [options[letter] for letter in letters]
     checks = {
         "answer-differs-from-list": sorted(labels) != sorted(map(clean_label, item.clean_list)),
         "answer-differs-from-solution": letters != re.findall(r"[A-Z]", solution["answer"]),
     }
+    defects = [kind for kind, there in checks.items() if there]
     annotation = Annotation(
         id=name,
         dataset="emer-rewrite",
         split=run.split,
-        media=Clip(video=item.video),
+        media=Clip(video=need_file(run.media, item.video, "")),
         language="en",
         target=Target(labels=labels, description=f"{solution['context'].strip()}\n{solution['think'].strip()}"),
-        meta=Meta(licence=LICENCE, defects=[kind for kind, there in checks.items() if there], hash=hashed),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
-    return compose(
-        annotation, "labels", run.mode, run.seed, candidates=list(options.values()), asked=item.problem.strip()
-    )
+    candidates, asked = list(options.values()), item.problem.strip()
+    yield compose(annotation, "labels", run.mode, run.seed, candidates=candidates, asked=asked)
 
 
 if __name__ == "__main__":

@@ -7,15 +7,16 @@ without an answer). `--swap` adds each pair the other way round, which shows whe
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 
-from affectllm.data.builder import Build, Built, build, find_clip, reject, row_hash
+from affectllm.data.builder import Build, Built, build, count_in_shard, need_clip, row_hash, usable
 from affectllm.data.dataset_cards import DataSet
-from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, find_source, read_table
+from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Conversation, Meta, Target
@@ -52,63 +53,52 @@ def main(run: EmoPrefer) -> None:
     rows = read_table(path, ("name", "a1", "a2"))
     build(
         run,
-        converse(run, rows),
+        usable(named(rows), run.shard, run.source, partial(ask, run)),
         sources=[path],
         licence=LICENCE,
-        rows_in=sum(in_shard(row.number, run.shard) for row in rows),
+        rows_in=count_in_shard(rows, run.shard),
     )
 
 
-def converse(run: EmoPrefer, rows: Iterable[Row]) -> Built:
+def named(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
+    """Each pair with the name of its clip, numbered from the second pair about a clip on."""
     pairs: Counter[str] = Counter()
     for row in rows:
-        name = row.values["name"].strip()
-        pairs[name] += 1
-        # A clip may be judged with several pairs of descriptions.
-        pair = name if pairs[name] == 1 else f"{name}_{pairs[name]}"
-        if not in_shard(row.number, run.shard):
-            continue
-        if problem := problem_with(run, row):
-            yield reject(row, run.source, pair, problem)
-            continue
-        yield ask(run, row, pair, swapped=False)
-        if run.swap:
-            yield ask(run, row, f"{pair}_swap", swapped=True)
+        clip = row.values["name"].strip()
+        pairs[clip] += 1
+        yield (clip if pairs[clip] == 1 else f"{clip}_{pairs[clip]}"), row
 
 
-def problem_with(run: EmoPrefer, row: Row) -> str:
-    """Why a row cannot be used, or nothing."""
-    values = row.values
-    if not values["name"].strip():
-        return "no name"
-    if not (values["a1"].strip() and values["a2"].strip()):
-        return "a description is empty"
-    if values.get("preference", "").strip() not in PREFERENCES:
-        return f"preference is {values['preference']!r}, not a1, a2 or same"
-    return "" if find_clip(run.media, values["name"].strip()) else f"no clip under {run.media}"
+def ask(run: EmoPrefer, name: str, row: Row) -> Built:
+    """The pair and, with --swap, the same pair the other way round; an AffectError says why there is none."""
+    clip, a1, a2 = row.values["name"].strip(), row.values["a1"], row.values["a2"]
+    preference = row.values.get("preference", "").strip()
+    if not clip:
+        raise AffectError("no name")
+    if not (a1.strip() and a2.strip()):
+        raise AffectError("a description is empty")
+    if preference not in PREFERENCES:
+        raise AffectError(f"preference is {row.values['preference']!r}, not a1, a2 or same")
+    media = need_clip(run.media, clip, shown="")
+    yield pair(run, name, row, media, (a1, a2), PREFERENCES[preference])
+    if run.swap:
+        yield pair(run, f"{name}_swap", row, media, (a2, a1), SWAPPED[PREFERENCES[preference]])
 
 
-def ask(run: EmoPrefer, row: Row, name: str, swapped: bool) -> Conversation:
-    values = row.values
-    preference = PREFERENCES[values.get("preference", "").strip()]
-    clip = find_clip(run.media, values["name"].strip())
-    choices = (values["a2"], values["a1"]) if swapped else (values["a1"], values["a2"])
-    told = {
-        "preference": SWAPPED[preference] if swapped else preference,
-        "options": dict(zip(("a1", "a2"), choices, strict=True)),
-    }
+def pair(
+    run: EmoPrefer, name: str, row: Row, media: Clip, choices: tuple[str, str], preference: str | None
+) -> Conversation:
+    """The question which of two descriptions people prefer."""
+    target = {"preference": preference, "options": dict(zip(("a1", "a2"), choices, strict=True))}
+    defects = ["undecided"] if preference == "same" else []
     annotation = Annotation(
         id=name,
         dataset="emoprefer",
         split=run.split,
-        media=clip or Clip(),
+        media=media,
         language="en",
-        target=msgspec.convert(told, Target),
-        meta=Meta(
-            licence=LICENCE,
-            defects=["undecided"] if preference == "same" else [],
-            hash=row_hash(values),
-        ),
+        target=msgspec.convert(target, Target),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
     return compose(annotation, task="preference", mode="labels", seed=run.seed, choices=choices)
 

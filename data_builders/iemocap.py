@@ -52,6 +52,7 @@ WRITTEN = {
     "anger": "angry", "happiness": "happy", "sadness": "sad", "frustration": "frustrated", "fear": "fearful",
     "surprise": "surprised", "disgust": "disgusted", "neutral state": "neutral",
 }  # fmt: skip
+PARTS = {"video": ("video", "audio"), "audio": ("audio",)}
 NUMBER = r"(-?\d+(?:\.\d+)?)"
 SUMMARY = re.compile(
     rf"\[{NUMBER} - {NUMBER}\]\s+(Ses0\d[FM]_\S+)\s+([a-z]{{3}})\s+\[{NUMBER}, {NUMBER}, {NUMBER}\]\s*"
@@ -91,26 +92,23 @@ class Utterance(NamedTuple):
 
 
 def main(run: Iemocap) -> None:
-    evaluations = sorted(run.source.glob("Session*/dialog/EmoEvaluation/Ses*.txt"))
-    if not evaluations:
+    found = sorted(run.source.glob("Session*/dialog/EmoEvaluation/Ses*.txt"))
+    dialogues = {path: path.parents[1] / "transcriptions" / path.name for path in found}
+    if not dialogues:
         raise AffectError(f"{run.source} holds no Session*/dialog/EmoEvaluation/Ses*.txt. Give the release's folder.")
     build(
         run,
         # Shards hold whole dialogues.
-        (row for path in take_shard(evaluations, run.shard) for row in converse(run, path)),
-        sources=[file for path in evaluations for file in (path, transcript_of(path))],
+        (row for path in take_shard(found, run.shard) for row in converse(run, path, dialogues[path])),
+        sources=[file for pair in dialogues.items() for file in pair],
         licence=LICENCE,
-        notes={"dialogues": len(evaluations)},
+        notes={"dialogues": len(dialogues)},
     )
 
 
-def transcript_of(evaluation: Path) -> Path:
-    return evaluation.parent.parent / "transcriptions" / evaluation.name
-
-
-def converse(run: Iemocap, evaluation: Path) -> Built:
+def converse(run: Iemocap, evaluation: Path, transcript: Path) -> Built:
     """Questions about every utterance of a dialogue."""
-    turns = read_transcript(transcript_of(evaluation))
+    turns = read_transcript(transcript)
     for place, it in enumerate(read_evaluation(evaluation), 1):
         row = Row(place, {**it._asdict(), "text": turns[it.name].text if it.name in turns else ""})
         yield from or_rejected(ask(run, evaluation, turns, it, row), it.name, row, evaluation)
@@ -120,7 +118,7 @@ def ask(run: Iemocap, evaluation: Path, turns: dict[str, Turn], it: Utterance, r
     """Questions about an utterance; an AffectError says why there are none."""
     check(run, it, said=it.name in turns)
     media, target = clip_of(run, evaluation, it), target_of(run, it)
-    before = [turns[other] for other in list(turns)[: list(turns).index(it.name)]]
+    before = list(turns.values())[: list(turns).index(it.name)]
     valence, arousal, dominance = (round((value - 3) / 2, 4) for value in it.vad)
     defects = [] if all(1 <= value <= 5 for value in it.vad) else ["rating-beyond-scale"]
     annotation = Annotation(
@@ -136,8 +134,8 @@ def ask(run: Iemocap, evaluation: Path, turns: dict[str, Turn], it: Utterance, r
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
     candidates = list(dict.fromkeys(CLASSES[run.classes].values()))
-    parts = ("audio",) if run.clips == "audio" else ("video", "audio")
-    yield from questions(annotation, run.tasks, run.mode, run.seed, parts, candidates, row=row, source=evaluation)
+    how = (run.tasks, run.mode, run.seed, PARTS[run.clips], candidates)
+    yield from questions(annotation, *how, row=row, source=evaluation)
 
 
 def check(run: Iemocap, it: Utterance, said: bool) -> None:

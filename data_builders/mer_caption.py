@@ -8,21 +8,22 @@ Chinese one is used and marked. `--exclude` names human-labelled files whose cli
 hundred of them are in MER-Caption+ too.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from affectllm.answers.lists import split_labels
-from affectllm.data.builder import Build, Built, build, find_clip, row_hash
+from affectllm.data.builder import Build, Built, build, need_clip, row_hash, usable
 from affectllm.data.dataset_cards import DataSet
+from affectllm.data.descriptions import names_in, read_column
 from affectllm.data.questions import questions
-from affectllm.data.reading import in_shard
 from affectllm.data.subtitles import NONE, Subtitle, read_subtitles
-from affectllm.data.tables import Row, columns_of, find_source, read_table, stream_table
+from affectllm.data.tables import Row, columns_of, counted, find_source, stream_table
+from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Meta, Rejected, Target
+from affectllm.prompts import Mode
+from affectllm.records import Annotation, Meta, Target, Task
 
 DATA_SETS = {
     "human-ov": DataSet(
@@ -79,92 +80,62 @@ class MerCaption(Build):
     """Split the rows are put in."""
 
 
+class Joined(NamedTuple):
+    """What other tables say, by clip name."""
+
+    reasons: dict[str, str]
+    subtitles: dict[str, Subtitle]
+    held_out: set[str]
+
+
 def main(run: MerCaption) -> None:
     path = find_source(run.source, FILES)
-    told = "reason" if "openset" not in (columns := columns_of(path)) and "reason" in columns else "openset"
-    rows = stream_table(path, ("name", told))
-    reasons = read_reasons(run.reasons) if run.reasons else {}
-    subtitles = read_subtitles(run.subtitles) if run.subtitles else {}
-    held_out = {row.values["name"] for other in run.exclude for row in read_table(other, ("name",))}
-    published = PUBLISHED.get(path.stem.rpartition("_")[2])
-    notes: dict[str, Any] = {"published_rows": published, "table_rows": 0}
-    sources = [path, *(other for other in (run.reasons, run.subtitles, *run.exclude) if other)]
+    # Files of descriptions alone have the one column in place of the other.
+    column = "reason" if "openset" not in (columns := columns_of(path)) and "reason" in columns else "openset"
+    joined = Joined(
+        read_column(run.reasons, "reason") if run.reasons else {},
+        read_subtitles(run.subtitles) if run.subtitles else {},
+        names_in(run.exclude),
+    )
+    notes: dict[str, Any] = {"published_rows": PUBLISHED.get(path.stem.rpartition("_")[2]), "table_rows": 0}
+    rows = counted(stream_table(path, ("name", column)), notes, "table_rows")
+    named = ((row.values["name"].strip(), row) for row in rows)
     build(
         run,
-        converse(run, counted(rows, notes), reasons, subtitles, held_out),
-        sources=sources,
+        usable(named, run.shard, run.source, partial(ask, run, joined)),
+        sources=[path, *(other for other in (run.reasons, run.subtitles, *run.exclude) if other)],
         licence=LICENCE,
         notes=notes,
     )
-    if published not in (None, notes["table_rows"]):
-        print(f"  note: {notes['table_rows']} rows were read from {path.name}, the published file has {published}")
 
 
-def counted(rows: Iterable[Row], notes: dict[str, Any]) -> Iterator[Row]:
-    """The rows of a stream, their number noted as they pass."""
-    for row in rows:
-        notes["table_rows"] = row.number
-        yield row
-
-
-def read_reasons(path: Path) -> dict[str, str]:
-    return {row.values["name"]: row.values["reason"] for row in stream_table(path, ("name", "reason"))}
-
-
-def converse(
-    run: MerCaption,
-    rows: Iterable[Row],
-    reasons: dict[str, str],
-    subtitles: dict[str, Subtitle],
-    held_out: set[str],
-) -> Built:
-    for row in rows:
-        if not in_shard(row.number, run.shard):
-            continue
-        values, name = row.values, row.values["name"].strip()
-        clip = find_clip(run.media, name)
-        description = (values.get("reason") or reasons.get(name) or "").strip()
-        labels = split_labels(values.get("openset") or "")
-        problem = problem_with(run, name, clip is None, labels, description, name in held_out)
-        if problem or clip is None:
-            yield Rejected(
-                id=name or f"row {row.number}", row=row.number, reason=problem, source=run.source.name, data=values
-            )
-            continue
-        subtitle = subtitles.get(name, NONE)
-        defects = list(subtitle.defects)
-        if not labels:
-            defects.append("no-labels")
-        if reasons and not description:
-            defects.append("no-description")
-        annotation = Annotation(
-            id=name,
-            dataset="mer-caption",
-            split=run.split,
-            media=clip,
-            subtitle=subtitle.text,
-            language=subtitle.language,
-            target=Target(labels=labels, description=description or None),
-            meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(values)),
-        )
-        if run.tasks:
-            yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
-            continue
-        mode: Mode = run.mode or ("describe" if not labels else "think" if description else "labels")
-        yield compose(annotation, task="labels" if labels else "describe", mode=mode, seed=run.seed)
-
-
-def problem_with(run: MerCaption, name: str, no_clip: bool, labels: list[str], description: str, held_out: bool) -> str:
-    """Why a row cannot be used, or nothing. An empty label set is said to be empty, never taken for neutral."""
+def ask(run: MerCaption, joined: Joined, name: str, row: Row) -> Built:
+    """The questions about a clip; an AffectError says why there are none."""
     if not name:
-        return "no name"
-    if held_out:
-        return "also in a file given with --exclude"
-    if no_clip:
-        return f"no clip {name} under {run.media}"
+        raise AffectError("no name")
+    if name in joined.held_out:
+        raise AffectError("also in a file given with --exclude")
+    clip, subtitle = need_clip(run.media, name), joined.subtitles.get(name, NONE)
+    description = (row.values.get("reason") or joined.reasons.get(name) or "").strip()
+    labels = split_labels(row.values.get("openset") or "")
+    # An empty label set is said to be empty, never taken for neutral.
     if not labels and not description:
-        return "empty label set and no description"
-    return ""
+        raise AffectError("empty label set and no description")
+    defects = [*subtitle.defects, *([] if labels else ["no-labels"])]
+    defects += ["no-description"] if joined.reasons and not description else []
+    annotation = Annotation(
+        id=name,
+        dataset="mer-caption",
+        split=run.split,
+        media=clip,
+        subtitle=subtitle.text,
+        language=subtitle.language,
+        target=Target(labels=labels, description=description or None),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
+    )
+    mode: Mode = run.mode or ("describe" if not labels else "think" if description else "labels")
+    one: tuple[Task, Mode] = ("labels" if labels else "describe", mode)
+    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
 
 
 if __name__ == "__main__":

@@ -20,14 +20,14 @@ from typing import Literal, NamedTuple
 from affectllm.answers.lists import split_labels
 from affectllm.data.builder import Build, Built, build, need_clip, or_rejected, reject, row_hash
 from affectllm.data.dataset_cards import DataSet
-from affectllm.data.descriptions import read_column
+from affectllm.data.descriptions import read_first
 from affectllm.data.questions import questions
 from affectllm.data.reading import in_shard
 from affectllm.data.subtitles import NONE, Subtitle, read_subtitles
-from affectllm.data.tables import Row, files_there, stream_table
+from affectllm.data.tables import Row, counted, files_there, stream_table
 from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
+from affectllm.prompts import Mode
 from affectllm.records import Annotation, Meta, Target, Task
 
 DATA_SETS = {
@@ -109,9 +109,8 @@ def main(run: MerChallenge) -> None:
     words = files_there(run.source, (SUBTITLES,))
     reasons = files_there(run.descriptions or run.source, REASONS) if run.track == 2 else []
     labels = files_there(run.source, LABELS) if run.track == 3 else []
-    joined = Joined(
-        read_subtitles(words[0]) if words else {}, read_column(reasons, "reason"), read_column(labels, "openset")
-    )
+    said = read_subtitles(words[0]) if words else {}
+    joined = Joined(said, read_first(reasons, "reason"), read_first(labels, "openset"))
     counts: Counter[str] = Counter()
     build(
         run,
@@ -142,9 +141,7 @@ def converse(run: MerChallenge, tables: list[Path], joined: Joined, counts: Coun
     first: dict[str, str] = {}
     columns = ("name",) if run.split == "candidate" else ("name", COLUMNS[run.track])
     for path in tables:
-        counts[path.name] = 0
-        for row in stream_table(path, columns):
-            counts[path.name] += 1
+        for row in counted(stream_table(path, columns), counts, path.name):
             name = row.values["name"].strip()
             earlier = first.setdefault(name, path.name)
             if not in_shard(row.number, run.shard):
@@ -176,20 +173,16 @@ def ask(run: MerChallenge, path: Path, joined: Joined, name: str, row: Row) -> B
         target=target,
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
-    if run.tasks:
-        yield from questions(annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=path)
-        return
     reasoned: Mode = "think" if target.labels or run.split == "candidate" else "describe"
-    mode = run.mode or (reasoned if run.track == 3 else "labels")
-    yield compose(annotation, TASKS[run.track], mode, run.seed, candidates=EMOTIONS)
+    one = (TASKS[run.track], run.mode or (reasoned if run.track == 3 else "labels"))
+    how = (run.tasks, run.mode, run.seed)
+    yield from questions(annotation, *how, candidates=EMOTIONS, row=row, source=path, otherwise=one)
 
 
 def person_of(run: MerChallenge, language: str) -> str | None:
     """Track 1 trains on speakers; MER2026 tests on whom they speak to."""
-    if run.track != 1 or run.split == "test":
-        return None
     listener = run.split == "candidate" and (run.source / "track1_track2_candidate.csv").is_file()
-    return (LISTENER if listener else SPEAKER)[language]
+    return None if run.track != 1 or run.split == "test" else (LISTENER if listener else SPEAKER)[language]
 
 
 def target_of(run: MerChallenge, cell: str, name: str, joined: Joined) -> Target:

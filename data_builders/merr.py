@@ -11,20 +11,21 @@ where the words are not, that is named.
 
 import re
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
-from affectllm.data.builder import Build, Built, build, find_clip, reject, row_hash
+from affectllm.data.builder import Build, Built, build, item_of, need_clip, row_hash, rows_of, usable
 from affectllm.data.dataset_cards import DataSet
+from affectllm.data.descriptions import read_column
 from affectllm.data.questions import questions
-from affectllm.data.reading import in_shard
-from affectllm.data.tables import Row, find_source, read_json, read_lines, stream_table
+from affectllm.data.tables import Row, find_source, read_lines, read_object
 from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Clues, Meta, Target, problem_of
+from affectllm.prompts import Mode
+from affectllm.records import Annotation, Clues, Meta, Target, Task
 
 DATA_SETS = {
     "merr-coarse": DataSet(
@@ -84,22 +85,17 @@ class Item(msgspec.Struct):
 
 def main(run: Merr) -> None:
     path = find_source(run.source, FILES)
-    items = read_json(path)
-    if not isinstance(items, dict):
-        raise AffectError(f"{path} must hold an object with an entry a clip, it holds a {type(items).__name__}.")
-    sentences = read_sentences(run.transcripts) if run.transcripts else {}
+    items = read_object(path, "an entry per clip")
+    sentences = read_column(run.transcripts, "sentence") if run.transcripts else {}
     emotions = read_emotions(run.labels) if run.labels else {}
+    named = zip(items, rows_of(items.values()), strict=True)
     build(
         run,
-        converse(run, items, sentences, emotions),
+        usable(named, run.shard, run.source, partial(ask, run, sentences, emotions)),
         sources=[path, *(other for other in (run.transcripts, run.labels) if other)],
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": len(items)},
     )
-
-
-def read_sentences(path: Path) -> dict[str, str]:
-    return {row.values["name"]: row.values["sentence"] for row in stream_table(path, ("name", "sentence"))}
 
 
 def read_emotions(path: Path) -> dict[str, str]:
@@ -114,38 +110,27 @@ def read_emotions(path: Path) -> dict[str, str]:
     return found
 
 
-def converse(run: Merr, items: dict[str, Any], sentences: dict[str, str], emotions: dict[str, str]) -> Built:
-    for number, (name, values) in enumerate(items.items(), 1):
-        if not in_shard(number, run.shard):
-            continue
-        row = Row(number, values if isinstance(values, dict) else {"value": values})
-        try:
-            item = msgspec.convert(values, Item)
-        except msgspec.ValidationError as error:
-            yield reject(row, run.source, name, problem_of(error))
-            continue
-        description, clip = (item.smp_reason_caption or item.caption).strip(), find_clip(run.media, name)
-        if not description or clip is None or not name:
-            reason = f"no clip {name} under {run.media}" if clip is None else "no name or no description"
-            yield reject(row, run.source, name, reason)
-            continue
-        emotion = (item.pseu_emotion or emotions.get(name, "")).strip().lower()
-        said = (item.text or sentences.get(name, "")).strip()
-        annotation = Annotation(
-            id=name,
-            dataset="merr",
-            split=run.split,
-            media=clip,
-            subtitle=said or None,
-            language="en",
-            target=Target(labels=[emotion] if emotion else [], description=description, clues=clues_of(item)),
-            meta=Meta(licence=LICENCE, defects=defects_of(item, said, emotion), hash=row_hash(row.values)),
-        )
-        if run.tasks:
-            yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
-            continue
-        mode = run.mode or ("think" if emotion else "describe")
-        yield compose(annotation, task="labels" if emotion else "describe", mode=mode, seed=run.seed)
+def ask(run: Merr, sentences: dict[str, str], emotions: dict[str, str], name: str, row: Row) -> Built:
+    """The questions about a clip; an AffectError says why there are none."""
+    item = item_of(row, Item)
+    clip, description = need_clip(run.media, name), (item.smp_reason_caption or item.caption).strip()
+    if not description or not name:
+        raise AffectError("no name or no description")
+    emotion = (item.pseu_emotion or emotions.get(name, "")).strip().lower()
+    said = (item.text or sentences.get(name, "")).strip()
+    annotation = Annotation(
+        id=name,
+        dataset="merr",
+        split=run.split,
+        media=clip,
+        subtitle=said or None,
+        language="en",
+        target=Target(labels=[emotion] if emotion else [], description=description, clues=clues_of(item)),
+        meta=Meta(licence=LICENCE, defects=defects_of(item, said, emotion), hash=row_hash(row.values)),
+    )
+    one: tuple[Task, Mode] = ("labels", "think") if emotion else ("describe", "describe")
+    one = (one[0], run.mode or one[1])
+    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
 
 
 def clues_of(item: Item) -> Clues | None:

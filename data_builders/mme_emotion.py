@@ -15,10 +15,10 @@ from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 
-from affectllm.data.builder import Build, Built, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, item_of, need_file, or_rejected, reject, row_hash, rows_of
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.reading import in_shard
-from affectllm.data.tables import Row, read_json
+from affectllm.data.tables import Row, read_list
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
@@ -80,10 +80,7 @@ class Item(msgspec.Struct):
 
 def main(run: MMEEmotion) -> None:
     files = find_files(run)
-    tables = {name: read_json(path) for name, path in files.items()}
-    for name, items in tables.items():
-        if not isinstance(items, list):
-            raise AffectError(f"{files[name]} must hold a list of questions, it holds a {type(items).__name__}.")
+    tables = {name: read_list(path, "questions") for name, path in files.items()}
     build(
         run,
         (row for name, items in tables.items() for row in converse(run, name, files[name], items)),
@@ -107,47 +104,38 @@ def find_files(run: MMEEmotion) -> dict[Name, Path]:
 
 
 def converse(run: MMEEmotion, name: Name, path: Path, items: list[Any]) -> Built:
-    for number, values in enumerate(items, 1):
-        if not in_shard(number, run.shard):
+    for row in rows_of(items):
+        if not in_shard(row.number, run.shard):
             continue
-        row = Row(number, values if isinstance(values, dict) else {"value": values})
         try:
-            item = msgspec.convert(values, Item)
+            item = item_of(row, Item)
         except msgspec.ValidationError as error:
             yield reject(row, path, str(row.values.get("video_id", "")), problem_of(error))
             continue
-        candidates = list(dict.fromkeys(label.strip().lower() for label in item.label_set))
-        labels = list(dict.fromkeys(SEVERAL.split(item.label.strip().lower())))
-        if problem := problem_with(run, name, item.video_id, labels, candidates):
-            yield reject(row, path, f"{name}/{item.video_id}", problem)
-            continue
-        yield compose(
-            Annotation(
-                id=f"{name}/{item.video_id}",
-                dataset="mme-emotion",
-                split="test",
-                media=Clip(video=item.video_id),
-                language="en",
-                target=target_of(KINDS[name], labels),
-                meta=Meta(licence=LICENCE, hash=row_hash(row.values)),
-            ),
-            KINDS[name].task,
-            "labels",
-            run.seed,
-            candidates=candidates,
-            asked=KINDS[name].asked,
-        )
+        clip = f"{name}/{item.video_id}"
+        yield from or_rejected(ask(run, KINDS[name], clip, item, row), clip, row, path)
 
 
-def problem_with(run: MMEEmotion, name: Name, clip: str, labels: list[str], candidates: list[str]) -> str:
-    """Why a question cannot be used, or nothing."""
+def ask(run: MMEEmotion, kind: Kind, name: str, item: Item, row: Row) -> Built:
+    """The question about a clip; an AffectError says why there is none."""
+    candidates = list(dict.fromkeys(label.strip().lower() for label in item.label_set))
+    labels = list(dict.fromkeys(SEVERAL.split(item.label.strip().lower())))
     if strange := [label for label in labels if label not in candidates]:
-        return f"the label {strange[0]!r} is none of those to choose from"
-    if len(labels) > 1 and KINDS[name].task != "labels":
-        return f"{len(labels)} labels where one is asked for"
-    if KINDS[name].task == "sentiment" and not SENTIMENTS.issuperset(candidates):
-        return f"sentiments {', '.join(candidates)} are not {', '.join(sorted(SENTIMENTS))}"
-    return "" if run.media is None or (run.media / clip).is_file() else f"no clip {clip} under {run.media}"
+        raise AffectError(f"the label {strange[0]!r} is none of those to choose from")
+    if len(labels) > 1 and kind.task != "labels":
+        raise AffectError(f"{len(labels)} labels where one is asked for")
+    if kind.task == "sentiment" and not SENTIMENTS.issuperset(candidates):
+        raise AffectError(f"sentiments {', '.join(candidates)} are not {', '.join(sorted(SENTIMENTS))}")
+    annotation = Annotation(
+        id=name,
+        dataset="mme-emotion",
+        split="test",
+        media=Clip(video=need_file(run.media, item.video_id)),
+        language="en",
+        target=target_of(kind, labels),
+        meta=Meta(licence=LICENCE, hash=row_hash(row.values)),
+    )
+    yield compose(annotation, kind.task, "labels", run.seed, candidates=candidates, asked=kind.asked)
 
 
 def target_of(kind: Kind, labels: list[str]) -> Target:

@@ -8,19 +8,18 @@ own script forgets them. Test data only: the rows are put in split `test`.
 """
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 
-from affectllm.data.builder import Build, Built, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, item_of, need_file, reject, row_hash, rows_of, usable
 from affectllm.data.dataset_cards import DataSet
-from affectllm.data.reading import in_shard
-from affectllm.data.tables import Row, find_source, read_json
-from affectllm.errors import AffectError
+from affectllm.data.tables import Row, find_source, read_list
 from affectllm.options import command
 from affectllm.prompts import compose
-from affectllm.records import Annotation, Clip, Message, Meta, Target, problem_of
+from affectllm.records import Annotation, Clip, Message, Meta, Target
 
 DATA_SETS = {
     "mtmeur": DataSet(
@@ -57,38 +56,23 @@ class Video(msgspec.Struct):
 
 def main(run: MTMEUR) -> None:
     path = find_source(run.source, ("data.json", "MTMEUR.json", "example.json"))
-    items = read_json(path)
+    items = read_list(path, "videos")
     # Some copies wrap the list into another one.
-    videos = items[0] if isinstance(items, list) and len(items) == 1 and isinstance(items[0], list) else items
-    if not isinstance(videos, list):
-        raise AffectError(f"{path} must hold a list of videos, it holds a {type(videos).__name__}.")
+    videos = items[0] if len(items) == 1 and isinstance(items[0], list) else items
+    named = ((Path(str(row.values.get("video_path", ""))).stem, row) for row in rows_of(videos))
     build(
         run,
-        converse(run, path, videos),
+        usable(named, run.shard, path, partial(ask, run, path)),
         sources=[path],
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": {"videos": len(videos)}},
     )
 
 
-def converse(run: MTMEUR, path: Path, videos: list[Any]) -> Built:
-    for number, values in enumerate(videos, 1):
-        if not in_shard(number, run.shard):
-            continue
-        row = Row(number, values if isinstance(values, dict) else {"value": values})
-        name = Path(str(row.values.get("video_path", ""))).stem
-        try:
-            video = msgspec.convert(values, Video)
-        except msgspec.ValidationError as error:
-            yield reject(row, path, name, problem_of(error))
-            continue
-        if run.media is not None and not (run.media / video.video_path).is_file():
-            yield reject(row, path, name, f"no clip {video.video_path} under {run.media}")
-            continue
-        yield from questions_of(run, path, row, name, video)
-
-
-def questions_of(run: MTMEUR, path: Path, row: Row, name: str, video: Video) -> Built:
+def ask(run: MTMEUR, path: Path, name: str, row: Row) -> Built:
+    """The questions about a video, each after the earlier ones with their right answers."""
+    video = item_of(row, Video)
+    media = Clip(video=need_file(run.media, video.video_path))
     asked: list[Message] = []
     for turn, question in enumerate(video.questions, 1):
         letter = question.correct_answer.strip().upper()
@@ -96,23 +80,18 @@ def questions_of(run: MTMEUR, path: Path, row: Row, name: str, video: Video) -> 
             reason = f"the right answer {question.correct_answer!r} is none of {', '.join(question.options)}"
             yield reject(row, path, f"{name}_q{turn}", reason)
             continue
-        conversation = compose(
-            Annotation(
-                id=f"{name}_q{turn}",
-                dataset="mtmeur",
-                split="test",
-                media=Clip(video=video.video_path),
-                language="en",
-                target=Target(basic=letter, options=question.options),
-                meta=Meta(licence=LICENCE, hash=row_hash(msgspec.structs.asdict(question))),
-            ),
-            "choice",
-            "labels",
-            run.seed,
-            # The clip is shown once, in the first turn.
-            parts=() if asked else ("video", "audio"),
-            asked=question.question,
+        annotation = Annotation(
+            id=f"{name}_q{turn}",
+            dataset="mtmeur",
+            split="test",
+            media=media,
+            language="en",
+            target=Target(basic=letter, options=question.options),
+            meta=Meta(licence=LICENCE, hash=row_hash(msgspec.structs.asdict(question))),
         )
+        # The clip is shown once, in the first turn.
+        parts = () if asked else ("video", "audio")
+        conversation = compose(annotation, "choice", "labels", run.seed, parts=parts, asked=question.question)
         messages = [*asked, *conversation.messages]
         yield msgspec.structs.replace(conversation, messages=messages)
         asked = messages if run.history else []

@@ -5,22 +5,21 @@
 `--reasons` takes MER2025's `track3_train_ovmerd.csv` (name, reason) or EMER v2's file (name, chinese, english).
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from affectllm.answers.lists import split_labels
-from affectllm.data.builder import Build, Built, build, find_clip, reject, row_hash
+from affectllm.data.builder import Build, Built, build, need_clip, row_hash, usable
 from affectllm.data.dataset_cards import DataSet
-from affectllm.data.descriptions import without_leaked_prompt
+from affectllm.data.descriptions import read_texts, without_leaked_prompt
 from affectllm.data.questions import questions
-from affectllm.data.reading import in_shard
-from affectllm.data.tables import Row, columns_of, find_source, stream_table
+from affectllm.data.tables import Row, find_source, stream_table
 from affectllm.errors import AffectError
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
-from affectllm.records import Annotation, Meta, Target
+from affectllm.prompts import Mode
+from affectllm.records import Annotation, Meta, Target, Task
 
 DATA_SETS = {
     "ov-merd": DataSet(
@@ -61,56 +60,36 @@ def main(run: OvMerd) -> None:
     path = find_source(run.source, FILES)
     reasons = read_texts(run.reasons, ("reason", "english" if run.language == "en" else "chinese"))
     subtitles = read_texts(run.subtitles, TEXT_COLUMNS)
+    named = ((row.values["name"].strip(), row) for row in stream_table(path, ("name", "openset")))
     build(
         run,
-        converse(run, stream_table(path, ("name", "openset")), reasons, subtitles),
+        usable(named, run.shard, run.source, partial(ask, run, reasons, subtitles)),
         sources=[path, *(other for other in (run.reasons, run.subtitles) if other)],
         licence=LICENCE,
         notes={"published_rows": list(PUBLISHED)},
     )
 
 
-def read_texts(path: Path | None, columns: tuple[str, ...]) -> dict[str, str]:
-    """The first of `columns` that is there and not empty, by clip name; nothing without a file."""
-    if path is None:
-        return {}
-    if not set(columns) & set(seen := columns_of(path)):
-        raise AffectError(
-            f"{path} has no text column. Columns there: {', '.join(seen)}; wanted: one of {', '.join(columns)}."
-        )
-    return {
-        row.values["name"]: next((text for c in columns if (text := row.values.get(c, "").strip())), "")
-        for row in stream_table(path, ("name",))
-    }
-
-
-def converse(run: OvMerd, rows: Iterable[Row], reasons: dict[str, str], subtitles: dict[str, str]) -> Built:
-    for row in rows:
-        if not in_shard(row.number, run.shard):
-            continue
-        name, labels = row.values["name"].strip(), split_labels(row.values["openset"])
-        clip = find_clip(run.media, name)
-        if clip is None or not labels or not name:
-            reason = f"no clip {name} under {run.media}" if clip is None else "no name or no labels"
-            yield reject(row, run.source, name, reason)
-            continue
-        description, defects = without_leaked_prompt(reasons.get(name, ""))
-        if reasons and not description:
-            defects.append("no-description")
-        annotation = Annotation(
-            id=name,
-            dataset="ov-merd",
-            split=run.split,
-            media=clip,
-            subtitle=subtitles.get(name) or None,
-            language=run.language,
-            target=Target(labels=labels, description=description or None),
-            meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
-        )
-        if run.tasks:
-            yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source)
-            continue
-        yield compose(annotation, task="labels", mode=run.mode or ("think" if description else "labels"), seed=run.seed)
+def ask(run: OvMerd, reasons: dict[str, str], subtitles: dict[str, str], name: str, row: Row) -> Built:
+    """The questions about a clip; an AffectError says why there are none."""
+    clip, labels = need_clip(run.media, name), split_labels(row.values["openset"])
+    if not labels or not name:
+        raise AffectError("no name or no labels")
+    description, defects = without_leaked_prompt(reasons.get(name, ""))
+    if reasons and not description:
+        defects.append("no-description")
+    annotation = Annotation(
+        id=name,
+        dataset="ov-merd",
+        split=run.split,
+        media=clip,
+        subtitle=subtitles.get(name) or None,
+        language=run.language,
+        target=Target(labels=labels, description=description or None),
+        meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
+    )
+    one: tuple[Task, Mode] = ("labels", run.mode or ("think" if description else "labels"))
+    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from affectllm.data.questions import Asked, Raters, questions, retarget
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row
 from affectllm.options import command
-from affectllm.prompts import Mode, compose
+from affectllm.prompts import Mode
 from affectllm.records import Annotation, Meta, Target, Turn
 
 TASKS: dict[Raters | None, tuple[Asked, ...]] = {
@@ -128,10 +128,8 @@ def ask(
         meta=Meta(licence=card.licence, hash=row_hash(row.values)),
     )
     given = candidates(card.labels) if card.labels else ()
-    if tasks := run.tasks or TASKS[run.target]:
-        yield from questions(annotation, tasks, run.mode, run.seed, parts_of(media), given, row=row, source=path)
-    else:
-        yield compose(annotation, card.task, run.mode, run.seed, parts_of(media), candidates=given)
+    how = (run.tasks or TASKS[run.target], run.mode, run.seed, parts_of(media), given)
+    yield from questions(annotation, *how, row=row, source=path, otherwise=(card.task, run.mode))
 
 
 def labelled(run: TableBuild, card: Card, values: dict[str, str]) -> Target:

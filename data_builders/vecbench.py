@@ -15,10 +15,11 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from affectllm import jsonl
-from affectllm.data.builder import Build, Built, build, reject, row_hash
+from affectllm.data.builder import Build, Built, build, item_of, need_file, or_rejected, reject, row_hash, rows_of
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, find_source
+from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.prompts import compose
 from affectllm.records import Annotation, Clip, Meta, Target, problem_of
@@ -64,55 +65,46 @@ def main(run: VECBench) -> None:
 
 
 def converse(run: VECBench, path: Path, seen: Counter[str]) -> Built:
-    for number, values in enumerate(jsonl.read_dicts(path), 1):
-        if not in_shard(number, run.shard):
+    """A question for each line; ids number the lines of a task."""
+    for row in rows_of(jsonl.read_dicts(path)):
+        if not in_shard(row.number, run.shard):
             continue
-        row = Row(number, values)
         try:
-            item = msgspec.convert(values, Item)
+            item = item_of(row, Item)
         except msgspec.ValidationError as error:
             yield reject(row, path, "", problem_of(error))
             continue
         seen[item.task] += 1
-        image, name = image_of(item.conversations), f"{item.task}/{seen[item.task]}"
-        label, candidates = item.ground_truth.strip().lower(), [word.strip().lower() for word in item.candidates]
-        if problem := problem_with(run, image, label, candidates):
-            yield reject(row, path, name, problem)
-            continue
-        task: Literal["sentiment", "basic"] = "sentiment" if SENTIMENTS.issuperset(candidates) else "basic"
-        yield compose(
-            Annotation(
-                id=name,
-                dataset="vecbench",
-                split=run.split,
-                media=Clip(image=image),
-                language="en",
-                target=msgspec.convert(
-                    {task: label} if task == "sentiment" else {task: label, "labels": [label]}, Target
-                ),
-                meta=Meta(licence=LICENCE, hash=row_hash(values)),
-            ),
-            task,
-            "labels",
-            run.seed,
-            parts=("image",),
-            candidates=candidates,
-        )
+        name = f"{item.task}/{seen[item.task]}"
+        yield from or_rejected(ask(run, name, item, row), name, row, path)
+
+
+def ask(run: VECBench, name: str, item: Item, row: Row) -> Built:
+    """The question about an image; an AffectError says why there is none."""
+    image = image_of(item.conversations)
+    label, candidates = item.ground_truth.strip().lower(), [word.strip().lower() for word in item.candidates]
+    if not image:
+        raise AffectError("no image in 'conversations'")
+    if label not in candidates:
+        raise AffectError(f"the label {label!r} is none of those to choose from")
+    task: Literal["sentiment", "basic"] = "sentiment" if SENTIMENTS.issuperset(candidates) else "basic"
+    target = {task: label} if task == "sentiment" else {task: label, "labels": [label]}
+    annotation = Annotation(
+        id=name,
+        dataset="vecbench",
+        split=run.split,
+        media=Clip(image=need_file(run.media, image, "image ")),
+        language="en",
+        target=msgspec.convert(target, Target),
+        meta=Meta(licence=LICENCE, hash=row_hash(row.values)),
+    )
+    yield compose(annotation, task, "labels", run.seed, parts=("image",), candidates=candidates)
 
 
 def image_of(messages: list[dict[str, Any]]) -> str:
     """The path of the first image in a conversation of Qwen's chat form; empty without one."""
     parts = [part for message in messages if isinstance(message.get("content"), list) for part in message["content"]]
     return next((str(part["image"]) for part in parts if isinstance(part, dict) and part.get("image")), "")
-
-
-def problem_with(run: VECBench, image: str, label: str, candidates: list[str]) -> str:
-    """Why a row cannot be used, or nothing."""
-    if not image:
-        return "no image in 'conversations'"
-    if label not in candidates:
-        return f"the label {label!r} is none of those to choose from"
-    return "" if run.media is None or (run.media / image).is_file() else f"no image {image} under {run.media}"
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -21,6 +21,7 @@ from affectllm.data.tables import Row
 from affectllm.errors import AffectError
 from affectllm.records import Clip, Conversation, Rejected, problem_of
 
+T = TypeVar("T")
 Built = Iterator[Conversation | Rejected]
 """What a builder makes of rows."""
 
@@ -106,10 +107,19 @@ def count_in_shard(rows: Iterable[Row], shard: str) -> int:
     return sum(in_shard(row.number, shard) for row in rows)
 
 
+class NoObject(dict[str, Any]):
+    """An item of a JSON list that is no object, under the key `value`."""
+
+
 def rows_of(items: Iterable[Any]) -> Iterator[Row]:
-    """The items of a JSON list as numbered rows; one that is no object stays as `value`."""
+    """The items of a JSON list as numbered rows."""
     for number, item in enumerate(items, 1):
-        yield Row(number, item if isinstance(item, dict) else {"value": item})
+        yield Row(number, item if isinstance(item, dict) else NoObject(value=item))
+
+
+def item_of(row: Row, kind: type[T]) -> T:
+    """The row as a msgspec struct; a row of another form is msgspec's error, which rejects it."""
+    return msgspec.convert(row.values["value"] if isinstance(row.values, NoObject) else row.values, kind)
 
 
 def split_by_name(path: Path, splits: Mapping[str, str], pattern: str) -> str:
@@ -165,7 +175,8 @@ def need_clip(
     """As `find_clip`; a missing clip is an AffectError, which rejects the row. `shown` is its name in the reason."""
     clip = find_clip(media, name, kinds)
     if clip is None:
-        raise AffectError(" ".join(["no clip", *filter(None, [name if shown is None else shown]), f"under {media}"]))
+        which = f" {name if shown is None else shown}" if shown != "" else ""
+        raise AffectError(f"no clip{which} under {media}")
     return clip
 
 

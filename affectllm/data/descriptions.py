@@ -10,13 +10,23 @@ from affectllm.errors import AffectError
 LEAKED = re.compile(r"^\s*(?:Input|Output|输入|输出)\s*[:：]\s*")
 
 
-def read_column(paths: Iterable[Path], column: str, key: str = "name") -> dict[str, str]:
-    """A column by clip name; where several files, or several rows, name a clip, the first counts."""
+def read_column(path: Path, column: str) -> dict[str, str]:
+    """A column by clip name; the last row that names a clip counts."""
+    return {row.values["name"]: row.values[column] for row in stream_table(path, ("name", column))}
+
+
+def read_first(paths: Iterable[Path], column: str) -> dict[str, str]:
+    """A column of several files by clip name; the first row that names a clip counts."""
     found: dict[str, str] = {}
     for path in paths:
-        for row in stream_table(path, (key, column)):
-            found.setdefault(row.values[key].strip(), row.values[column])
+        for row in stream_table(path, ("name", column)):
+            found.setdefault(row.values["name"].strip(), row.values[column])
     return found
+
+
+def names_in(paths: Iterable[Path]) -> set[str]:
+    """The clips that csv files name, such as those that must not be trained on."""
+    return {row.values["name"] for path in paths for row in stream_table(path, ("name",))}
 
 
 def read_texts(path: Path | None, columns: Sequence[str]) -> dict[str, str]:

@@ -16,7 +16,7 @@ from affectllm.data.builder import reject
 from affectllm.data.tables import Row
 from affectllm.errors import AffectError
 from affectllm.prompts import Mode, compose, progress_through
-from affectllm.records import Annotation, Clip, Conversation, Rejected, Target
+from affectllm.records import Annotation, Clip, Conversation, Rejected, Target, Task
 
 Asked = Literal[
     "labels", "describe", "basic", "sentiment", "valence", "vad", "clues", "listener", "person", "next",
@@ -79,8 +79,14 @@ def questions(
     *,
     row: Row,
     source: Path,
+    otherwise: tuple[Task, Mode] | None = None,
 ) -> Iterator[Conversation | Rejected]:
-    """Every question about an annotation; with several, ids end in the task."""
+    """Every question about an annotation; with several tasks, ids end in the task.
+
+    Without tasks, `otherwise` names the task and the mode of the one question that a builder asks by itself.
+    """
+    if not tasks and otherwise:
+        yield compose(annotation, *otherwise, seed, parts, candidates)
     for task in tasks:
         about = annotation
         if len(tasks) > 1:

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -44,6 +44,14 @@ def stream_table(
             yield Row(number, dict(zip(seen, fields, strict=True)))
     except csv.Error as error:
         raise AffectError(f"{path}: row {number + 1} is not csv ({error}).") from error
+
+
+def counted(rows: Iterable[Row], counts: MutableMapping[str, Any], key: str) -> Iterator[Row]:
+    """The rows of a stream; `counts[key]` is their number when all have passed."""
+    counts[key] = 0
+    for row in rows:
+        counts[key] += 1
+        yield row
 
 
 def columns_of(path: Path, delimiter: str = ",") -> list[str]:
@@ -105,6 +113,14 @@ def read_list(path: Path, of: str = "items") -> list[Any]:
     found = read_json(path)
     if not isinstance(found, list):
         raise AffectError(f"{path} must hold a list of {of}, it holds a {type(found).__name__}.")
+    return found
+
+
+def read_object(path: Path, of: str) -> dict[str, Any]:
+    """The object that a JSON file holds; `of` says in the error what it holds."""
+    found = read_json(path)
+    if not isinstance(found, dict):
+        raise AffectError(f"{path} must hold an object with {of}, it holds a {type(found).__name__}.")
     return found
 
 

@@ -132,17 +132,19 @@ def find_script(family: str, name: str) -> ModuleType:
 
 
 def load_file(path: Path) -> ModuleType:
-    """The module in a user's own file: a script with a `main`, as those of the package."""
+    """The module in a user's own file, which has a `main` as the builders of the package have."""
     if not path.is_file():
         raise AffectError(f"No file {path}. Give the path of a Python file with a function main.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    # A name of its own: a file called json.py must not stand for the library.
+    name = f"{FAMILIES['build']}.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a name that ends in .py"
     assert spec.loader is not None, "a file has a loader"
-    # Options are read by their module's name.
-    module = sys.modules[path.stem] = importlib.util.module_from_spec(spec)
+    # Options are read by the name of their module.
+    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     if not hasattr(module, "main"):
-        raise AffectError(f"{path} has no function main(run). See docs/extend/builder.md.")
+        raise AffectError(f"{path} has no function main. docs/extend/builder.md shows one.")
     return module
 
 

@@ -59,22 +59,19 @@ def main(run: TableBuild) -> None:
     card = read_card(run.name)
     seen: Counter[str] = Counter()
     notes = {"published_rows": card.rows, "table_rows": seen, "card": run.name, "card_status": card.status}
-    if card.paths:
-        media = find_media(run.name, run.source)
-        tables = {run.source: run.split or "all"}
+    media = find_media(run.name, run.source) if card.paths else []
+    tables = {run.source: run.split or "all"} if media else find_tables(card, run.source, run.split)
+    if media:
         # Only the names are read; hashing a folder of recordings would take minutes and prove nothing more.
         notes["file_names_sha256"] = hashlib.sha256("\n".join(map(str, media)).encode()).hexdigest()
-        rows = converse(run, card, run.source, tables[run.source], named_rows(card, media), seen)
-    else:
-        tables = find_tables(card, run.source, run.split)
-        rows = (
-            row
-            for path, split in tables.items()
-            for row in converse(run, card, path, split, read_rows(card, path), seen)
-        )
-    build(run, rows, sources=[] if card.paths else list(tables), licence=card.licence, notes=notes)
-    for split in sorted(split for split in seen if seen[split] != card.rows.get(split, seen[split])):
-        print(f"  note: {seen[split]} rows were read as '{split}', {card.rows[split]} are published")
+    rows = {path: named_rows(card, media) if media else read_rows(card, path) for path in tables}
+    build(
+        run,
+        (row for path, split in tables.items() for row in converse(run, card, path, split, rows[path], seen)),
+        sources=[] if media else list(tables),
+        licence=card.licence,
+        notes=notes,
+    )
 
 
 def converse(run: TableBuild, card: Card, path: Path, split: str, rows: Iterable[Row], seen: Counter[str]) -> Built:

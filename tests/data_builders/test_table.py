@@ -203,7 +203,7 @@ def test_a_card_is_built_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert not end.value.code
     rows = list(jsonl.read(tmp_path / "out" / "conversations.jsonl", Conversation))
     assert [row.dataset for row in rows] == ["goemotions", "goemotions"]
-    assert "2 rows were read as 'train', 43410 are published" in capsys.readouterr().out
+    assert "2 rows of 'train' were read, 43410 are published" in capsys.readouterr().out
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["table_rows"] == {"train": 2}
     with pytest.raises(SystemExit):
         cli.main(["build", "goemotion"])

@@ -2,8 +2,9 @@
 
     affectllm build dailydialog --source EMNLP_dataset --out data/dailydialog
 
-Reads `dialogues_{train,validation,test}.txt` and the emotions beside them, a dialogue a line; the two who speak take
-turns and have no names. Some dialogues stand in two splits, which is named.
+Reads `dialogues_{train,validation,test}.txt` and `dialogues_emotion_{train,validation,test}.txt`, which have one
+dialogue per line. The two speakers take turns; they have no names and are called A and B. The data are text only.
+Dialogues that are in two splits are marked with a defect.
 """
 
 from collections.abc import Iterator
@@ -43,13 +44,13 @@ PUBLISHED = {"train": 11118, "val": 1000, "test": 1000}
 @dataclass(frozen=True, kw_only=True)
 class DailyDialog(Build):
     split: Literal["train", "validation", "test"] | None = None
-    """Split to build; without it, every split that the folder holds."""
+    """Split to build. Without it, every split that the folder holds."""
     tasks: tuple[Literal["basic", "labels", "next"], ...] = ("basic",)
-    """Questions asked about each utterance; with several, ids end in the task."""
+    """Questions to ask about each utterance. With several, ids end in the task."""
     mode: Mode = "labels"
-    """Form of the answer."""
+    """Form of the answer: labels, describe, think or json."""
     window: int = 6
-    """Earlier utterances shown as context; 0 for none."""
+    """Number of earlier utterances shown as context. 0 shows none."""
 
 
 class Table(NamedTuple):
@@ -88,7 +89,7 @@ def find_tables(run: DailyDialog) -> dict[str, Table]:
 
 
 def read_dialogues(table: Table) -> Iterator[Row]:
-    """A row a dialogue: its texts and its emotions' numbers, as they stand."""
+    """A row per dialogue: its texts and the numbers of its emotions, as in the files."""
     texts, emotions = (list(read_lines(path)) for path in table)
     if len(texts) != len(emotions):
         raise AffectError(

@@ -2,9 +2,10 @@
 
     affectllm build ecf --source Subtask_2_train.json --out data/ecf
 
-One conversation a dialogue: its numbered utterances, and the pairs of emotional utterance, emotion and cause. Both
-subtasks are read; of subtask 1's causes the number is kept and the span of words dropped. A conversation holds one clip
-and a dialogue many, so questions show the words alone. The pairs are scored by `causes` (affectllm/scores/cause.py).
+Reads `Subtask_{1,2}_{train,test}.json`. Each dialogue becomes one conversation: its numbered utterances, and the pairs
+of emotional utterance, emotion and cause. From subtask 1's causes the number is kept and the span of words is dropped.
+A conversation has one clip and a dialogue has many, so questions show the words alone. `eval score` has the metric
+`cause_weighted_f1` for the pairs.
 """
 
 import re
@@ -46,7 +47,7 @@ NUMBERED = re.compile(r"(\d+)(?:_(.*))?", re.DOTALL)
 @dataclass(frozen=True, kw_only=True)
 class Ecf(Build):
     split: str | None = None
-    """Split of the file; without it, read from the file's name."""
+    """Split of the file. Without it, the file's name says the split."""
 
 
 class Utterance(msgspec.Struct):

@@ -3,9 +3,9 @@
     affectllm build eibench --source EIBench/EI_Basic --questions user.jsonl --out data/eibench
     affectllm build eibench --source EIBench/EI_Complex/ec_complex.jsonl --out data/eibench-complex
 
-The basic part has its references in basic_ground_truth.json, `{image: "1. ... 2. ..."}`, and its questions in a file
-of lines `{image: question}`; the complex part holds both in lines `{image: {question: "1. ..."}}`, and may ask twice
-about an image. Images are EmoSet-118k's and CAER-S's, by their paths there. Test data only: split `test`.
+The basic part has its references in basic_ground_truth.json, `{image: "1. ... 2. ..."}`, and its questions in a file of
+lines `{image: question}`. The complex part has both in lines `{image: {question: "1. ..."}}`, and may ask twice about
+an image. The images are EmoSet-118k's and CAER-S's, by their paths there. All rows get split `test`.
 """
 
 from collections import Counter
@@ -44,7 +44,8 @@ BASIC, COMPLEX = "basic_ground_truth.json", "ec_complex.jsonl"
 @dataclass(frozen=True, kw_only=True)
 class EIBench(Build):
     questions: Path | None = None
-    """Lines `{image: question}` for the basic part; without them, the family's question about causes is asked."""
+    """JSON lines `{image: question}` for the basic part. Without them, every image gets our own question about
+    causes."""
 
 
 class Item(NamedTuple):

@@ -3,8 +3,9 @@
     affectllm build emer --source final-EMER-reason.csv --labels check-openset.csv --out data/emer
     affectllm build emer --source gt-eng.csv --out data/emer-v1
 
-v2 holds a Chinese and an English description a clip and no labels: those are OV-MERD's, joined on the name. Some
-English cells still begin with the prompt they were translated with; it is cut off and counted.
+Reads v1 (`gt-eng.csv`, `gt-chi.csv`) and v2 (`final-EMER-reason.csv`). v2 has a Chinese and an English description per
+clip and no labels: those are OV-MERD's, joined on the clip's name with --labels. Descriptions are split into clues from
+face, voice and words. Some English cells begin with the prompt they were translated with; it is cut off and counted.
 """
 
 import re
@@ -54,16 +55,16 @@ QUOTED = re.compile(r"[\"“”]([^\"“”]+)[\"“”]")
 @dataclass(frozen=True, kw_only=True)
 class Emer(Build):
     language: Literal["en", "zh"] = "en"
-    """Which description of v2 to take; v1 files hold one language each."""
+    """Language of the description to take from v2. A v1 file holds one language."""
     labels: Path | None = None
-    """OV-MERD's csv with columns name, openset: the label sets of v2's clips."""
+    """OV-MERD's csv with columns name and openset: the label sets of v2's clips, which v2 itself lacks."""
     tasks: tuple[Literal["labels", "describe", "clues", "progressive"], ...] = ()
-    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
-    the one for the mode. With several, ids end in the task."""
+    """Questions to ask about each clip. progressive asks in turn what is seen, heard and said, then for the emotion.
+    Without it, the one question that fits the mode. With several, ids end in the task."""
     mode: Mode | None = None
-    """Form of the answer; without it, think where labels are known and describe elsewhere."""
+    """Form of the answer. Without it, think for clips with labels and describe for the others."""
     split: str = "train"
-    """Split the rows are put in; the data set has none."""
+    """Split that the rows get: the data set has none."""
 
 
 def main(run: Emer) -> None:

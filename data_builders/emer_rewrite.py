@@ -2,8 +2,8 @@
 
     affectllm build emer-rewrite --source emer_rewrite.json --out data/emer-rewrite --exclude check-openset.csv
 
-Every item asks its own question. The letters of options are dropped: the answer wanted is the labels themselves, which
-are read and scored like any other. The clips are those of EMER and OV-MERD: leave out what you test on (--exclude).
+Every item asks its own question. The letters of the options are dropped: the answer is the labels themselves, which are
+read and scored like any other labels. The clips are those of EMER and OV-MERD. Leave out what you test on (--exclude).
 """
 
 import re
@@ -51,11 +51,11 @@ SOLUTION = re.compile(
 @dataclass(frozen=True, kw_only=True)
 class EmerRewrite(Build):
     exclude: tuple[Path, ...] = ()
-    """Csvs with a column name whose clips are left out, so that nothing tested on is trained on."""
+    """Csv files with a column `name`. Their clips are left out: name the files that you test on."""
     mode: Mode = "think"
-    """Form of the answer."""
+    """Form of the answer: labels, describe, think or json."""
     split: str = "train"
-    """Split the items are put in."""
+    """Split that the items get."""
 
 
 class Item(msgspec.Struct):

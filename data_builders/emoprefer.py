@@ -2,8 +2,9 @@
 
     affectllm build emoprefer --source preference_emoprefer.csv --out data/emoprefer --swap
 
-Takes the files with and without model names, both versions, and MER2026's candidates without a preference (asked, but
-without an answer). `--swap` adds each pair the other way round, which shows whether a judge looks at the order.
+Reads the files with and without model names, versions 1 and 2, and MER2026's candidates, which have no preference and
+become questions without an answer. `--swap` adds each pair the other way round, which shows whether a judge depends on
+the order. A preference of `same` is kept and listed as a defect.
 """
 
 from collections import Counter
@@ -43,9 +44,9 @@ SWAPPED = {"a1": "a2", "a2": "a1", "same": "same", None: None}
 @dataclass(frozen=True, kw_only=True)
 class EmoPrefer(Build):
     swap: bool = False
-    """Add every pair with its descriptions exchanged; its id ends in _swap."""
+    """Also ask every pair with its descriptions exchanged, under an id that ends in _swap."""
     split: str = "train"
-    """Split the rows are put in."""
+    """Split that the rows get."""
 
 
 def main(run: EmoPrefer) -> None:

@@ -2,7 +2,7 @@
 
     affectllm build emorynlp --source emorynlp_dev_final.csv --out data/emorynlp-dev --media emorynlp_dev_splits
 
-Reads `emorynlp_{train,dev,test}_final.csv`. Ids are the split and the clip's name, `val_sea1_ep15_sc1_utt1`. The csv
+Reads `emorynlp_{train,dev,test}_final.csv`. An id is the split and the clip's name, `val_sea1_ep15_sc1_utt1`. The csv
 holds speakers as Python lists.
 """
 
@@ -45,13 +45,13 @@ PUBLISHED = {"train": 7551, "val": 954, "test": 984}
 @dataclass(frozen=True, kw_only=True)
 class EmoryNlp(Build):
     split: Literal["train", "dev", "test"] | None = None
-    """Split of the file; without it, read from the file's name."""
+    """Split of the file. Without it, the file's name says the split."""
     tasks: tuple[Literal["basic", "labels", "person", "next"], ...] = ("basic",)
-    """Questions asked about each utterance; with several, ids end in the task."""
+    """Questions to ask about each utterance. With several, ids end in the task."""
     mode: Mode = "labels"
-    """Form of the answer."""
+    """Form of the answer: labels, describe, think or json."""
     window: int = 6
-    """Earlier utterances shown as context; 0 for none."""
+    """Number of earlier utterances shown as context. 0 shows none."""
 
 
 def main(run: EmoryNlp) -> None:

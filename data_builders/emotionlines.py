@@ -3,8 +3,10 @@
     affectllm build emotionlines --source Friends --out data/emotionlines
     affectllm build emotionlines --source Friends/friends_train.json --target voted --out data/emotionlines-voted
 
-Five people labelled each utterance. `--target majority` asks for the emotion that the data set names and leaves out the
-utterances where it names none ('non-neutral'); `--target voted` asks for every emotion that somebody chose.
+Reads `friends_{train,dev,test}.json` and `emotionpush_{train,dev,test}.json`. The data are text only. Five people
+labelled each utterance; all votes are kept as `raters`. `--target majority` asks for the emotion that the data set
+names and rejects the utterances for which it names none ('non-neutral'). `--target voted` asks for every emotion that
+somebody chose.
 """
 
 import re
@@ -50,15 +52,16 @@ CONTROL = re.compile(r"[\x80-\x9f]")
 @dataclass(frozen=True, kw_only=True)
 class EmotionLines(Build):
     split: Literal["train", "dev", "test"] | None = None
-    """Split of a file whose name does not tell it; of a folder, the split to build."""
+    """Split of a file whose name does not say it. For a folder, the split to build."""
     tasks: tuple[Literal["basic", "labels", "person", "next", "distribution"], ...] = ()
-    """Questions asked about each utterance; without it, the one for --target. With several, ids end in the task."""
+    """Questions to ask about each utterance. Without it, the one for --target. With several, ids end in the task."""
     target: Literal["majority", "voted", "all", "distribution"] = "majority"
-    """majority: one emotion; voted or all: what somebody chose, most votes first; distribution: the share of each."""
+    """majority: the one emotion that the data set names. voted or all: every emotion that somebody chose, most votes
+    first. distribution: the share of the votes for each."""
     mode: Mode = "labels"
-    """Form of the answer."""
+    """Form of the answer: labels, describe, think or json."""
     window: int = 6
-    """Earlier utterances shown as context; 0 for none."""
+    """Number of earlier utterances shown as context. 0 shows none."""
 
 
 class Line(msgspec.Struct):

@@ -2,8 +2,8 @@
 
     affectllm build iemocap --source IEMOCAP_full_release --media IEMOCAP_full_release --out data/iemocap --classes four
 
-Reads `Session*/dialog/EmoEvaluation/*.txt` and the transcriptions beside them. A clip is the dialogue's video with the
-seconds of the utterance, or the sentence's sound with `--clips audio`. Session 5 is the test split, as is usual.
+Reads `Session*/dialog/EmoEvaluation/*.txt` and `Session*/dialog/transcriptions/*.txt`. Valence, arousal and dominance
+are scaled to -1..1. Session 5 is the test split, as is usual.
 """
 
 import re
@@ -65,18 +65,18 @@ SAID = re.compile(rf"(Ses0\d[FM]_\S+)\s+\[{NUMBER}-{NUMBER}\]:\s*(.*)", re.DOTAL
 @dataclass(frozen=True, kw_only=True)
 class Iemocap(Build):
     classes: Literal["four", "six", "all"] = "four"
-    """Label set: happy (with excited), sad, neutral, angry; or with excited and frustrated apart; or all."""
+    """four: happy (with excited), sad, neutral, angry. six: also excited and frustrated. all: every category."""
     clips: Literal["video", "audio"] = "video"
-    """video: the dialogue's video and the seconds of the utterance; audio: the sentence's own wav."""
+    """video: the video of the dialogue, cut to the seconds of the utterance. audio: the wav of the sentence."""
     tasks: tuple[Literal["basic", "labels", "valence", "vad", "person", "next", "distribution"], ...] = ("basic",)
-    """Questions asked about each utterance; with several, ids end in the task."""
+    """Questions to ask about each utterance. With several, ids end in the task."""
     target: Raters | None = None
-    """Of the raters' labels: the one named most often, every one named, or each one's share; without it, the release's
-    own label. Utterances on which the raters did not agree (xxx) are then kept as far as it allows."""
+    """Which of the raters' labels to take: the most frequent, all, or the share of each. Without it, the label of the
+    release. With it, utterances without agreement (xxx) are kept where the raters allow it."""
     mode: Mode = "labels"
-    """Form of the answer."""
+    """Form of the answer: labels, describe, think or json."""
     window: int = 6
-    """Earlier utterances shown as context; 0 for none."""
+    """Number of earlier utterances shown as context. 0 shows none."""
 
 
 class Utterance(NamedTuple):

@@ -2,10 +2,10 @@
 
     affectllm build meld --source MELD/dev_sent_emo.csv --out data/meld-dev --media MELD/dev_splits_complete
 
-Ids follow MERBench, `val_dia0_utt0`, since dialogue numbers repeat between splits. MELD-dyadic shows the same
-utterances in dialogues of two, some several times: its ids begin `valdya_`, and its clips are those of the full data
-set. The context of an utterance holds earlier utterances only. What is known to be wrong with the data set is found and
-listed; nothing is corrected.
+Reads `{train,dev,test}_sent_emo.csv`, and `*_sent_emo_dya.csv` for MELD-dyadic. Ids are those of MERBench,
+`val_dia0_utt0`, since dialogue numbers repeat between splits. MELD-dyadic shows the same utterances in dialogues of
+two, some of them several times: its ids begin with `valdya_`, and its clips are those of the full data set. The context
+of an utterance holds earlier utterances only. Known errors of the data set are listed as defects; nothing is corrected.
 """
 
 import re
@@ -64,15 +64,15 @@ Asked = Literal["basic", "sentiment", "labels", "person", "next"]
 @dataclass(frozen=True, kw_only=True)
 class Meld(Build):
     split: Literal["train", "dev", "val", "test"] | None = None
-    """Split to build; without it, that of the file's name, or every split that a folder holds."""
+    """Split to build. Without it, the one in the file's name, or every split that a folder holds."""
     tasks: tuple[Asked, ...] = ("basic",)
-    """Questions asked about each utterance; with several, ids end in the task."""
+    """Questions to ask about each utterance. With several, ids end in the task."""
     dyadic: bool = False
-    """Of a folder, take MELD-dyadic's files (*_sent_emo_dya.csv); a file is known by its columns."""
+    """Take MELD-dyadic's files (*_sent_emo_dya.csv) from a folder. A single file is recognised by its columns."""
     mode: Mode = "labels"
-    """Form of the answer."""
+    """Form of the answer: labels, describe, think or json."""
     window: int = 6
-    """Earlier utterances shown as context; 0 for none."""
+    """Number of earlier utterances shown as context. 0 shows none."""
 
 
 class Table(NamedTuple):

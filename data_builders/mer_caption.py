@@ -1,11 +1,12 @@
 """MER-Caption and MER-Caption+ (Lian et al., arXiv 2501.16566): label sets and descriptions of short clips.
 
-    affectllm build mer-caption --source track2_train_mercaptionplus.csv --reasons track3_train_mercaptionplus.csv \
+    affectllm build mer-caption --source track2_train_mercaptionplus.csv --reasons track3_train_mercaptionplus.csv \\
         --subtitles subtitle_chieng.csv --exclude track2_train_human.csv --out data/mercaptionplus
 
-Takes every spelling of a label set that the csvs of 2025 and 2026 use. Where the English subtitle is missing the
-Chinese one is used and marked. `--exclude` names human-labelled files whose clips must not be trained on: some five
-hundred of them are in MER-Caption+ too.
+Reads MER-Caption, MER-Caption+ and Human-OV (columns name, openset), and files of descriptions alone (name, reason), in
+every spelling of a label set that the csvs of 2025 and 2026 use. If the English subtitle is missing, the Chinese one is
+used and marked. Some 550 clips of Human-OV are in MER-Caption+ too: name the human-labelled file that you test on with
+`--exclude`.
 """
 
 from dataclasses import dataclass
@@ -66,18 +67,18 @@ PUBLISHED = {"mercaption": 115_595, "mercaptionplus": 31_327, "human": 1_532, "o
 @dataclass(frozen=True, kw_only=True)
 class MerCaption(Build):
     reasons: Path | None = None
-    """Csv with columns name, reason: the descriptions, joined on the name."""
+    """Csv of descriptions, with columns name and reason."""
     subtitles: Path | None = None
-    """Csv with name and one of english, sentence, subtitles, chinese."""
+    """Csv of what is said: columns name and one of english, sentence, subtitles, chinese."""
     exclude: tuple[Path, ...] = ()
-    """Csvs with a column name whose clips are left out, so that nothing tested on is trained on."""
+    """Csv files with a column `name`. Their clips are left out: name the files that you test on."""
     tasks: tuple[Literal["labels", "describe", "progressive"], ...] = ()
-    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
-    the one for the mode. With several, ids end in the task."""
+    """Questions to ask about each clip. progressive asks in turn what is seen, heard and said, then for the emotion.
+    Without it, the one question that fits the mode. With several, ids end in the task."""
     mode: Mode | None = None
-    """Form of the answer; without it, think where descriptions are given and labels elsewhere."""
+    """Form of the answer. Without it, think for clips with a description and labels for the others."""
     split: str = "train"
-    """Split the rows are put in."""
+    """Split that the rows get."""
 
 
 class Joined(NamedTuple):

@@ -4,11 +4,12 @@
     affectllm build mer-challenge --source mer2026 --track 1 --split candidate --out data/mer2026-cross
 
 track 1   one of six emotions of the speaker; MER2026's candidates ask for the listener's
-track 2   open label sets; descriptions join on the name, from this folder or that of --descriptions
+track 2   open label sets; descriptions are joined on the name, from this folder or the one of --descriptions
 track 3   MER2025's descriptions, with the label sets of track 2 (MER2026's track 3 is built by `emoprefer`)
 
 Files are read in the order human, ovmerd, mercaptionplus: a clip that is in two of them is taken from the first. The
-words come from subtitle_chieng.csv; where the English ones are missing the Chinese are used, and that is named.
+words come from subtitle_chieng.csv. If the English words are missing, the Chinese ones are used and marked. Track 1's
+valence column is not read, because its scale is not stated.
 """
 
 from collections import Counter
@@ -86,14 +87,15 @@ class MerChallenge(Build):
     track: Track
     """Track of the challenge."""
     split: Split = "train"
-    """train; test, where its labels were released; candidate: the clips to answer, without labels."""
+    """train; test, if its labels were released; or candidate, the clips to answer, which have no labels."""
     descriptions: Path | None = None
-    """Folder with track3_train_*.csv, where the source holds none (MER2026's: give MER2025's)."""
+    """Folder with track3_train_*.csv, if the source has none. For MER2026, give the folder of MER2025."""
     tasks: tuple[Literal["basic", "labels", "describe", "listener", "progressive"], ...] = ()
-    """Questions asked about each clip; without it, that of the track. With several, ids end in the task. The listener's
-    emotion, MER2026's track 1, is asked for in clips without labels: those that have them are about speakers."""
+    """Questions to ask about each clip. Without it, the one of the track. With several, ids end in the task. listener
+    (MER2026's track 1) is for clips without labels: the labels that exist are about speakers."""
     mode: Mode | None = None
-    """Form of the answer; without it, labels in tracks 1 and 2, think in track 3 (describe where no labels are)."""
+    """Form of the answer. Without it, labels in tracks 1 and 2; in track 3 think, or describe for clips without
+    labels."""
 
 
 class Joined(NamedTuple):

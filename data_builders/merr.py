@@ -1,12 +1,12 @@
 """MERR (Cheng et al., NeurIPS 2024): Emotion-LLaMA's descriptions of clips, fine-grained and coarse.
 
     affectllm build merr --source MERR_fine_grained.json --out data/merr-fine
-    affectllm build merr --source MERR_coarse_grained.json --transcripts transcription_en_all.csv \
+    affectllm build merr --source MERR_coarse_grained.json --transcripts transcription_en_all.csv \\
         --labels MERR_coarse_grained.txt --out data/merr-coarse
 
-The fine-grained file names an emotion, what face and voice show, and the words; the coarse one holds a caption a clip,
-and takes its emotion from the list that Emotion-LLaMA trains on and the words from its csv. Descriptions are English;
-where the words are not, that is named.
+The fine-grained file names an emotion, what face and voice show, and the words. The coarse file has one caption per
+clip; its emotions come from the list that Emotion-LLaMA trains on (--labels) and its words from a csv (--transcripts).
+Descriptions are English. Words in another language are marked.
 """
 
 import re
@@ -59,16 +59,16 @@ EAST_ASIAN = re.compile(r"[\u3040-\u30ff\u4e00-\u9fff\uac00-\ud7a3]")
 @dataclass(frozen=True, kw_only=True)
 class Merr(Build):
     transcripts: Path | None = None
-    """Csv with name, sentence: what is said, for clips whose item holds no words."""
+    """Csv with columns name and sentence: what is said in clips whose entry has no words."""
     labels: Path | None = None
-    """Emotion-LLaMA's list, a line `name frames emotion` a clip: the emotion, for clips whose item names none."""
+    """Emotion-LLaMA's list with a line `name frames emotion` per clip: the emotion of clips whose entry has none."""
     tasks: tuple[Literal["labels", "describe", "clues", "progressive"], ...] = ()
-    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
-    the one for the mode. With several, ids end in the task."""
+    """Questions to ask about each clip. progressive asks in turn what is seen, heard and said, then for the emotion.
+    Without it, the one question that fits the mode. With several, ids end in the task."""
     mode: Mode | None = None
-    """Form of the answer; without it, think where the emotion is known and describe elsewhere."""
+    """Form of the answer. Without it, think for clips with an emotion and describe for the others."""
     split: str = "train"
-    """Split the clips are put in; the data set has none."""
+    """Split that the clips get: the data set has none."""
 
 
 class Item(msgspec.Struct):

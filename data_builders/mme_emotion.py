@@ -3,9 +3,9 @@
     affectllm build mme-emotion --source MME-Emotion-Dataset --out data/mme-emotion
     affectllm build mme-emotion --source MME-Emotion-Dataset/SA/question/SA.json --out data/mme-sa
 
-A file a task, `TASK/question/TASK.json`, is a list of `{video_id, label, label_set}`; `video_id` is a path under the
-root of the media. Tasks with several labels a clip (FG-ER, ML-ER) ask for all that fit, intent recognition asks for the
-intention, sentiment analysis for the sentiment. Test data only: the rows are put in split `test`.
+Reads one file per task, `TASK/question/TASK.json`, a list of `{video_id, label, label_set}`; `video_id` is a path under
+--media. Tasks with several labels per clip (FG-ER, ML-ER) ask for all that fit, intent recognition asks for the
+intention, sentiment analysis for the sentiment, the others for one label. All rows get split `test`.
 """
 
 import re
@@ -69,7 +69,7 @@ KINDS: dict[Name, Kind] = {
 @dataclass(frozen=True, kw_only=True)
 class MMEEmotion(Build):
     tasks: tuple[Name, ...] = ()
-    """Tasks of a folder to build; without it, all that it holds."""
+    """Tasks to build. Without it, every task that the folder holds."""
 
 
 class Item(msgspec.Struct):

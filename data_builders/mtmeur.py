@@ -2,9 +2,9 @@
 
     affectllm build mtmeur --source data.json --out data/mtmeur
 
-The file is a list of `{video_path, questions: [{question, options: {A..D}, correct_answer}]}`. Each question becomes a
-conversation of its own behind the earlier questions and their right answers, as the benchmark's turns are meant; its
-own script forgets them. Test data only: the rows are put in split `test`.
+Reads a list of `{video_path, questions: [{question, options: {A..D}, correct_answer}]}`. Each question becomes a
+conversation that begins with the earlier questions and their right answers, as the benchmark means its turns; its own
+script forgets them. Score it with `eval score --metric mcq`. All rows get split `test`.
 """
 
 from dataclasses import dataclass
@@ -40,7 +40,7 @@ PUBLISHED = {"videos": 1451, "questions": 5101}
 @dataclass(frozen=True, kw_only=True)
 class MTMEUR(Build):
     history: bool = True
-    """Put each question behind the earlier ones of its video, with their right answers."""
+    """Show the earlier questions of the video with their right answers. --no-history asks each question alone."""
 
 
 class Question(msgspec.Struct):

@@ -2,7 +2,8 @@
 
     affectllm build ov-merd --source check-openset.csv --reasons final-EMER-reason.csv --out data/ov-merd
 
-`--reasons` takes MER2025's `track3_train_ovmerd.csv` (name, reason) or EMER v2's file (name, chinese, english).
+Reads `check-openset.csv`, `ovlabel.csv` and `track2_train_ovmerd.csv`. `--reasons` takes MER2025's
+`track3_train_ovmerd.csv` (name, reason) or EMER v2's file (name, chinese, english).
 """
 
 from dataclasses import dataclass
@@ -42,18 +43,18 @@ PUBLISHED = (332, 532)
 @dataclass(frozen=True, kw_only=True)
 class OvMerd(Build):
     language: Literal["en", "zh"] = "en"
-    """Which of EMER's descriptions to join."""
+    """Language of the descriptions to join."""
     reasons: Path | None = None
-    """Csv of descriptions, joined on the name."""
+    """Csv of descriptions: columns name and one of reason, english, chinese."""
     subtitles: Path | None = None
-    """Csv with name and one of english, sentence, subtitles, chinese."""
+    """Csv of what is said: columns name and one of english, sentence, subtitles, chinese."""
     tasks: tuple[Literal["labels", "describe", "progressive"], ...] = ()
-    """Questions asked about each clip, progressive being what is seen, heard and said and then the emotion; without it,
-    the one for the mode. With several, ids end in the task."""
+    """Questions to ask about each clip. progressive asks in turn what is seen, heard and said, then for the emotion.
+    Without it, the one question that fits the mode. With several, ids end in the task."""
     mode: Mode | None = None
-    """Form of the answer; without it, think where there is a description and labels elsewhere."""
+    """Form of the answer. Without it, think for clips with a description and labels for the others."""
     split: str = "test"
-    """Split the rows are put in: most work tests on this set."""
+    """Split that the rows get. Most work tests on this set."""
 
 
 def main(run: OvMerd) -> None:

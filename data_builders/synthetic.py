@@ -2,9 +2,9 @@
 
     affectllm build synthetic --out data/synthetic --clips 600
 
-Face, voice and words are drawn independently, in single, mixed and conflicting cases; identities, voices and
-sentences of the test split appear nowhere else. A score on these clips says that the pipeline works, not that a
-model reads real people: training and test clips come from one generator.
+Face, voice and words are drawn independently of each other, in single, mixed and conflicting cases. The identities,
+voices and sentences of the test split are in no other split. A score on these clips says that the pipeline works, not
+that a model reads real people: training and test clips come from one generator.
 """
 
 import os
@@ -32,15 +32,15 @@ class Synthetic:
     out: Path
     """Folder for clips/, conversations.jsonl, rejected.jsonl, manifest.json and recipe.jsonl."""
     clips: int = 600
-    """Clips over all splits: a fifth for the test, a twenty-fifth for development."""
+    """Number of clips in all splits together: a fifth is for test, a twenty-fifth for development."""
     seed: int = 7
-    """The same seed gives the same pictures and waves, on every machine."""
+    """Seed of everything that is drawn. The same seed gives the same pictures and audio on every machine."""
     size: int = 160
-    """Side of the square picture in pixels (even)."""
+    """Width and height of the picture in pixels, an even number."""
     fps: int = 10
-    """Frames a second."""
+    """Frames per second."""
     workers: int = os.cpu_count() or 1
-    """Processes that draw side by side; the clips do not depend on it."""
+    """Number of processes that draw. The clips do not depend on it."""
 
 
 def main(run: Synthetic) -> None:

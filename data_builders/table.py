@@ -1,11 +1,11 @@
-"""Any table-shaped data set that has a card: columns and label forms are data, not code.
+"""Any table-shaped data set that has a card: the card describes columns and labels, so no code is needed.
 
     affectllm build goemotions --source goemotions/data --out data/goemotions
     affectllm build ravdess --source RAVDESS/audio_speech --out data/ravdess
     affectllm build --list
 
-A folder as source takes every file that the card names, each with its split. Where file names say it all, the source is
-the folder of the media itself.
+If the source is a folder, every file that the card names is read with its split. If file names hold all that is known,
+the source is the folder of the media.
 """
 
 import hashlib
@@ -38,21 +38,22 @@ class TableBuild(Build):
     name: str
     """The card, as `affectllm build --list` shows it."""
     language: str | None = None
-    """Language of the file, for a card of several."""
+    """Language of the file, for a card of several languages."""
     split: str | None = None
-    """Split of the file, where neither its name nor a column tells it."""
+    """Split of the file, if neither its name nor a column says it."""
     tasks: tuple[Asked, ...] = ()
-    """Questions asked about each row; without it, the one for --target, or that of the card. With several, ids end in
-    the task, and a row is counted once for each."""
+    """Questions to ask about each row. Without it, the one for --target, or the one of the card. With several, ids end
+    in the task, and a row is counted once for each."""
     target: Raters | None = None
-    """Of single raters' labels: the one named most often, every one named, or each one's share; without it, what the
-    card takes for the labels."""
+    """Which of the raters' labels to take: the most frequent, all, or the share of each. Without it, the rule of the
+    card."""
     perspective: Literal["expressed", "induced"] | None = None
-    """Whether labels say what is shown, or what viewers and readers feel; without it, as the card says."""
+    """What labels are about: emotion that is shown, or that viewers and readers feel. Without it, what the card
+    says."""
     mode: Mode = "labels"
-    """Form of the answer."""
+    """Form of the answer: labels, describe, think or json."""
     window: int = 6
-    """Earlier utterances shown as context, where the card is one of dialogues; 0 for none."""
+    """Number of earlier utterances shown as context, for a card of dialogues. 0 shows none."""
 
 
 def main(run: TableBuild) -> None:

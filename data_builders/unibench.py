@@ -81,11 +81,12 @@ DATA_SETS = {
 @dataclass(frozen=True, kw_only=True)
 class UniBench(Build):
     sets: tuple[Name, ...] = ()
-    """Sets to build; without it, all that the folder holds."""
+    """Sets to build. Without it, every set that the folder holds."""
     ask: Literal["open", "closed"] = "open"
-    """open: for every emotion, as the benchmark does; closed: for one of the set's labels, or for the sentiment."""
+    """open asks for every emotion, as the benchmark does. closed asks for one of the set's labels, or for the
+    sentiment."""
     split: Split = "test"
-    """Split to build; the benchmark scores test, and the archives hold the others too."""
+    """Split to build. The benchmark scores test; the archives also hold train and val."""
 
 
 def main(run: UniBench) -> None:

@@ -2,9 +2,9 @@
 
     affectllm build vecbench --source test.jsonl --media images --out data/vecbench
 
-Lines `{task, ground_truth, candidates, conversations}`; the image's path is in the conversation, in Qwen's chat form.
-`task` (`FI-8`, `WebEmo-25` ...) stays in the id, so that scores can be told apart; those of positive and negative alone
-are asked as sentiment.
+Reads lines `{task, ground_truth, candidates, conversations}`; the image's path is in the conversation, in Qwen's chat
+form. An id begins with the `task` (`FI-8`, `WebEmo-25` ...), so that each can be scored alone. Tasks with only positive
+and negative are asked as sentiment.
 """
 
 from collections import Counter

@@ -13,7 +13,8 @@ from affectllm.data.questions import Asked, Raters, question, retarget
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row
 from affectllm.errors import AffectError
-from affectllm.prompts import LANGUAGES, Mode, examples, meanings, short_answer
+from affectllm.prompts import LANGUAGES, Mode, short_answer
+from affectllm.prompts.aids import examples, meanings
 from affectllm.records import Annotation, Conversation, Rejected, Target
 
 

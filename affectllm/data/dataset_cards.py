@@ -64,12 +64,12 @@ class Card(DataSet, kw_only=True, dict=True):
     """File name without its ending -> language, for a set of several."""
     delimiter: str = ","
     quoted: bool = True
-    """Whether quotation marks may wrap a field; false where they are signs like any other."""
+    """Whether quotation marks may wrap a field; false if they have no special meaning."""
     header: list[str] = []
     """Column names of a file that has no header line."""
     items: str | None = None
     """Way from the top of a JSON file to a row, `{film}/{scene}/Dialog/{line}`: braces name the key, or the place in a
-    list, as a column; what lies below a row is a column each, as in `emotion.3.label`."""
+    list, as a column; each value below a row is a column, as in `emotion.3.label`."""
     paths: str | None = None
     """Regular expression of the end of a media file's path under the source, each named group being a column: for sets
     whose file names say it all."""
@@ -78,9 +78,9 @@ class Card(DataSet, kw_only=True, dict=True):
     text: str | None = None
     """Column of what is said or written."""
     texts: dict[str, str] = {}
-    """What a cell of `text` stands for, where actors speak given sentences."""
+    """Code in a cell of `text` -> sentence, for sets whose actors speak given sentences."""
     dialogue: str | None = None
-    """Pattern that is the same for all rows of a dialogue; they stand in order, the earlier ones become context."""
+    """Pattern that is the same for all rows of a dialogue; rows are in order, and the earlier ones become context."""
     speaker: str | None = None
     """Column of who speaks."""
     turns: list[str] = []
@@ -88,7 +88,7 @@ class Card(DataSet, kw_only=True, dict=True):
     clip: str | None = None
     """Pattern of the media file's path under --media."""
     clip_tail: int = 0
-    """How many last parts of that path count, where the authors' own folders stand before them; 0 for all."""
+    """Number of last parts of that path that count, for paths that begin with the authors' own folders; 0 for all."""
     split: str | None = None
     """Column that names the split."""
     labels: Labels | None = None

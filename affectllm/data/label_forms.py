@@ -31,7 +31,7 @@ class Labels(Record, dict=True):
     separator: str | None = None
     """The one sign between the labels of a list, where a label may hold another (`fear/scare, joy`)."""
     strength: str | None = None
-    """Column with a number for every label of a list; the labels then stand strongest first."""
+    """Column with a number for every label of a list; the labels are then ordered from the strongest."""
     at_least: float = 1
     none: str | None = None
     """What no label at all means; without it such a row is rejected."""
@@ -50,7 +50,7 @@ class Labels(Record, dict=True):
 
 
 class Scale(Record):
-    """A column with a number between `low` and `high`, brought to -1..1."""
+    """A column with a number between `low` and `high`, scaled to -1..1."""
 
     column: str
     low: float

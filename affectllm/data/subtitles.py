@@ -1,4 +1,4 @@
-"""Subtitle tables of the MER series: the words of a clip by its name, in whichever column and language they stand."""
+"""Subtitle tables of the MER series: the words of a clip by its name, from whichever column has them."""
 
 import re
 from pathlib import Path

@@ -17,7 +17,7 @@ from affectllm.models.backbone import MODALITIES, Backbone, Look, Piece, Sample,
 from affectllm.records import Clip, Conversation
 
 MEMORY_BYTES = 4 << 30
-"""Of clips that are kept in memory beside the disk cache; the longest unused ones go first."""
+"""Size of the clips kept in memory, in addition to the disk cache; the longest unused ones are dropped first."""
 
 
 class TrainingSample(NamedTuple):
@@ -56,7 +56,7 @@ class MediaStore:
         return self.backbone.assemble(conversation, used, media)
 
     def encoded_sample(self, conversation: Conversation) -> Sample:
-        """As `sample`, with the media behind the encoders where those are frozen: no forward runs them then."""
+        """As `sample`, but with the outputs of frozen encoders in place of the media: no forward runs them then."""
         if not self.encodes:
             return self.sample(conversation)
         used = used_modalities(conversation, self.modalities)
@@ -93,7 +93,7 @@ class MediaStore:
         return media
 
     def encoded(self, clip: Clip, used: Sequence[str]) -> dict[str, torch.Tensor]:
-        """A clip behind the frozen encoders; what went into them is not kept."""
+        """The frozen encoders' outputs for a clip; their inputs are not kept."""
         key = self.key(clip, used, self.fingerprint + self.encoder_fingerprint)
         media = self._known(key)
         if media is None:

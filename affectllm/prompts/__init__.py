@@ -18,7 +18,7 @@ LANGUAGES = ("en", "zh")
 LISTS = ("labels", "describe", "listener", "person", "next", "progressive")
 """Tasks whose answer is a list of labels."""
 ABOUT = ("listener", "person", "next")
-"""Tasks whose question says whom it is about; where there is a closed set, its labels stand behind it."""
+"""Tasks whose question says whom it is about; the labels of a closed set follow it."""
 
 
 def compose(
@@ -68,7 +68,7 @@ def fill(
     turns: Sequence[Turn],
     asked: str,
 ) -> str:
-    """A wording with what it leaves open."""
+    """A wording with its blanks filled in."""
     a1, a2 = choices or ("", "")
     options = annotation.target.options or {}
     return words.format(
@@ -89,7 +89,7 @@ def numbered(turns: Sequence[Turn]) -> str:
 
 @cache
 def media_part(kind: str) -> Part:
-    """The place of a clip's picture or sound; the path itself stands in the conversation's media."""
+    """The place of a clip's video, audio or image in a message; the path is in the conversation's media."""
     return convert({"type": kind}, Part)
 
 
@@ -102,21 +102,21 @@ def progress_through(
 ) -> Conversation | None:
     """One conversation of several questions about a clip: what is seen, heard and said, and then the emotion.
 
-    Each question stands there where the annotation answers it; a description that is not split into clues answers one
-    question of its own. None where nothing leads to the labels, or where there are none.
+    A question is asked when the annotation answers it. A description that is not split into clues answers one question
+    of its own. The result is None when nothing leads to the labels, or when there are none.
     """
     language = annotation.language if annotation.language in LANGUAGES else "en"
     target = annotation.target
     clues = target.clues or Clues()
     answers = {"visual": clues.visual, "audio": clues.audio, "text": clues.text}
-    told = {step: " ".join(map(closed, statements)) for step, statements in answers.items() if statements}
-    if not told and target.description:
-        told = {"evidence": target.description}
+    evidence = {step: " ".join(map(closed, statements)) for step, statements in answers.items() if statements}
+    if not evidence and target.description:
+        evidence = {"evidence": target.description}
     last = answer_text(target, "progressive", mode)
-    if not (told and last and target.labels):
+    if not (evidence and last and target.labels):
         return None
     messages: list[Message] = []
-    for step, answer in [*told.items(), ("emotion", last)]:
+    for step, answer in [*evidence.items(), ("emotion", last)]:
         question = draw(families()["steps"][step][language], f"{seed}:{step}:{annotation.id}")
         if step == "emotion":
             question = f"{question} {form('progressive', mode, language)}".rstrip()
@@ -128,29 +128,8 @@ def progress_through(
 
 
 def closed(statement: str) -> str:
-    """A statement with a full stop, so that several in a row can be told apart."""
+    """A statement with a full stop, so that several in a row stay separate."""
     return statement if statement.endswith(tuple(".!?。！？；")) else f"{statement}."
-
-
-def meanings(labels: Sequence[str], language: str) -> list[str]:
-    """A line for each label that has a definition, under its own word or one of the same meaning ('anger', 'angry')."""
-    from affectllm.vocabulary import lexicon
-
-    def concept(word: str) -> tuple[tuple[str, str], ...]:
-        return tuple(lexicon.groups(word).values())
-
-    # Several words may name one concept: the first of the file stands for those that are not in it.
-    known = {concept(word): texts for word, texts in reversed(definitions().items())}
-    known.pop((), None)
-    told = [(label, definitions().get(label) or known.get(concept(label))) for label in labels]
-    form = families()["meaning"][language]
-    return [form.format(label=label, text=texts[language]) for label, texts in told if texts]
-
-
-def examples(rows: Sequence[tuple[str, str]], language: str) -> list[str]:
-    """Demonstrations of text and answer, a line each."""
-    form = families()["example"][language]
-    return [form.format(text=text, answer=answer) for text, answer in rows]
 
 
 def setting(annotation: Annotation, language: str, task: Task) -> list[str]:
@@ -237,12 +216,6 @@ def reasoning(target: Target) -> str:
 @cache
 def families() -> dict[str, Any]:
     return read_data("families.yaml")
-
-
-@cache
-def definitions() -> dict[str, dict[str, str]]:
-    """What labels mean, by label and language; a file of its own, so that only those read it who ask for it."""
-    return read_data("definitions.yaml")
 
 
 def read_data(name: str) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Training rows that are most like a row's text, with their answers, to stand before its question.
+"""Training rows that are most like a row's text, with their answers, to be shown before its question.
 
 TF-IDF and cosine over words (characters in Chinese). InstructERC (arXiv 2309.11911) puts retrieved examples before its
 questions; here none is of the same dialogue or of the same words, and only the training split is looked at.
@@ -17,7 +17,7 @@ from affectllm.errors import AffectError
 from affectllm.records import Conversation
 
 WORD = re.compile(r"[\u4e00-\u9fff]|[^\W\u4e00-\u9fff]+")
-# What our builders put behind the name of a dialogue: _utt3, _M003, _A_12, _7.
+# What our builders write after the name of a dialogue: _utt3, _M003, _A_12, _7.
 DIALOGUE = r"^(.+?)[_-](?:utt_?\d+|[FM]\d{3}[a-z]?|[A-Z]_.+|\d+)$"
 CELLS = 4_000_000
 """Numbers of the table of likenesses held at once."""

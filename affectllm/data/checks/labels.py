@@ -134,15 +134,15 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
     """A model's probabilities by id and label, from lines {id, scores: {label: p}}; raises AffectError for others."""
     found: dict[str, dict[str, float]] = {}
     for number, row in enumerate(jsonl.read_dicts(path), 1):
-        name, told = row.get("id"), row.get("scores")
-        if not isinstance(name, str) or not isinstance(told, dict):
+        name, given = row.get("id"), row.get("scores")
+        if not isinstance(name, str) or not isinstance(given, dict):
             raise AffectError(f"{path}: record {number} must hold 'id' and 'scores', it holds {', '.join(row)}.")
-        for label, value in told.items():
+        for label, value in given.items():
             if not isinstance(value, int | float) or not 0 <= value <= 1:
                 raise AffectError(f"{path}: '{name}' scores '{label}' {value!r}. Give probabilities of 0 to 1.")
         if name in found:
             raise AffectError(f"{path} holds scores of '{name}' twice. Keep one of them.")
-        found[name] = told
+        found[name] = given
     return found
 
 

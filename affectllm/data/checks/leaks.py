@@ -31,7 +31,7 @@ ENDINGS = {".mp4", ".avi", ".mkv", ".mov", ".webm", ".wav", ".mp3", ".flac", ".j
 
 
 def text_key(text: str | None) -> str:
-    """A text without case, marks and spaces; empty when it is too short to be told apart.
+    """A text without case, marks and spaces; empty when it is too short to identify the text.
 
     >>> text_key("I did NOT expect -- to see you!")
     'ididnotexpecttoseeyou'
@@ -55,7 +55,7 @@ def name_key(name: str) -> str:
 def shared_between_splits(keyed: Iterable[tuple[str, Conversation]]) -> list[str]:
     """`train id = test id` for every held-out row whose key a training row has too; empty keys are no keys.
 
-    The first such training row stands for all: acted sentences stand in thousands of rows.
+    Only the first such training row is named: acted sentences are in thousands of rows.
     """
     trained: dict[str, str] = {}
     held_out: list[tuple[str, str]] = []
@@ -78,7 +78,7 @@ class Near(NamedTuple):
 def near_duplicates(rows: Sequence[Conversation]) -> list[Near]:
     """Pairs of rows whose texts share most word pairs without being equal, the likest first.
 
-    One training and one held-out row stand for all of one text. Time and memory grow with the number of rows, not with
+    Of each text, one training and one held-out row are compared. Time and memory grow with the number of rows, not with
     that of pairs.
     """
     first: dict[tuple[str, bool], Conversation] = {}
@@ -96,7 +96,7 @@ def near_duplicates(rows: Sequence[Conversation]) -> list[Near]:
 
 
 def shingles(text: str) -> frozenset[str]:
-    """Neighbouring words of a text in pairs; Chinese characters stand for words."""
+    """Neighbouring words of a text in pairs; a Chinese character counts as a word."""
     words = WORD.findall(CHINESE.sub(lambda found: f" {found[0]} ", text.casefold()))
     return frozenset(f"{a} {b}" for a, b in pairwise(words)) or frozenset(words)
 
@@ -105,7 +105,7 @@ def candidates(pieces: Sequence[frozenset[str]], trained: Sequence[bool]) -> set
     """Pairs of texts (numbers, the lower first) whose signatures agree in a band.
 
     Of each band every text meets the first training text and the first held-out one: families of repeats give two
-    stars, not all pairs, and no leak hides behind a repeat within its own split.
+    stars, not all pairs, and a repeat within one split hides no leak.
     """
     random = np.random.default_rng(0)
     # Multiplication modulo 2^64 by odd numbers: each is an order of all hashes, and the first in it the signature.

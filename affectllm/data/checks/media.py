@@ -1,7 +1,7 @@
-"""The clips of data folders: which are missing, broken or twice there, and how long they are.
+"""The clips of data folders: which are missing, broken or duplicated, and how long they are.
 
 Clips are probed in parallel processes, and what was found is appended to a file: a check that was killed goes on where
-it was, and a sound clip is not opened twice unless it changes.
+it was, and a clip that could be read is not opened twice unless it changes.
 """
 
 import os
@@ -60,9 +60,9 @@ def scan(
     """
     stats = {path: (root / path).stat() for path in paths if (root / path).is_file()}
     known = {}
-    for told in filter(Path.is_file, dict.fromkeys((notes, *also))):
-        jsonl.cut_half_line(told)
-        for found in jsonl.read(told, Probed):
+    for path in filter(Path.is_file, dict.fromkeys((notes, *also))):
+        jsonl.cut_half_line(path)
+        for found in jsonl.read(path, Probed):
             stat = stats.get(found.id)
             unchanged = stat and (stat.st_size, stat.st_mtime_ns) == (found.bytes, found.changed_ns)
             if unchanged and found.error is None and found.verified >= verify:
@@ -88,7 +88,7 @@ def probe_all(root: Path, paths: Sequence[str], verify: bool) -> Iterator[Probed
         guards: SimpleQueue[Guard] = SimpleQueue()
         for _ in range(min(count, len(paths))):
             guards.put(stack.enter_context(Guard(timeout_s=TIMEOUT_S)))
-        # A few at a time, so that a large data set does not stand in memory as a queue.
+        # A few at a time, so that a large data set is not held in memory as a queue.
         rest = iter(paths)
         running = deque(pool.submit(probe_one, guards, root, path, verify) for path in islice(rest, 4 * count))
         try:
@@ -129,8 +129,8 @@ def error_of(path: str, root: Path, found: dict[str, Probed]) -> str | None:
 
 def describe(found: dict[str, Probed]) -> dict[str, Any]:
     """Durations in seconds, tracks and oddities of the clips that could be read."""
-    sound = [clip for clip in found.values() if clip.error is None]
-    durations = [clip.duration_s for clip in sound if clip.duration_s]
+    readable = [clip for clip in found.values() if clip.error is None]
+    durations = [clip.duration_s for clip in readable if clip.duration_s]
     ends = [*(f"{end:g}" for end in BUCKETS_S[1:]), "more"]
     counts = Counter(sum(seconds >= start for start in BUCKETS_S) - 1 for seconds in durations)
     return {
@@ -139,9 +139,9 @@ def describe(found: dict[str, Probed]) -> dict[str, Any]:
         "durations_s": {
             f"{start:g}-{end}": counts[i] for i, (start, end) in enumerate(zip(BUCKETS_S, ends, strict=True))
         },
-        "without_video": sum(not clip.video for clip in sound),
-        "without_audio": sum(not clip.audio for clip in sound),
-        "defects": dict(Counter(defect for clip in sound for defect in clip.defects).most_common()),
+        "without_video": sum(not clip.video for clip in readable),
+        "without_audio": sum(not clip.audio for clip in readable),
+        "defects": dict(Counter(defect for clip in readable for defect in clip.defects).most_common()),
     }
 
 

@@ -34,7 +34,7 @@ DATA_SETS = {
         rows={"train": 87170, "val": 8069, "test": 7740},
     ),
 }
-LICENCE = "CC BY-NC-SA 4.0"
+LICENCE = DATA_SETS["dailydialog"].licence
 EMOTIONS = ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
 """In the order of their numbers; the authors call 0 'no emotion'."""
 SPLITS = {"train": "train", "validation": "val", "test": "test"}

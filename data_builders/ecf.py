@@ -40,7 +40,7 @@ LICENCE = "not stated by the authors; the clips are from a television series"
 FILES = ("Subtask_2_train.json", "Subtask_1_train.json")
 EMOTIONS = ("anger", "disgust", "fear", "joy", "sadness", "surprise")
 SPLITS = {"train": "train", "test": "test"}
-PUBLISHED = {"train": 1374, "test": 341}
+PUBLISHED = DATA_SETS["ecf"].rows
 NUMBERED = re.compile(r"(\d+)(?:_(.*))?", re.DOTALL)
 
 

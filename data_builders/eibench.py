@@ -36,7 +36,7 @@ DATA_SETS = {
         rows={"test": 1665},
     ),
 }
-LICENCE = "Apache-2.0 (questions and references); the images under EmoSet's and CAER's terms"
+LICENCE = DATA_SETS["eibench"].licence
 PUBLISHED = {"basic": 1615, "complex": 50}
 BASIC, COMPLEX = "basic_ground_truth.json", "ec_complex.jsonl"
 

@@ -16,6 +16,7 @@ from typing import Literal
 
 from affectllm.answers.lists import split_labels
 from affectllm.data.builder import Build, Built, build, need_clip, row_hash, usable
+from affectllm.data.checks.scripts import CHINESE
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.descriptions import read_column, without_leaked_prompt
 from affectllm.data.questions import questions
@@ -37,12 +38,11 @@ DATA_SETS = {
         rows={"v1": 100, "v2": 332},
     ),
 }
-LICENCE = "CC BY-NC 4.0"
+LICENCE = DATA_SETS["emer"].licence
 V1 = ("names", "emotions", "subtitles", "reasons")
 V2 = ("name", "chinese", "english")
 FILES = ("final-EMER-reason.csv", "gt-eng.csv", "gt-chi.csv")
 ENGLISH = re.compile(r"[A-Za-z]{4}")
-CHINESE = re.compile(r"[\u4e00-\u9fff]")
 # Where each modality's part begins, in both languages.
 OPENINGS = {
     "visual": re.compile(r"(?:In|From) the video|在视频中|视频中", re.IGNORECASE),

@@ -34,7 +34,7 @@ DATA_SETS = {
         rows={"train": 574},
     ),
 }
-LICENCE = "CC BY-NC 4.0"
+LICENCE = DATA_SETS["emoprefer"].licence
 FILES = ("preference_emoprefer.csv", "track3_emoprefer.csv", "track3_emopreferv2.csv", "track3_candidate.csv")
 # The shipped run script of the challenge writes 'tie' where the data say 'same'.
 PREFERENCES = {"a1": "a1", "a2": "a2", "same": "same", "tie": "same", "": None}

@@ -39,7 +39,7 @@ COLUMNS = (
 )  # fmt: skip
 EMOTIONS = ("neutral", "joyful", "peaceful", "powerful", "scared", "mad", "sad")
 SPLITS = {"train": "train", "dev": "val", "test": "test"}
-PUBLISHED = {"train": 7551, "val": 954, "test": 984}
+PUBLISHED = DATA_SETS["emorynlp"].rows
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -20,6 +20,7 @@ import msgspec
 from affectllm.data.builder import Build, Built, build, count_in_shard, need_clip, row_hash, split_by_name, usable
 from affectllm.data.dataset_cards import DataSet
 from affectllm.data.dialogues import Place, absent, by_dialogue, earlier, time_defects
+from affectllm.data.label_forms import SENTIMENTS
 from affectllm.data.questions import questions
 from affectllm.data.tables import Row, read_table
 from affectllm.errors import AffectError
@@ -45,9 +46,8 @@ PLACE = ("Dialogue_ID", "Utterance_ID")
 # MELD-dyadic numbers its dialogues anew; the clips keep the numbers of the full data set.
 OLD_PLACE = ("Old_Dialogue_ID", "Old_Utterance_ID")
 EMOTIONS = ("neutral", "joy", "sadness", "anger", "surprise", "fear", "disgust")
-SENTIMENTS = ("positive", "negative", "neutral")
 SPLITS = {"train": "train", "dev": "val", "val": "val", "test": "test"}
-PUBLISHED = {"train": 9989, "val": 1109, "test": 2610}
+PUBLISHED = DATA_SETS["meld"].rows
 PUBLISHED_DYADIC = {"train": 12840, "val": 1462, "test": 3400}
 # Reported by users of the data set (declare-lab/MELD issues): missing, unreadable or wrongly cut clips.
 KNOWN_BAD = {

@@ -17,6 +17,7 @@ import msgspec
 
 from affectllm.data.builder import Build, Built, build, item_of, need_file, or_rejected, reject, row_hash, rows_of
 from affectllm.data.dataset_cards import DataSet
+from affectllm.data.label_forms import SENTIMENTS
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, read_list
 from affectllm.errors import AffectError
@@ -38,7 +39,6 @@ DATA_SETS = {
 }
 LICENCE = "questions MIT; the clips under the licences of their data sets"
 SEVERAL = re.compile(r"\s*[,;]\s*")
-SENTIMENTS = {"positive", "negative", "neutral"}
 
 
 Name = Literal["ER_Lab", "ER_Wild", "Noise_ER", "FG_ER", "ML_ER", "SA", "FG_SA", "IR"]
@@ -124,7 +124,7 @@ def ask(run: MMEEmotion, kind: Kind, name: str, item: Item, row: Row) -> Built:
         raise AffectError(f"the label {strange[0]!r} is none of those to choose from")
     if len(labels) > 1 and kind.task != "labels":
         raise AffectError(f"{len(labels)} labels where one is asked for")
-    if kind.task == "sentiment" and not SENTIMENTS.issuperset(candidates):
+    if kind.task == "sentiment" and not set(candidates) <= set(SENTIMENTS):
         raise AffectError(f"sentiments {', '.join(candidates)} are not {', '.join(sorted(SENTIMENTS))}")
     annotation = Annotation(
         id=name,

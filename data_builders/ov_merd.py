@@ -34,7 +34,7 @@ DATA_SETS = {
         rows={"all": 332},
     ),
 }
-LICENCE = "CC BY-NC 4.0"
+LICENCE = DATA_SETS["ov-merd"].licence
 FILES = ("check-openset.csv", "ovlabel.csv", "track2_train_ovmerd.csv")
 TEXT_COLUMNS = ("english", "sentence", "subtitles", "chinese")
 PUBLISHED = (332, 532)

@@ -17,6 +17,7 @@ import msgspec
 from affectllm import jsonl
 from affectllm.data.builder import Build, Built, build, item_of, need_file, or_rejected, reject, row_hash, rows_of
 from affectllm.data.dataset_cards import DataSet
+from affectllm.data.label_forms import SENTIMENTS
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, find_source
 from affectllm.errors import AffectError
@@ -37,7 +38,6 @@ DATA_SETS = {
     ),
 }
 LICENCE = "not stated; the images under the terms of their data sets"
-SENTIMENTS = {"positive", "negative", "neutral"}
 PUBLISHED = {
     "Abstract-8": 229, "Artphoto-8": 806, "EmoSet-8": 1000, "FI-2": 1000, "FI-8": 1000, "UnbiasedEmo-6": 1000,
     "WebEmo-2": 1000, "WebEmo-7": 1000, "WebEmo-25": 997,
@@ -87,7 +87,7 @@ def ask(run: VECBench, name: str, item: Item, row: Row) -> Built:
         raise AffectError("no image in 'conversations'")
     if label not in candidates:
         raise AffectError(f"the label {label!r} is none of those to choose from")
-    task: Literal["sentiment", "basic"] = "sentiment" if SENTIMENTS.issuperset(candidates) else "basic"
+    task: Literal["sentiment", "basic"] = "sentiment" if set(candidates) <= set(SENTIMENTS) else "basic"
     target = {task: label} if task == "sentiment" else {task: label, "labels": [label]}
     annotation = Annotation(
         id=name,

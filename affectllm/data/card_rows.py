@@ -7,7 +7,7 @@ import msgspec
 
 from affectllm.data.card_sources import KINDS, SPLITS
 from affectllm.data.dataset_cards import Card
-from affectllm.data.label_forms import Found, read_labels, scaled
+from affectllm.data.label_forms import SENTIMENTS, Found, read_labels, scaled
 from affectllm.errors import AffectError
 from affectllm.records import Clip, Target, Turn
 
@@ -68,7 +68,7 @@ def target_of(card: Card, values: Mapping[str, str], one_label: bool, by_raters:
     if card.task == "basic" and not by_raters and len(found.labels) > 1:
         raise AffectError(f"{len(found.labels)} labels where one is wanted: {', '.join(found.labels)}")
     sentiment = values[card.sentiment].strip().lower() if card.sentiment else None
-    if sentiment not in (None, "positive", "negative", "neutral"):
+    if sentiment not in (None, *SENTIMENTS):
         raise AffectError(f"sentiment is {sentiment!r}, not positive, negative or neutral")
     one = card.task == "basic" or (one_label and len(found.labels) == 1)
     known = {

@@ -1,16 +1,15 @@
 """Subtitle tables of the MER series: the words of a clip by its name, from whichever column has them."""
 
-import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from affectllm.data.checks.scripts import CHINESE
 from affectllm.data.tables import columns_of, stream_table
 from affectllm.errors import AffectError
 
 COLUMNS = ("english", "sentence", "subtitles", "chinese")
 # Only these tables write 'nan' for a missing translation.
 ABSENT = ("", "nan")
-CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
 class Subtitle(NamedTuple):

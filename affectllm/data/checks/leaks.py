@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 
 from affectllm import jsonl
+from affectllm.data.checks.scripts import CHINESE
 from affectllm.records import Conversation
 
 # Shorter utterances ("Yeah, sure.") recur in any two splits without being the same one.
@@ -25,7 +26,6 @@ NEAR = 0.8
 BANDS, ROWS = 16, 4
 """Of a signature: pairs at similarity 0.8 share a band with probability 0.9998, pairs at 0.3 with 0.12."""
 WORD = re.compile(r"\w+")
-CHINESE = re.compile(r"[\u4e00-\u9fff]")
 # The lists of data sets name clips with and without their ending.
 ENDINGS = {".mp4", ".avi", ".mkv", ".mov", ".webm", ".wav", ".mp3", ".flac", ".jpg", ".jpeg", ".png"}
 

@@ -1,5 +1,6 @@
 """The script a text is written in, against the one its language is written in."""
 
+import re
 import unicodedata
 from collections import Counter
 from functools import cache
@@ -25,8 +26,10 @@ SCRIPTS = {
     ("THAI",): "th",
 }
 WRITTEN = {language: scripts for scripts, languages in SCRIPTS.items() for language in languages.split()}
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+"""A Chinese character."""
 LETTERS = 100
-"""So many signs at a text's beginning tell its script."""
+"""Number of characters at the beginning of a text that decide its script."""
 
 
 def script_of(text: str) -> str:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from affectllm.data.builder import Build, Built, build, reject, row_hash
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.questions import questions
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, read_lines

@@ -16,7 +16,7 @@ from typing import Annotated
 import msgspec
 
 from affectllm.data.builder import Build, Built, build, item_of, row_hash, rows_of, split_by_name, usable
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.dialogues import time_defects
 from affectllm.data.tables import Row, find_source, read_list
 from affectllm.errors import AffectError

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from affectllm import jsonl
 from affectllm.data.builder import Build, Built, build, need_file, row_hash, usable
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.tables import Row, find_source, read_object
 from affectllm.errors import AffectError
 from affectllm.options import command

@@ -17,7 +17,7 @@ from typing import Literal
 from affectllm.answers.lists import split_labels
 from affectllm.data.builder import Build, Built, build, need_clip, row_hash, usable
 from affectllm.data.checks.scripts import CHINESE
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.descriptions import read_column, without_leaked_prompt
 from affectllm.data.questions import questions
 from affectllm.data.tables import Row, columns_of, find_source, read_table

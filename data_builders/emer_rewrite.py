@@ -18,7 +18,7 @@ import msgspec
 
 from affectllm.answers.lists import clean_label
 from affectllm.data.builder import Build, Built, build, item_of, need_file, row_hash, rows_of, usable
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.descriptions import names_in
 from affectllm.data.tables import Row, find_source, read_list
 from affectllm.errors import AffectError

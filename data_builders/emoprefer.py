@@ -15,7 +15,7 @@ from functools import partial
 import msgspec
 
 from affectllm.data.builder import Build, Built, build, count_in_shard, need_clip, row_hash, usable
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.tables import Row, find_source, read_table
 from affectllm.errors import AffectError
 from affectllm.options import command

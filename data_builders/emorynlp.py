@@ -12,7 +12,7 @@ from functools import partial
 from typing import Literal
 
 from affectllm.data.builder import Build, Built, build, count_in_shard, need_clip, row_hash, split_by_name, usable
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.dialogues import Place, absent, by_dialogue, earlier, time_defects
 from affectllm.data.questions import questions
 from affectllm.data.tables import Row, find_source, read_table

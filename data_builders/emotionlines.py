@@ -18,7 +18,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from affectllm.data.builder import Build, Built, build, or_rejected, row_hash, split_by_name, usable
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.questions import Asked, questions, retarget
 from affectllm.data.tables import Row, read_list
 from affectllm.errors import AffectError

@@ -14,7 +14,7 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from affectllm.data.builder import Build, Built, build, need_clip, or_rejected, row_hash
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.questions import Raters, questions, retarget
 from affectllm.data.reading import take_shard
 from affectllm.data.tables import Row, read_lines

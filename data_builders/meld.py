@@ -18,10 +18,9 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from affectllm.data.builder import Build, Built, build, count_in_shard, need_clip, row_hash, split_by_name, usable
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.dialogues import Place, absent, by_dialogue, earlier, time_defects
-from affectllm.data.label_forms import SENTIMENTS
-from affectllm.data.questions import questions
+from affectllm.data.questions import SENTIMENTS, questions
 from affectllm.data.tables import Row, read_table
 from affectllm.errors import AffectError
 from affectllm.options import command
@@ -84,8 +83,8 @@ class Table(NamedTuple):
     """What ids begin with: the split, marked where the table is MELD-dyadic's."""
     rows: list[Row]
     turns: dict[str, dict[int, Turn]]
-    clips: dict[int, Place]
-    """Where the full data set has the clip of each row, by the row's number."""
+    clip: tuple[str, str]
+    """Columns of the place of a row's clip in the full data set."""
 
 
 def main(run: Meld) -> None:
@@ -127,8 +126,10 @@ def read(path: Path, split: str) -> Table:
     rows = read_table(path, COLUMNS)
     dyadic = bool(rows) and OLD_PLACE[0] in rows[0].values
     turns = by_dialogue((place_of(row), turn_of(row)) for row in rows)
-    clips = {row.number: place_of(row, OLD_PLACE if dyadic else PLACE) for row in rows}
-    return Table(path, split, f"{split}dya" if dyadic else split, rows, turns, clips)
+    for row in rows if dyadic else ():
+        # A place that is no number is an error of the table, not of a row.
+        place_of(row, OLD_PLACE)
+    return Table(path, split, f"{split}dya" if dyadic else split, rows, turns, OLD_PLACE if dyadic else PLACE)
 
 
 def named(table: Table) -> Iterator[tuple[str, Row]]:
@@ -151,7 +152,7 @@ def turn_of(row: Row) -> Turn:
 
 def ask(run: Meld, table: Table, name: str, row: Row) -> Built:
     """Questions about an utterance; an AffectError says why there are none."""
-    values, file = row.values, str(table.clips[row.number])
+    values, file = row.values, str(place_of(row, table.clip))
     if values["Emotion"] not in EMOTIONS or values["Sentiment"] not in SENTIMENTS:
         raise AffectError(f"unknown emotion or sentiment: {values['Emotion']!r}, {values['Sentiment']!r}")
     target = {"labels": [values["Emotion"]], "basic": values["Emotion"], "sentiment": values["Sentiment"]}

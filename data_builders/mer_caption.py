@@ -16,7 +16,7 @@ from typing import Any, Literal, NamedTuple
 
 from affectllm.answers.lists import split_labels
 from affectllm.data.builder import Build, Built, build, need_clip, row_hash, usable
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.descriptions import names_in, read_column
 from affectllm.data.questions import questions
 from affectllm.data.subtitles import NONE, Subtitle, read_subtitles

@@ -20,7 +20,7 @@ from typing import Literal, NamedTuple
 
 from affectllm.answers.lists import split_labels
 from affectllm.data.builder import Build, Built, build, need_clip, or_rejected, reject, row_hash
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.descriptions import read_first
 from affectllm.data.questions import questions
 from affectllm.data.reading import in_shard

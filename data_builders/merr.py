@@ -18,7 +18,7 @@ from typing import Any, Literal
 import msgspec
 
 from affectllm.data.builder import Build, Built, build, item_of, need_clip, row_hash, rows_of, usable
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.descriptions import read_column
 from affectllm.data.questions import questions
 from affectllm.data.tables import Row, find_source, read_lines, read_object

@@ -15,7 +15,7 @@ from typing import Annotated
 import msgspec
 
 from affectllm.data.builder import Build, Built, build, item_of, need_file, reject, row_hash, rows_of, usable
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.tables import Row, find_source, read_list
 from affectllm.options import command
 from affectllm.prompts import compose

@@ -17,7 +17,7 @@ from typing import Any, Literal, NamedTuple
 
 from affectllm.answers.lists import split_labels
 from affectllm.data.builder import Build, Built, build, need_clip, row_hash, usable
-from affectllm.data.dataset_cards import DataSet
+from affectllm.data.data_sets import DataSet
 from affectllm.data.subtitles import NONE, Subtitle, read_subtitles
 from affectllm.data.tables import Row, files_there, read_table
 from affectllm.errors import AffectError

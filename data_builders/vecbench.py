@@ -16,8 +16,8 @@ import msgspec
 
 from affectllm import jsonl
 from affectllm.data.builder import Build, Built, build, item_of, need_file, or_rejected, reject, row_hash, rows_of
-from affectllm.data.dataset_cards import DataSet
-from affectllm.data.label_forms import SENTIMENTS
+from affectllm.data.data_sets import DataSet
+from affectllm.data.questions import SENTIMENTS
 from affectllm.data.reading import in_shard
 from affectllm.data.tables import Row, find_source
 from affectllm.errors import AffectError

@@ -11,7 +11,8 @@ import pkgutil
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from affectllm.data.dataset_cards import DataSet, all_cards
+from affectllm.data.data_sets import DataSet
+from affectllm.data.dataset_cards import all_cards
 
 BUILDERS = "affectllm.data_builders"
 COLUMNS = ("name", "title", "task", "language", "rows", "status", "licence", "command")

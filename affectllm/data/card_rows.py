@@ -7,7 +7,8 @@ import msgspec
 
 from affectllm.data.card_sources import KINDS, SPLITS
 from affectllm.data.dataset_cards import Card
-from affectllm.data.label_forms import SENTIMENTS, Found, read_labels, scaled
+from affectllm.data.label_forms import Found, read_labels, scaled
+from affectllm.data.questions import SENTIMENTS
 from affectllm.errors import AffectError
 from affectllm.records import Clip, Target, Turn
 

@@ -12,9 +12,10 @@ from typing import Literal
 
 import msgspec
 
+from affectllm.data.data_sets import DataSet
 from affectllm.data.label_forms import Labels, Scale
 from affectllm.errors import AffectError
-from affectllm.records import Record, Task
+from affectllm.records import Record
 
 
 class Lists(Record):
@@ -34,24 +35,6 @@ class Example(Record):
     sentiment: str | None = None
     valence: float | None = None
     vad: tuple[float, float, float] | None = None
-
-
-class DataSet(Record, kw_only=True):
-    """What the list of data sets says about one (`affectllm build --list`)."""
-
-    title: str
-    task: Task
-    language: str
-    """ISO 639-1 code, or `mul` for several: then give --language."""
-    licence: str
-    url: str
-    citation: str
-    status: Literal["verified", "documented"]
-    """verified: built from the data set's real files; documented: written from its documentation only."""
-    rows: dict[str, int] = {}
-    """Published number of rows by split."""
-    files: dict[str, str] = {}
-    """File under the source -> split."""
 
 
 class Card(DataSet, kw_only=True, dict=True):

@@ -11,8 +11,6 @@ from affectllm.answers.lists import split_labels
 from affectllm.errors import AffectError
 from affectllm.records import Record
 
-SENTIMENTS = ("positive", "negative", "neutral")
-
 
 class Labels(Record, dict=True):
     """How a row says its labels.

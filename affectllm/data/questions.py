@@ -25,6 +25,8 @@ Asked = Literal[
 Raters = Literal["majority", "all", "distribution"]
 LISTENERS = ("the listener", "听话的人")
 """Names that builders give to the one who is spoken to."""
+SENTIMENTS = ("positive", "negative", "neutral")
+"""The answers of task `sentiment`."""
 UNLABELLED = Target()
 WITHOUT_MODES = ("vad", "clues", "distribution")
 """Tasks whose answer has one form, which their wording states."""

@@ -208,7 +208,7 @@ def test_other_encoder_weights_are_another_entry(tmp_path: Path) -> None:
 
 
 def test_memory_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from affectllm.training import store as stores
+    from affectllm.models import store as stores
 
     write_toy_data(tmp_path)
     backbone = load(str(save_tiny_affect(tmp_path / "model")), "float32")

@@ -9,8 +9,10 @@ from types import ModuleType
 
 import pytest
 
-from affectllm.commands import catalogue, cli
-from affectllm.data.reading import Run, fingerprint, read_split
+from affectllm import cli
+from affectllm.commands import catalogue
+from affectllm.data.reading import read_split
+from affectllm.training.run import Run, fingerprint
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extend" / "builder.md"
 BUILDER, TEST = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)

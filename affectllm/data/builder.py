@@ -188,5 +188,5 @@ def need_file(media: Path | None, path: str, what: str = "clip ") -> str:
 
 
 def clip_at(path: str) -> Clip:
-    """The clip in a file: its suffix tells sound from video."""
+    """The clip in a file, whose suffix decides between audio and video."""
     return Clip(audio=path) if path.endswith((".wav", ".flac", ".mp3")) else Clip(video=path)

@@ -30,7 +30,7 @@ class Example(Record):
     """A row of our own making in the data set's shape, and what it must become."""
 
     row: dict[str, str]
-    """Column -> cell; for files whose names say it all, their path."""
+    """Column -> cell; or `path`, for sets whose file names hold all that is known."""
     labels: list[str] = []
     sentiment: str | None = None
     valence: float | None = None
@@ -55,7 +55,7 @@ class Card(DataSet, kw_only=True, dict=True):
     list, as a column; each value below a row is a column, as in `emotion.3.label`."""
     paths: str | None = None
     """Regular expression of the end of a media file's path under the source, each named group being a column: for sets
-    whose file names say it all."""
+    whose file names hold all that is known."""
     id: str = "{split}_{row}"
     """Pattern of column names, `split`, `stem` (file name without its ending) and `row` (1-based row number)."""
     text: str | None = None

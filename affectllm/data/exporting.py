@@ -39,7 +39,7 @@ class Exported(NamedTuple):
 
 
 def export(folder: Path, to: Form, out: Path, media: Path | None = None) -> Exported:
-    """Write a folder's conversations, one file a split, whole or not at all; `media` is put before every path."""
+    """Write a folder's conversations, one file per split, whole or not at all; `media` is put before every path."""
     counts: Counter[str] = Counter()
     lost = Spool(out / REJECTED)
     with lost:
@@ -83,7 +83,7 @@ def parts_of(message: Message) -> list[Part]:
 
 
 def shared_row(row: Conversation, root: Path | None) -> dict[str, Any]:
-    """The row as ms-swift and LLaMA-Factory read it: tags in the text, one path a tag."""
+    """The row as ms-swift and LLaMA-Factory read it: tags in the text, and one path per tag."""
     media: dict[str, list[str]] = {column: [] for column in LISTS.values()}
     messages = []
     for message in row.messages:
@@ -105,12 +105,12 @@ def shared_row(row: Conversation, root: Path | None) -> dict[str, Any]:
 
 
 def path_of(clip: Clip, kind: str) -> str | None:
-    """The file of a medium; sound without a file of its own is the video's."""
+    """The file of a medium; audio without a file of its own is in the video."""
     return {"video": clip.video, "audio": clip.audio or clip.video, "image": clip.image}[kind]
 
 
 def write_lines(rows: Iterable[tuple[str, dict[str, Any]]], out: Path) -> list[Path]:
-    """One .jsonl a split, in constant memory."""
+    """One .jsonl per split, in constant memory."""
     spools: dict[str, Spool] = {}
     with ExitStack() as opened:
         for split, row in rows:
@@ -123,7 +123,7 @@ def write_lines(rows: Iterable[tuple[str, dict[str, Any]]], out: Path) -> list[P
 
 
 def write_parquet(rows: Iterable[tuple[str, dict[str, Any]]], out: Path) -> list[Path]:
-    """One .parquet a split under data/, `BATCH` rows in memory."""
+    """One .parquet per split under data/, with `BATCH` rows in memory."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 

@@ -45,7 +45,7 @@ class Labels(Record, dict=True):
 
     @cached_property
     def labels_by_name(self) -> dict[str, str]:
-        """`names` in lower case, to be found in whatever case a cell writes them."""
+        """`names` in lower case, so that upper and lower case in a cell do not matter."""
         return {name.casefold(): label for name, label in self.names.items()}
 
 

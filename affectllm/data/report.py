@@ -20,7 +20,7 @@ from affectllm.records import Conversation
 
 SHOWN = 5
 AT_SOURCE = "-at-source"
-"""How builders end the name of a defect that a data set is known for."""
+"""End of the name of a defect that users of a data set have reported."""
 
 
 def check(

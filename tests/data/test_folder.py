@@ -1,6 +1,5 @@
 """Data folders are written whole or not at all."""
 
-import hashlib
 import subprocess
 import sys
 import time
@@ -9,15 +8,11 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from affectllm import jsonl, options
 from affectllm.data import folder
-from affectllm.data.builder import row_hash
 from affectllm.data.checks import media
-from affectllm.data.reading import in_shard
-from affectllm.data.tables import Row, find_source, read_json, read_table
+from affectllm.data.tables import read_json
 from affectllm.errors import AffectError
 from affectllm.records import Conversation, Rejected, Target
 from data_builders import mer_caption
@@ -68,24 +63,6 @@ def test_half_a_character_costs_its_row_only(tmp_path: Path) -> None:
     (lost,) = jsonl.read_dicts(tmp_path / "rejected.jsonl")
     assert (lost["id"], lost["reason"]) == ("b", "it holds half a character, as of a broken emoji")
     assert lost["data"]["subtitle"] == "so \ud83d"
-
-
-def test_a_byte_order_mark_is_no_part_of_the_header(tmp_path: Path) -> None:
-    path = tmp_path / "table.csv"
-    path.write_bytes(b"\xef\xbb\xbfname,openset\r\na,NA\r\n")
-    (row,) = read_table(path, ("name", "openset"))
-    assert row == Row(1, {"name": "a", "openset": "NA"})
-
-
-@pytest.mark.parametrize("shard", ["0/2", "3/2", "x", "1", "1/0"])
-def test_impossible_shards_are_refused(shard: str) -> None:
-    with pytest.raises(AffectError, match="must be i/n"):
-        in_shard(1, shard)
-
-
-def test_a_folder_without_the_data_set_names_its_files(tmp_path: Path) -> None:
-    with pytest.raises(AffectError, match=r"holds none of a\.csv, b\.csv"):
-        find_source(tmp_path, ["a.csv", "b.csv"])
 
 
 @pytest.mark.parametrize("after_s", [0.5, 0.8, 1.1])
@@ -159,9 +136,3 @@ def test_a_build_killed_among_its_clips_goes_on_there(tmp_path: Path, monkeypatc
     # The sound clip is not opened again, the broken one is.
     assert opened == ["cut.mp4", "a.mp4", "cut.mp4", "b.mp4"]
     assert [row["id"] for row in jsonl.read_dicts(out / "conversations.jsonl")] == ["a", "b"]
-
-
-@given(st.dictionaries(st.text(max_size=4), st.none() | st.text(max_size=6) | st.lists(st.integers(), max_size=2)))
-def test_a_row_is_named_by_its_sorted_content(values: dict[str, object]) -> None:
-    named = hashlib.sha256(repr(sorted(values.items())).encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    assert row_hash(values) == named

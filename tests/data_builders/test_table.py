@@ -208,6 +208,9 @@ def test_a_card_is_built_by_its_name(tmp_path: Path, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         cli.main(["build", "goemotion"])
     assert "Perhaps you meant 'goemotions'" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        cli.main(["build", "human-ov"])
+    assert "affectllm build mer-caption --help" in capsys.readouterr().err
 
 
 def test_a_dialogue_gives_earlier_turns_only(tmp_path: Path) -> None:

@@ -147,7 +147,7 @@ def read_scores(path: Path) -> dict[str, dict[str, float]]:
 
 
 def doubts(rows: Sequence[Conversation], scores: Mapping[str, Mapping[str, float]]) -> list[Doubt]:
-    """Rows with one label that confident learning takes for wrong, the most doubtful first.
+    """Rows with one label that confident learning considers wrong, the most doubtful first.
 
     A label's threshold is the mean score that rows with this label give it. A row is suspect when the best of the
     labels that reach their threshold is another one than its own. Northcutt et al., arXiv 1911.00068, eqs. 1-2; ranked

@@ -9,10 +9,9 @@ from types import ModuleType
 
 import pytest
 
-from affectllm import cli
-from affectllm.commands import catalogue
+from affectllm.commands import catalogue, cli
 from affectllm.data.reading import read_split
-from affectllm.training.run import Run, fingerprint
+from affectllm.training.run_folder import fingerprint
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "extend" / "builder.md"
 BUILDER, TEST = re.findall(r"```python\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
@@ -42,10 +41,10 @@ def test_a_file_outside_the_package_builds_a_folder_that_is_checked_and_trained_
     assert leave(["data", "check", str(out), "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["folders"][str(out)]["splits"] == {"train": 1, "test": 1}
-    run = Run(data=out / "conversations.jsonl", out=tmp_path / "run")
-    (row,) = read_split(run.data, run.split)
+    data = out / "conversations.jsonl"
+    (row,) = read_split(data, "train")
     assert (row.id, row.target.basic, row.media.video) == ("c1", "joy", "c1.mp4")
-    assert fingerprint(run.data)["manifest_sha256"]
+    assert fingerprint(data)["manifest_sha256"]
 
 
 def test_its_help_shows_its_docstring_and_options(script: Path, capsys: pytest.CaptureFixture[str]) -> None:

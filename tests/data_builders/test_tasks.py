@@ -12,7 +12,7 @@ from affectllm import jsonl
 from affectllm.data.dataset_cards import read_card
 from affectllm.records import Answer, Clip, Conversation, Rejected
 from data_builders import dailydialog, emer, emorynlp, emotionlines, iemocap, meld, mer_challenge, merr, table
-from eval.score import Options, score_metric
+from eval.score import Options, main
 from tests.data_builders.test_dialogue_sets import LINES, write_daily, write_iemocap
 
 
@@ -46,8 +46,8 @@ def scored(rows: dict[str, Conversation], out: Path, metric: str) -> float:
     said = [Answer(id=it.id, text=answers_of(it)[-1], model="gold", seconds=0, tokens=1, prompt_hash="x")
             for it in rows.values()]  # fmt: skip
     jsonl.write(out / "answers.jsonl", said)
-    results = score_metric(Options(str(out / "answers.jsonl"), str(out / "conversations.jsonl")), metric)
-    return float(results["value"])
+    main(Options(str(out / "answers.jsonl"), str(out / "conversations.jsonl"), metric=metric, out=out))
+    return float(json.loads((out / "results.json").read_text())["value"])
 
 
 SAID = [("Joey", "Hi.", "neutral"), ("Ross", "You forgot it.", "anger"), ("Joey", "I am sorry.", "sadness")]

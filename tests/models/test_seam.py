@@ -17,8 +17,8 @@ from tests.clips import conversation, write_clip
 from tests.contracts import Accepts, Attributes, Method, Names, Row, Text
 from tests.tiny_models import TINY, need, save_tiny_affect, save_tiny_omni
 
-BACKBONE, SHARED = "affectllm/training/grpo/shared.py"
-AFFECT = "affectllm/models/base/backbone.py", "affectllm/models/families/affect/modeling_affect.py"
+BACKBONE, SHARED = "affectllm/models/base/backbone.py", "affectllm/training/grpo/shared.py"
+AFFECT = "affectllm/models/families/affect/modeling_affect.py"
 GENERATION = "transformers:GenerationMixin"
 QWEN, QWEN3 = "transformers.models.qwen2_5_vl.modeling_qwen2_5_vl", "transformers.models.qwen3_vl.modeling_qwen3_vl"
 GEMMA = "transformers.models.gemma4.modeling_gemma4"

@@ -36,6 +36,12 @@ FAMILY = Family(
 
 class QwenOmniBackbone(QwenBackbone):
     modalities = FAMILY.modalities
+    vllm_names = {
+        "model.language_model.": "thinker.model.",
+        "model.visual.": "thinker.visual.",
+        "model.audio_tower.": "thinker.audio_tower.",
+        "lm_head.": "thinker.lm_head.",
+    }
     seconds_key = "video_second_per_grid"
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:

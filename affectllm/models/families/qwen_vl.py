@@ -24,6 +24,7 @@ FAMILY = Family(
 
 class QwenVLBackbone(QwenBackbone):
     modalities = FAMILY.modalities
+    vllm_names = {name: name for name in ("model.language_model.", "model.visual.", "lm_head.")}
     seconds_key = "second_per_grid_ts"
     placed = staticmethod(place_tokens)
     """How encoded media enter the forward."""

@@ -34,21 +34,6 @@ if TYPE_CHECKING:
     from trl import GRPOConfig
 
 PREFIX = "base_model.model."
-# Where the layers of our models are, and how the published checkpoint of the whole model names them: vLLM turns these
-# names into its own, whatever they are in its version.
-THINKER = {
-    "model.language_model.": "thinker.model.",
-    "model.visual.": "thinker.visual.",
-    "model.audio_tower.": "thinker.audio_tower.",
-    "lm_head.": "thinker.lm_head.",
-}
-VISION = {name: name for name in ("model.language_model.", "model.visual.", "lm_head.")}
-NAMES = {
-    "qwen2_5_omni_thinker": THINKER,
-    "qwen3_omni_moe_thinker": THINKER,
-    "qwen2_5_vl": VISION,
-    "qwen3_vl": VISION,
-}
 # Mean difference, in nats, between the server's and the trainer's log-probabilities of the sampled tokens. bfloat16
 # and other kernels make some hundredths; another adapter, clip or temperature makes more than this.
 GAP = 0.25
@@ -186,19 +171,19 @@ class VLLMSampler:
 
 
 def names_of(backbone: Backbone) -> dict[str, str]:
-    kind = backbone.core.config.model_type
-    if kind not in NAMES:
+    if not backbone.vllm_names:
         raise AffectError(
-            f"{backbone.name} is of the family '{kind}', whose adapters a vLLM server takes not at all, or not from "
-            f"here. It takes those of: {', '.join(NAMES)}. Train with: --rollout transformers"
+            f"{backbone.name} is of the family '{backbone.core.config.model_type}', whose adapters a vLLM server takes "
+            "not at all, or not from here. Train with: --rollout transformers"
         )
-    return NAMES[kind]
+    return backbone.vllm_names
 
 
 def vllm_name(name: str, names: dict[str, str]) -> str:
     """An adapter's weight as the published checkpoint would name it.
 
-    >>> vllm_name("base_model.model.model.language_model.layers.0.mlp.up_proj.lora_A.weight", THINKER)
+    >>> names = {"model.language_model.": "thinker.model."}
+    >>> vllm_name("base_model.model.model.language_model.layers.0.mlp.up_proj.lora_A.weight", names)
     'base_model.model.thinker.model.layers.0.mlp.up_proj.lora_A.weight'
     """
     for ours, theirs in names.items():

@@ -9,6 +9,10 @@ BIN := $(VENV)/bin
 # Compiled at first use instead of all at once: half of the set-up's time went into files that nothing imports.
 PIP := $(BIN)/python -m pip install --quiet --progress-bar off --no-compile
 MODEL_TESTS := tests/models tests/training tests/test_explain.py
+# Files that name every precision they compute in, or compute in none: what the CPU multiplies is nothing to them.
+NAMED_PRECISION := $(addprefix --ignore=tests/,models/test_families.py models/test_lora.py models/test_qwen_frame_sizes.py \
+	models/test_seam.py training/test_options_handed_on.py training/test_order.py training/test_precisions.py \
+	training/test_seam.py training/grpo/test_exact.py training/grpo/test_view.py)
 # The locker, in an environment of its own: it must run when the lock itself cannot be installed.
 UV := build/uv/bin/uv
 # The lock stays with the CUDA 13.0 builds; torch 2.15 brings those of 13.2.
@@ -50,7 +54,7 @@ test: setup
 
 # What computes with models once more, as on a CPU that multiplies bfloat16: there --dtype auto is bfloat16.
 test-bfloat16: setup
-	AFFECTLLM_NATIVE_BFLOAT16=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(MODEL_TESTS)
+	AFFECTLLM_NATIVE_BFLOAT16=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(MODEL_TESTS) $(NAMED_PRECISION)
 
 test-slow: setup
 	$(BIN)/python -m pytest -m slow

@@ -6,14 +6,13 @@ options together, and flags and keys stay flat. A field of type `dict` is a pass
 """
 
 import dataclasses
-import difflib
 import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
-from affectllm.errors import AffectError
+from affectllm.errors import AffectError, closest
 
 T = TypeVar("T")
 
@@ -180,8 +179,7 @@ def flatten(values: dict[str, Any], options: type, path: Path, settings: dict[st
     for key, value in values.items():
         name = str(key).replace("-", "_")
         if name not in hints:
-            close = difflib.get_close_matches(name, hints, n=1)
-            hint = f" Perhaps you meant '{close[0]}'." if close else f" Known keys: {', '.join(hints)}."
+            hint = closest(name, hints) or f" Known keys: {', '.join(hints)}."
             raise AffectError(f"Config {path}: unknown key '{key}'.{hint}")
         flag = "--" + name.replace("_", "-")
         if value is None and type(None) not in get_args(hints[name]):

@@ -71,9 +71,8 @@ def main(run: Quickstart) -> None:
 
 def evaluate(run: Quickstart, data: Path) -> None:
     """Answers and scores of every model and of the best constant answer on the test clips, and the report."""
-    test = run.out / "data" / "conversations.jsonl"
     models = {"untrained": "nano", "text_only": run.out / "text_only", "sft": run.out / "sft", "grpo": run.out / "grpo"}
-    stage("eval", "baseline", "--train", data, "--gold", test, "--out", run.out / "eval" / "constant")
+    stage("eval", "baseline", "--train", data, "--gold", data, "--out", run.out / "eval" / "constant")
     for name, model in models.items():
         modalities = () if name == "text_only" else ("video", "audio")
         stage(
@@ -82,9 +81,9 @@ def evaluate(run: Quickstart, data: Path) -> None:
         )
     for name in ("constant", *models):
         folder = run.out / "eval" / name
-        stage("eval", "score", folder / "answers.jsonl", "--gold", test, "--split", "test", "--out", folder)
+        stage("eval", "score", folder / "answers.jsonl", "--gold", data, "--split", "test", "--out", folder)
     named = [f"{name}={run.out / 'eval' / name}" for name in ("constant", *models)]
-    stage("eval", "report", *named, "--gold", test, "--out", run.out, "--title", "affectllm quickstart", "--note", NOTE)
+    stage("eval", "report", *named, "--gold", data, "--out", run.out, "--title", "affectllm quickstart", "--note", NOTE)
 
 
 def config(name: str) -> Path:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from affectllm import jsonl, vocabulary
+from affectllm.data.reading import read_split
 from affectllm.errors import AffectError
 from affectllm.options import command
 from affectllm.records import Answer, Conversation
@@ -41,9 +42,9 @@ class Options:
 
 def main(options: Options) -> None:
     wheels = vocabulary.load(options.protocol, options.assets)
-    constant = choose(read_clips(options.train, options.train_split), wheels, options.level)
+    constant = choose(read_split(options.train, options.train_split), wheels, options.level)
     text = ", ".join(constant.labels)
-    clips = read_clips(options.gold, options.split)
+    clips = read_split(options.gold, options.split)
     answers = [Answer(id=clip.id, text=text, model="constant", seconds=0.0, tokens=0, prompt_hash="") for clip in clips]
     path = options.out / "answers.jsonl"
     n = jsonl.write(path, answers)
@@ -57,15 +58,6 @@ def choose(clips: Sequence[Conversation], wheels: Wheels, level: str) -> baselin
     if found is None:
         raise AffectError(f"None of the {len(clips)} training clips has a label to choose words from.")
     return found
-
-
-def read_clips(path: Path, split: str) -> list[Conversation]:
-    clips = list(jsonl.read(path, Conversation))
-    chosen = [clip for clip in clips if clip.split == split]
-    if not chosen:
-        known = ", ".join(sorted({clip.split for clip in clips})) or "none"
-        raise AffectError(f"{path} has no clip of split '{split}'; splits there: {known}.")
-    return chosen
 
 
 if __name__ == "__main__":

@@ -60,7 +60,7 @@ def test_a_term_of_ones_own_multiplies_and_gates_too(composition: Path) -> None:
 
 def test_a_module_that_python_does_not_find_is_named(tmp_path: Path) -> None:
     (tmp_path / "r.yaml").write_text("source: me\nabout: x\nterms:\n  nowhere_at_all:term: {weight: 1}\n")
-    with pytest.raises(AffectError, match=r"No module named 'nowhere_at_all'.*PYTHONPATH"):
+    with pytest.raises(AffectError, match="no module 'nowhere_at_all' in this folder"):
         rewards.load(str(tmp_path / "r.yaml"))
     with pytest.raises(AffectError, match="has no attribute 'nothing'"):
         rewards.load("json:nothing")

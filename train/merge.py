@@ -76,11 +76,11 @@ def main(options: Merge) -> None:
 def load_stored(adapter: Path, model: str | None, dtype: str) -> "Backbone":
     """The base model in the precision it is stored in, unless the user names another."""
     from affectllm import precision
-    from affectllm.models import ADAPTER_CONFIG, load_base
+    from affectllm.models import ADAPTER_CONFIG, base_of, load_base
 
     if not (adapter / ADAPTER_CONFIG).is_file():
         raise AffectError(f"{adapter} holds no {ADAPTER_CONFIG}. Is it the folder of an adapter?")
-    name = model or json.loads((adapter / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"]
+    name = model or base_of(adapter)
     return load_base(name, "auto" if dtype == "auto" else precision.named(dtype))
 
 

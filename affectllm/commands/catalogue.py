@@ -8,7 +8,7 @@ Sets with a card come from data_builders/cards/, the others from the `DATA_SETS`
 import importlib
 import json
 import pkgutil
-from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from affectllm.data.data_sets import DataSet
@@ -30,12 +30,17 @@ class Listed(NamedTuple):
     builder: str
 
 
-def run(words: Sequence[str]) -> int:
-    """Print the list, as a table or as JSON."""
+@dataclass(frozen=True)
+class List:
+    json: bool = False
+    """Print one JSON array instead of a table."""
+
+
+def main(options: List) -> None:
     rows = [describe(name, it) for name, it in all_sets().items()]
-    if "--json" in words:
+    if options.json:
         print(json.dumps(rows, ensure_ascii=False, indent=2))
-        return 0
+        return
     from rich.console import Console
     from rich.table import Table
 
@@ -43,7 +48,6 @@ def run(words: Sequence[str]) -> int:
     for row in rows:
         table.add_row(*(shown(row, column) for column in COLUMNS))
     Console(width=None if Console().is_terminal else WIDTH, markup=False).print(table)
-    return 0
 
 
 def all_sets() -> dict[str, Listed]:

@@ -66,8 +66,9 @@ def run(words: list[str]) -> None:
     """Import the one module that a command needs and hand it the rest of the line."""
     first, rest = words[0], words[1:]
     try:
-        if first == "build" and "--list" in rest:
-            sys.exit(importlib.import_module("affectllm.commands.catalogue").run(rest))
+        if words[:2] == ["build", "--list"]:
+            module = importlib.import_module("affectllm.commands.catalogue")
+            return command(module.main, rest[1:], "affectllm build --list", module.__doc__)
         if first in FAMILIES:
             if not rest or rest[0].startswith("-"):
                 return show_scripts(first)

@@ -60,7 +60,7 @@ def read_audio(
 def decode_sound(path: Path, rate_hz: int, end_s: float | None, limits: Limits) -> Sound | None:
     """The sound from the start of the clip to `end_s` or its end. None when the file has no audio."""
     deadline = Deadline(path, limits.timeout_s)
-    with open_media(path, limits, deadline) as media:
+    with open_media(path, deadline) as media:
         stream = audio_stream(media)
         if stream is None:
             return None
@@ -75,7 +75,7 @@ def decode_sound(path: Path, rate_hz: int, end_s: float | None, limits: Limits) 
             4 * min(end_s or np.inf, timeline.end_s(timeline.audio)) * max(rate_hz, stream.codec_context.sample_rate),
             limits,
         )
-    with open_media(path, limits, deadline) as media:
+    with open_media(path, deadline) as media:
         return Mixer(path, media, timeline, limits, deadline).read(rate_hz, end_s)
 
 

@@ -42,7 +42,7 @@ def read_frames(
     kind = look(path, limits)
     if kind != "container":
         return stills.read(path, kind, request, limits)
-    with open_media(path, limits, deadline) as media:
+    with open_media(path, deadline) as media:
         stream = video_stream(media)
         if stream is None:
             return None

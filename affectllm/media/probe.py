@@ -118,7 +118,7 @@ def content_hash(path: Path) -> str:
 
 def probe_container(path: Path, limits: Limits) -> Probe:
     deadline = Deadline(path, limits.timeout_s)
-    with open_media(path, limits, deadline) as media:
+    with open_media(path, deadline) as media:
         streams = [describe_stream(stream) for stream in media.streams]
         picture, sound = video_stream(media), audio_stream(media)
         timeline = scan(path, media, limits)
@@ -227,7 +227,7 @@ def verified(path: Path, found: Probe, limits: Limits) -> Probe:
     video, audio, defects = found.video, found.audio, list(found.defects)
     if video is not None and video.codec is not None:
         deadline = Deadline(path, limits.timeout_s)
-        with open_media(path, limits, deadline) as media:
+        with open_media(path, deadline) as media:
             sampler = Sampler(path, media, scan(path, media, limits), limits, deadline)
             count = sum(1 for _ in sampler.decode(None))
         if count < video.frames:

@@ -120,7 +120,7 @@ class Sampler:
                 yield from frames
                 return
         # Reached also when the seek went past the keyframe: the index lies, so it is not used.
-        with open_media(self.path, self.limits, self.deadline) as media:
+        with open_media(self.path, self.deadline) as media:
             stream = video_stream(media)
             assert stream is not None
             yield from self.frames(media, stream)

@@ -98,7 +98,7 @@ def is_utf8(head: bytes) -> bool:
 
 
 @contextmanager
-def open_media(path: Path, limits: Limits, deadline: Deadline) -> Iterator["InputContainer"]:
+def open_media(path: Path, deadline: Deadline) -> Iterator["InputContainer"]:
     """The demuxer over a file; what it or a decoder complains about below becomes one Unreadable."""
     import av
 

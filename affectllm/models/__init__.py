@@ -46,7 +46,7 @@ def load(
 
     quiet()
     adapter = Path(name) if (Path(name) / ADAPTER_CONFIG).is_file() else None
-    base = json.loads((adapter / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"] if adapter else name
+    base = base_of(adapter) if adapter else name
     backbone = load_base(base, precision.choose(dtype), quantise)
     if adapter is not None:
         from affectllm.models.adapters import attach
@@ -57,6 +57,11 @@ def load(
             backbone.model = backbone.model.merge_and_unload()
     look_at(backbone, name, frames, max_pixels)
     return backbone
+
+
+def base_of(adapter: Path) -> str:
+    """Name of the model that an adapter's folder was trained on."""
+    return json.loads((adapter / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"]
 
 
 def look_at(backbone: "Backbone", name: str, frames: int | None, max_pixels: int | None) -> None:
@@ -78,7 +83,7 @@ def load_shape(name: str, dtype: str = "auto", frames: int | None = None, max_pi
 
     quiet()
     adapter = Path(name) if (Path(name) / ADAPTER_CONFIG).is_file() else None
-    base = json.loads((adapter / ADAPTER_CONFIG).read_text("utf-8"))["base_model_name_or_path"] if adapter else name
+    base = base_of(adapter) if adapter else name
     folder = find(base)
     family = family_of(folder, base)
     kind = imported(family.model)

@@ -4,8 +4,6 @@ functions = rewards.load("strict")
 functions[0](prompts=..., completions=[...], target=[...])   # -> one float or None a completion
 """
 
-import difflib
-import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -16,7 +14,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from affectllm import vocabulary
-from affectllm.errors import AffectError
+from affectllm.errors import AffectError, closest
+from affectllm.plugins import object_at
 from affectllm.records import Record, Target, problem_of
 from affectllm.rewards import terms
 from affectllm.rewards.terms import MEASURED, TERMS, Term
@@ -168,13 +167,12 @@ def load(name: str) -> list[Callable[..., list[float | None]]]:
     Unknown names and values out of range are errors here, not at step 400.
     """
     if ":" in name and not Path(name).exists():
-        return [function_of(name)]
+        return [object_at(name, "--rewards")]
     composition = read_composition(name)
     for term, options in composition.terms.items():
         for used in (term, *options.times, *options.gates):
             if used not in TERMS and ":" not in used:
-                near = difflib.get_close_matches(used, TERMS, n=1)
-                hint = f" Perhaps you meant '{near[0]}'." if near else f" Known: {', '.join(TERMS)}."
+                hint = closest(used, TERMS) or f" Known: {', '.join(TERMS)}."
                 raise AffectError(f"Rewards '{name}': unknown term '{used}'.{hint}")
             if used in MEASURED and used != term:
                 raise AffectError(f"Rewards '{name}': '{used}' is measured by the trainer; it cannot multiply or gate.")
@@ -193,21 +191,7 @@ def load(name: str) -> list[Callable[..., list[float | None]]]:
 
 def term_of(name: str) -> Term:
     """A term of ours by its name, or one of yours as 'module:function'."""
-    return function_of(name) if ":" in name else TERMS[name]
-
-
-def function_of(name: str) -> Callable[..., Any]:
-    """What 'module:function' names. Raises AffectError where there is no such module or function."""
-    module, _, function = name.partition(":")
-    try:
-        return getattr(importlib.import_module(module), function)
-    except ModuleNotFoundError as error:
-        raise AffectError(
-            f"Rewards '{name}': {error}. Python looks for modules in the folders of PYTHONPATH; add the one that holds "
-            f"{module}, e.g. PYTHONPATH=. affectllm train grpo ..."
-        ) from error
-    except AttributeError as error:
-        raise AffectError(f"Rewards '{name}': {error}.") from error
+    return object_at(name, "The reward term") if ":" in name else TERMS[name]
 
 
 def read_composition(name: str) -> Composition:

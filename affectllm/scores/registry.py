@@ -5,16 +5,15 @@ is loaded. `python -m affectllm.scores.registry docs/scores/README.md` renews th
 """
 
 import ast
-import difflib
 import importlib
-import os
 import sys
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from affectllm.errors import AffectError
+from affectllm.errors import AffectError, closest
+from affectllm.plugins import object_at
 from affectllm.scores.engine.metric import Declaration, Metric
 
 FAMILIES = "affectllm.scores.families"
@@ -81,24 +80,16 @@ def load(name: str) -> Metric:
         if name in metrics:
             module = importlib.import_module(f"{FAMILIES}.{family}")
             return next(it for it in vars(module).values() if isinstance(it, Metric) and it.name == name)
-    near = difflib.get_close_matches(name, known(), n=1)
-    hint = f" Perhaps you meant '{near[0]}'." if near else ""
-    raise AffectError(f"No metric '{name}'.{hint} Known: {', '.join(known())}; or your own as module:function.")
+    raise AffectError(
+        f"No metric '{name}'.{closest(name, known())} Known: {', '.join(known())}; or your own as module:function."
+    )
 
 
 def load_own(name: str) -> Metric:
-    """The metric that a module of the user declares; the current folder is searched too."""
-    module, _, function = name.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())
-    try:
-        found = getattr(importlib.import_module(module), function, None)
-    except ModuleNotFoundError as error:
-        if error.name not in (module, module.partition(".")[0]):
-            raise
-        raise AffectError(f"--metric {name}: no module '{module}' in this folder or in the environment.") from error
+    """The metric that a module of the user declares."""
+    found = object_at(name, "--metric")
     if not isinstance(found, Metric):
-        raise AffectError(f"--metric {name}: '{function}' is no metric. Declare it as in docs/extend/metric.md.")
+        raise AffectError(f"--metric {name} is no metric. Declare it as in docs/extend/metric.md.")
     return found
 
 

@@ -1,14 +1,13 @@
 """TRL's config of a stage: our defaults, the stage's own settings, and what the user gives under `trainer`."""
 
 import dataclasses
-import difflib
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from affectllm import precision
-from affectllm.errors import AffectError
+from affectllm.errors import AffectError, closest
 from affectllm.training.options import Runtime
 
 if TYPE_CHECKING:
@@ -20,11 +19,7 @@ def check_trainer_keys(kind: type["TrainingArguments"], trainer: Mapping[str, An
     known = {field.name for field in dataclasses.fields(kind)}
     for key in trainer:
         if key not in known:
-            near = difflib.get_close_matches(key, known, n=1)
-            raise AffectError(
-                f"trainer.{key} is no option of TRL's {kind.__name__}."
-                + (f" Perhaps you meant '{near[0]}'." if near else "")
-            )
+            raise AffectError(f"trainer.{key} is no option of TRL's {kind.__name__}.{closest(key, known)}")
 
 
 def trainer_config(

@@ -187,7 +187,7 @@ def test_the_constant_answer_of_the_training_split(tmp_path: Path, capsys: pytes
     assert run(capsys, "baseline", *words)[0] == 0
     (only,) = jsonl.read(tmp_path / "c" / "answers.jsonl", Answer)
     assert (only.id, only.text, only.model) == ("x", "angry", "constant")
-    assert "splits there: test, train" in run(capsys, "baseline", *words, "--split", "dev")[2]
+    assert "Splits there: test, train" in run(capsys, "baseline", *words, "--split", "dev")[2]
 
 
 def test_affectgpt_on_meld_scores_as_published(shared_data: Path, capsys: pytest.CaptureFixture[str]) -> None:

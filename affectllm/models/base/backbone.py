@@ -1,7 +1,7 @@
 """What a trainer, the evaluator and the demo need from a model beyond Hugging Face's own interface.
 
 One implementation of prompt and media serves all three, so that a model is trained, judged and shown on the same
-inputs. A family (one file beside this) says how its media are read and how its prompt is tokenised.
+inputs. A family (one file in models/families/) says how its media are read and how its prompt is tokenised.
 """
 
 import hashlib

@@ -179,14 +179,12 @@ def made_anew(
         if store.encodes:
             with torch.no_grad(), store.autocast():
                 media = store.backbone.encode(media)
-        check_kept(store, conversation.id, sample.media, media, KEPT_HALF if half else KEPT)
+        check_kept(conversation.id, sample.media, media, KEPT_HALF if half else KEPT)
         fresh.append(made)
     return [fresh[of] for of in groups.of_row]
 
 
-def check_kept(
-    store: MediaStore, name: str, kept: Mapping[str, Tensor], made: Mapping[str, Tensor], limit: float
-) -> None:
+def check_kept(name: str, kept: Mapping[str, Tensor], made: Mapping[str, Tensor], limit: float) -> None:
     """Raise AffectError where the media kept of conversation `name` are not those that its clip gives now."""
     for key in kept.keys() | made.keys():
         gap = difference_of(kept[key], made[key]) if key in kept and key in made else float("inf")

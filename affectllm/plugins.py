@@ -1,0 +1,27 @@
+"""A user's own function, named as `module:function` on the command line or in a file."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+from affectllm.errors import AffectError
+
+
+def object_at(place: str, given_as: str) -> Any:
+    """What `module:function` names; modules in the current folder are found too.
+
+    `given_as` is where the user wrote it, for the message of the AffectError that a wrong one raises.
+    """
+    module, _, name = place.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    try:
+        return getattr(importlib.import_module(module), name)
+    except ModuleNotFoundError as error:
+        # A module of ours or of a package that the user's own module imports is missing: that is another error.
+        if error.name not in (module, module.partition(".")[0]):
+            raise AffectError(f"{given_as} {place}: {error}, which '{module}' imports.") from error
+        raise AffectError(f"{given_as} {place}: no module '{module}' in this folder or in the environment.") from error
+    except AttributeError as error:
+        raise AffectError(f"{given_as} {place}: {error}.") from error

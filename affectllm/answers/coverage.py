@@ -32,7 +32,7 @@ def coverage(file: Path) -> dict[str, Any]:
 
 
 def read_cells(file: Path) -> Iterator[str]:
-    """One cell of labels after the other, as text."""
+    """Each cell of labels, as text."""
     if not file.is_file():
         raise AffectError(f"No file {file}. Give a csv, a jsonl or a text file of labels.")
     try:

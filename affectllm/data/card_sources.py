@@ -51,14 +51,14 @@ def find_media(name: str, source: Path) -> list[Path]:
 
 
 def read_rows(card: Card, path: Path) -> Iterator[Row]:
-    """The rows of a table, or of a JSON file whose card says the way to a row."""
+    """The rows of a table, or of a JSON file whose card gives the path to a row."""
     return json_rows(card, path) if card.items else stream_table(
         path, card.needs, card.delimiter, card.header, card.quoted
     )  # fmt: skip
 
 
 def json_rows(card: Card, path: Path) -> Iterator[Row]:
-    """A row for everything at the end of the card's way through a JSON file."""
+    """A row for everything at the end of the card's path through a JSON file."""
     whole = read_json(path)
     try:
         found = list(walk(whole, card.items or ""))

@@ -34,7 +34,7 @@ def align_fusion(
     quarantine: Quarantine,
     batch: int = 32,
 ) -> float:
-    """Train `fusion` in place for `steps`; the mean loss of the last tenth of them. Unreadable clips are left out."""
+    """Train `fusion` in place for `steps`; return the mean loss of their last tenth. Unreadable clips are left out."""
     backbone = store.backbone
     rng = random.Random(seed)
     words = WordSpace(backbone)

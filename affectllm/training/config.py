@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def check_trainer_keys(kind: type["TrainingArguments"], trainer: Mapping[str, Any]) -> None:
-    """Raise AffectError for a key under `trainer` that TRL's config does not have; it names the closest one."""
+    """Raise AffectError, which names the closest key, for a key under `trainer` that TRL's config does not have."""
     known = {field.name for field in dataclasses.fields(kind)}
     for key in trainer:
         if key not in known:
             near = difflib.get_close_matches(key, known, n=1)
             raise AffectError(
-                f"trainer.{key} is no option of TRL's {kind.__name__}."
+                f"trainer.{key} is not an option of TRL's {kind.__name__}."
                 + (f" Perhaps you meant '{near[0]}'." if near else "")
             )
 
@@ -55,7 +55,7 @@ def trainer_config(
     try:
         config = kind(**{**defaults, **settings, **runtime.trainer})
     except ValueError as error:
-        # What does not fit together, e.g. a batch that holds no whole groups.
+        # Options that do not fit together, e.g. a batch that does not hold whole groups.
         raise AffectError(f"{kind.__name__} refuses these options: {error}") from error
     check_launch(config)
     return config

@@ -6,7 +6,7 @@ Modality = Literal["video", "audio"]
 
 
 class Family(NamedTuple):
-    """It is declared as `FAMILY = Family(...)` in the family's file, from literals alone, so that no import reads it."""
+    """A family's file declares it as `FAMILY = Family(...)`, with literals only, so that no import reads it."""
 
     name: str
     types: tuple[str, ...]

@@ -4,7 +4,7 @@
 
 Reads `{train,dev,test}_sent_emo.csv`, and `*_sent_emo_dya.csv` for MELD-dyadic. Ids are those of MERBench,
 `val_dia0_utt0`, since dialogue numbers repeat between splits. MELD-dyadic shows the same utterances in dialogues of
-two, some of them several times: its ids begin with `valdya_`, and its clips are those of the full data set. The context
+two, some several times: its ids begin with `valdya_`, and its clips are those of the full data set. The context
 of an utterance holds earlier utterances only. Known errors of the data set are listed as defects; nothing is corrected.
 """
 

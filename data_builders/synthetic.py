@@ -1,4 +1,4 @@
-"""Draw clips of people with synthetic voices, so that the whole way runs without any data set.
+"""Draw clips of people with synthetic voices, so that all stages run without any data set.
 
     affectllm build synthetic --out data/synthetic --clips 600
 

@@ -31,7 +31,7 @@ SIX = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 SEVEN = ("anger", "joy", "sadness", "neutral", "disgust", "fear", "surprise")
 FOUR = ("happy", "sad", "neutral", "angry")
 UNUSED = -10
-"""Stands for 'no valence' in MERTools' archives."""
+"""The number that means 'no valence' in MERTools' archives."""
 LABEL_FILES = ("label.npz", "label-6way.npz", "label_4way.npz", "ovlabel.csv")
 WORD_FILES = ("transcription-engchi-polish.csv", "transcription_merge.csv", "subtitle_eng.csv", "subtitle_chieng.csv")
 Split = Literal["train", "val", "test"]

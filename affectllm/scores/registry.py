@@ -123,7 +123,7 @@ def docs_table() -> str:
 
 
 def write_docs(page: Path) -> None:
-    """Renew the table of a docs page; it is between two lines that name this module."""
+    """Renew the table of a docs page. It is between two lines that name this module."""
     before, _, rest = page.read_text("utf-8").partition(TABLE_START)
     _, end, after = rest.partition(TABLE_END)
     if not end:

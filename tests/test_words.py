@@ -4,6 +4,7 @@ import io
 import re
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -52,12 +53,15 @@ def found(text: str, words: list[str]) -> Iterator[tuple[int, str]]:
             yield text.count("\n", 0, match.start()) + 1, word
 
 
-def uses() -> Iterator[tuple[str, int, str]]:
-    words = unused_words()
+@cache
+def uses() -> list[tuple[str, int, str]]:
+    """File, line and word of every use."""
+    words, places = unused_words(), []
     for file in (*PAGES, *SCRIPTS):
         text = file.read_text(encoding="utf-8")
         for line, word in found(prose(text) if file.suffix == ".py" else text, words):
-            yield file.relative_to(ROOT).as_posix(), line, word
+            places.append((file.relative_to(ROOT).as_posix(), line, word))
+    return places
 
 
 def test_the_words_are_not_used() -> None:

@@ -34,7 +34,7 @@ class Video(Record, kw_only=True):
 
     codec: str | None
     width: int
-    """As shown, after rotation."""
+    """Width and height as shown, after rotation."""
     height: int
     rotation: int
     """Quarter turns already taken into account, in degrees counterclockwise."""

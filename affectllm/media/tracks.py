@@ -39,7 +39,7 @@ class Track(NamedTuple):
 @dataclass
 class Followed:
     boxes: dict[int, np.ndarray] = field(default_factory=dict)
-    """By frame."""
+    """Boxes by frame."""
     scores: dict[int, float] = field(default_factory=dict)
 
     @property

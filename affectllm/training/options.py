@@ -10,7 +10,7 @@ class Data:
     """The conversations to learn from, and what the model sees of their clips."""
 
     data: Path
-    """Conversations from a data builder, one JSON object a line."""
+    """Conversations from a data builder, one JSON object per line."""
     media: Path | None = None
     """Root folder of the clips' paths. By default it is the folder of the data file."""
     split: str = "train"

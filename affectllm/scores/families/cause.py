@@ -13,7 +13,7 @@ from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.tables import Row
 from affectllm.scores.engine.uncertainty import Statistic, Values, divide, drawn_sums, value_of_sums
 
-GOLD = "`pairs` of (utterance, emotion, cause utterance), a row a dialogue"
+GOLD = "`pairs` of (utterance, emotion, cause utterance), one row per dialogue"
 PREDICTIONS = "`pairs`, or text with pairs"
 READS = ("pairs",)
 Pair = tuple[int, str, int]

@@ -53,7 +53,7 @@ def divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def from_raters(raters: Sequence[Sequence[Sequence[str]]], classes: Sequence[str]) -> NDArray[np.float64]:
-    """The share of each class among the labels of a clip's raters, one row a clip (raters x labels each)."""
+    """The share of each class among the labels of a clip's raters, one row per clip (raters x labels each)."""
     number = {label: i for i, label in enumerate(classes)}
     table = np.zeros((len(raters), len(classes)))
     for row, votes in zip(table, raters, strict=True):

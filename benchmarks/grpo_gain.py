@@ -45,11 +45,11 @@ class Gain:
     start_steps: int = 30
     """Number of supervised steps of the start."""
     steps: int = 20
-    """GRPO steps."""
+    """Number of GRPO steps."""
     prompts: int = 4
     """Clips of a GRPO step."""
     group: int = 8
-    """Completions a clip."""
+    """Number of completions per clip."""
     rate: float = 2e-4
     """Learning rate of GRPO and of the further supervised runs."""
     sft_weight: float = 0.0

@@ -66,7 +66,7 @@ class Benchmark:
     cases: tuple[str, ...] = ("8x32", "4x64")
     """Completions per clip x tokens per completion."""
     prompts: int = 1
-    """Clips a step."""
+    """Number of clips per step."""
     rounds: int = 3
     """Number of steps. The fastest one counts."""
     dtype: str = "float32"

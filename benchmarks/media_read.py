@@ -31,7 +31,7 @@ class Benchmark:
     clips: Path | None = None
     """Folder of .mp4 clips to read. Without it, clips are drawn."""
     n: int = 8
-    """Frames a clip."""
+    """Number of frames per clip."""
     rounds: int = 15
     """Number of rounds. The fastest one counts."""
 

@@ -33,13 +33,13 @@ class Demo:
     model: str | None = None
     """Adapter folder, model folder or hub name of the model. Without it, the newest quickstart adapter."""
     port: int = 7860
-    """Port on 127.0.0.1."""
+    """Port of the page on 127.0.0.1."""
     max_mb: int = 100
-    """Largest upload."""
+    """Largest upload in MiB. Larger files are refused."""
     asr: str = "nano"
     """Speech model for clips without a subtitle: nano (English), or a folder or hub name of a Whisper."""
     max_seconds: float = 120.0
-    """Longest clip."""
+    """Longest clip in seconds. Longer ones are refused."""
 
 
 def main(run: Demo) -> None:

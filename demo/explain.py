@@ -17,9 +17,9 @@ class Explain:
     clip: Annotated[Path, tyro.conf.Positional]
     """Video or audio file to explain."""
     subtitle: str | None = None
-    """What is said in the clip."""
+    """Words that are said in the clip. Without them, the model sees and hears only."""
     asr: str | None = None
-    """Without a subtitle, let this model write one: nano (English), or a folder or hub name of a Whisper."""
+    """Speech model that writes a missing subtitle: nano (English), or a folder or hub name of a Whisper."""
     language: str = "en"
     """Language of the subtitle and of the answer: en or zh."""
     model: str | None = None

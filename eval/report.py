@@ -28,7 +28,7 @@ class Report:
     out: Path
     """Folder for the report."""
     title: str = "Emotion understanding report"
-    """Headline of the page."""
+    """Headline of the report's page."""
     note: str | None = None
     """What a reader has to know about the numbers. It is printed above them."""
 

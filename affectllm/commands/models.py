@@ -37,9 +37,9 @@ class Compose:
     num_frames: int = 8
     """Number of frames of a clip, evenly spread over its time."""
     face_tokens: int = 0
-    """Number of tokens of the frames, where the fusion pools. 0 gives one token per frame."""
+    """Number of tokens of the frames, if the fusion pools. 0 gives one token per frame."""
     voice_tokens: int = 0
-    """Number of tokens of the voice, where the fusion pools. 0 gives one token per slice of time."""
+    """Number of tokens of the voice, if the fusion pools. 0 gives one token per slice of time."""
     fusion_tokens: int = 4
     """Number of tokens in which both modalities are fused. It must be 0 with the fusion none."""
     fusion_size: int = 256

@@ -47,7 +47,7 @@ class Gain:
     steps: int = 20
     """Number of GRPO steps."""
     prompts: int = 4
-    """Clips of a GRPO step."""
+    """Number of clips per GRPO step."""
     group: int = 8
     """Number of completions per clip."""
     rate: float = 2e-4

@@ -58,7 +58,7 @@ class Benchmark:
     clips: int = 6
     """Number of clips of 5 s, 640 x 360."""
     batch: int = 2
-    """Conversations a step."""
+    """Number of conversations per step."""
     epochs: int = 3
     """Number of our epochs; those after the first count. The peer runs one epoch after a step that warms up."""
     dtype: str = "float32"

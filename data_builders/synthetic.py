@@ -38,7 +38,7 @@ class Synthetic:
     size: int = 160
     """Width and height of the picture in pixels, an even number."""
     fps: int = 10
-    """Frames per second."""
+    """Number of frames per second of the clips."""
     workers: int = os.cpu_count() or 1
     """Number of processes that draw. The clips do not depend on it."""
 

@@ -34,7 +34,7 @@ class Predict:
     data: Path
     """Conversations from a data builder. The model gets their questions and never sees their answers."""
     out: Path
-    """Folder for answers.jsonl."""
+    """Folder for answers.jsonl. If it holds answers already, the run continues."""
     model: str = "nano"
     """The model that answers: 'nano', a model folder, a hub name, or an adapter folder."""
     media: Path | None = None
@@ -46,9 +46,9 @@ class Predict:
     limit: int | None = None
     """Answer only this many clips, the first ones. The report then says that the numbers are partial."""
     batch: int = 40
-    """Clips answered together."""
+    """Number of clips that are answered together. Lower it if memory runs out."""
     max_new_tokens: int = 64
-    """Longest answer."""
+    """Longest answer, in tokens. Longer ones are cut off."""
     temperature: float = 0.0
     """Sampling temperature. 0 always takes the most likely token, so that every run gives the same answers."""
     seed: int = 7

@@ -35,9 +35,9 @@ Level = Literal["level1", "level2", "M1", "M2"]
 @dataclass(frozen=True)
 class Options:
     pred: Annotated[str, tyro.conf.Positional]
-    """Predictions: .npz, .csv or .jsonl."""
+    """File of predictions: .npz, .csv or .jsonl."""
     gold: str
-    """Gold labels: .npz (FILE.npz:CORPUS names the corpus in it), .csv or .jsonl."""
+    """File of gold labels: .npz (FILE.npz:CORPUS names the corpus in it), .csv or .jsonl."""
     protocol: Protocol = "affectllm-1"
     """Emotion wheels and rules to score by. All but affectllm-1 need --assets."""
     metric: Annotated[str | None, tyro.conf.arg(help=registry.help_text())] = None

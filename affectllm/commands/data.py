@@ -99,11 +99,11 @@ class Import:
     out: Path
     """Folder for conversations.jsonl, rejected.jsonl and manifest.json."""
     split: str = "train"
-    """Split of rows that name none."""
+    """Split of the rows that do not name one."""
     language: str | None = None
-    """ISO 639-1 code of rows that name none."""
+    """ISO 639-1 code of the language of rows that do not name one."""
     licence: str = "not stated"
-    """Licence of rows that name none."""
+    """Licence of the rows that do not name one."""
 
 
 def check_folders(asked: Check) -> int:

@@ -31,12 +31,12 @@ class Tuning(Adapter):
     dropout: float = 0.0
     """Share of the adapter's inputs that is dropped in training."""
     train_vision: bool = False
-    """Train the vision encoder whole."""
+    """Train all weights of the vision encoder."""
     train_audio: bool = False
-    """Train the audio encoder whole."""
+    """Train all weights of the audio encoder."""
     train_projector: bool = False
-    """Train the projectors whole: the layers between encoders and language model. Those of composed models always
-    learn."""
+    """Train all weights of the projectors, the layers between encoders and language model. The projectors of composed
+    models always learn."""
     train_llm: bool = True
     """Train the language model: by an adapter, or its own weights with --tune full."""
 

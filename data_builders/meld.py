@@ -127,7 +127,7 @@ def read(path: Path, split: str) -> Table:
     dyadic = bool(rows) and OLD_PLACE[0] in rows[0].values
     turns = by_dialogue((place_of(row), turn_of(row)) for row in rows)
     for row in rows if dyadic else ():
-        # A place that is no number is an error of the table, not of a row.
+        # A place that is not a number is an error of the table, not of a row.
         place_of(row, OLD_PLACE)
     return Table(path, split, f"{split}dya" if dyadic else split, rows, turns, OLD_PLACE if dyadic else PLACE)
 

@@ -42,7 +42,7 @@ def find_tables(card: Card, source: Path, split: str | None) -> dict[Path, str]:
 def find_media(name: str, source: Path) -> list[Path]:
     """Every picture, audio and video file under the source, relative to it and in order."""
     if not source.is_dir():
-        raise AffectError(f"{source} is no folder. Give the one that holds the media of '{name}' with --source.")
+        raise AffectError(f"{source} is not a folder. Give the one that holds the media of '{name}' with --source.")
     files = (path for path in source.rglob("*") if path.suffix.lower() in (*KINDS, *VIDEOS))
     media = sorted(path.relative_to(source) for path in files if not path.name.startswith("."))
     if not media:

@@ -100,7 +100,7 @@ def check_dialogue(expression: str) -> str:
     try:
         groups = re.compile(expression).groups
     except re.error as error:
-        raise AffectError(f"--dialogue {expression!r} is no regular expression ({error}).") from error
+        raise AffectError(f"--dialogue {expression!r} is not a regular expression ({error}).") from error
     if groups != 1:
         raise AffectError(f"--dialogue {expression!r} must have one group, the dialogue's name, as '^(.+)_utt'.")
     return expression

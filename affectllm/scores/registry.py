@@ -98,7 +98,7 @@ def load_own(name: str) -> Metric:
             raise
         raise AffectError(f"--metric {name}: no module '{module}' in this folder or in the environment.") from error
     if not isinstance(found, Metric):
-        raise AffectError(f"--metric {name}: '{function}' is no metric. Declare it as in docs/extend/metric.md.")
+        raise AffectError(f"--metric {name}: '{function}' is not a metric. Declare it as in docs/extend/metric.md.")
     return found
 
 

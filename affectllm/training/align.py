@@ -69,7 +69,7 @@ def read_clips(
             continue
         picked.append(conversation)
     if not picked:
-        raise AffectError(f"None of {len(drawn)} clips drawn for the alignment can be read. Is the disk there?")
+        raise AffectError(f"None of {len(drawn)} clips drawn for the alignment can be read. Is the disk mounted?")
     return picked, samples
 
 

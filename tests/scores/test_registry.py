@@ -94,8 +94,8 @@ def test_a_file_without_literals_cannot_be_read() -> None:
     ("name", "message"),
     [
         ("no_such_module:f", "no module 'no_such_module'"),
-        ("json:loads", "'loads' is no metric"),
-        ("json:absent", "'absent' is no metric"),
+        ("json:loads", "'loads' is not a metric"),
+        ("json:absent", "'absent' is not a metric"),
     ],
 )
 def test_a_metric_of_ones_own_that_is_none_is_named(name: str, message: str) -> None:

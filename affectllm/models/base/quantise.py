@@ -39,6 +39,6 @@ def check(model: Any, name: str) -> None:
     found = quantised(model)
     others = [module for module in found if "language_model" not in module]
     if others:
-        raise AffectError(f"4 bits reached {others[0]} of {name}, which is no part of its language model.")
+        raise AffectError(f"4 bits reached {others[0]} of {name}, which is not part of its language model.")
     if not found:
         raise AffectError(f"No layer of {name} was quantised. Train without --quantise.")

@@ -80,7 +80,7 @@ def fill(fusion: torch.nn.Module, given: dict[str, Tensor], checkpoint: Path) ->
     over = [name for name in given if name not in wanted and name not in UNUSED]
     if missing or over:
         raise AffectError(
-            f"{checkpoint} is no AffectGPT with attention fusion. Missing: {', '.join(missing[:SHOWN]) or 'none'} "
+            f"{checkpoint} is not an AffectGPT with attention fusion. Missing: {', '.join(missing[:SHOWN]) or 'none'} "
             f"({len(missing)}); without a place: {', '.join(over[:SHOWN]) or 'none'} ({len(over)})."
         )
     for theirs, ours in wanted.items():

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 SAID = "AFFECTLLM_VERSIONS_SAID"
 # Where launchers write the number of a process, in the order in which accelerate reads them.
 RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
-# Extras that no run uses: tests, and what builds the package.
+# The extra that no run uses: tests, and what builds the package.
 TOOLS = "dev"
 
 

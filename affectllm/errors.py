@@ -1,13 +1,13 @@
-"""The one exception a user is meant to read, and hints for it."""
+"""The one exception that a user is meant to read, and hints for its text."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class AffectError(Exception):
-    """Something the user can mend: the message says what was seen, where, and what to do next.
+    """A problem that the user can fix: the message says what was seen, where, and what to do next.
 
-    Commands print it as one line and leave with exit code 2; no traceback.
+    Commands print it as one line without a traceback, and exit with code 2.
     """
 
 

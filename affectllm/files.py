@@ -1,4 +1,4 @@
-"""What names the content of files."""
+"""Checksums that identify the content of files."""
 
 import hashlib
 from collections.abc import Iterable

@@ -8,10 +8,10 @@ from affectllm.errors import AffectError
 
 
 def send(folder: Path, name: str, kind: Literal["model", "dataset"], leave_out: Sequence[str] = ()) -> str:
-    """Upload a folder as a repository `owner/name`, without the files that match `leave_out`; its address.
+    """Upload a folder as a repository `owner/name`, without the files that match `leave_out`; return its address.
 
     A repository that is not there yet is made private, since many data sets, and models trained on them, may not be
-    passed on: who sees it is for its owner to say. Raises AffectError where the hub cannot be reached or refuses.
+    passed on: its owner decides who sees it. Raises AffectError where the hub cannot be reached or refuses.
     """
     from huggingface_hub import HfApi
     from huggingface_hub.errors import HfHubHTTPError

@@ -17,7 +17,7 @@ R = TypeVar("R", bound=Record)
 
 
 def dumps(record: Record | dict[str, Any]) -> str:
-    """One line of JSON without the newline; a record's unset fields are left out."""
+    """One line of JSON without the newline. A record's unset fields are left out."""
     if isinstance(record, Record):
         return msgspec.json.encode(record).decode()
     return json.dumps(record, ensure_ascii=False)
@@ -46,10 +46,10 @@ def read(path: Path, record: type[R]) -> Iterator[R]:
 
 
 def check(row: dict[str, Any], record: type[R], path: Path, number: int) -> R:
-    """A row read by Python, which takes NaN too, as a record."""
+    """A row as a record; it was read by Python's parser, which also accepts NaN."""
     try:
         found = msgspec.convert(row, record)
-        # Half a character can be read, but never written again.
+        # Half a character can be read, but it cannot be written again.
         msgspec.json.encode(found)
     except (msgspec.ValidationError, UnicodeEncodeError) as error:
         raise AffectError(f"{path}:{number} ({row.get('id', 'no id')}), {problem_of(error)}.") from error
@@ -57,7 +57,7 @@ def check(row: dict[str, Any], record: type[R], path: Path, number: int) -> R:
 
 
 def read_lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The lines of a file that hold something, with their 1-based numbers."""
+    """The lines of a file that are not empty, with their 1-based numbers."""
     if not path.is_file():
         raise AffectError(f"No file {path}. Give the path of a JSON-lines file.")
     with path.open("rb") as lines:
@@ -81,7 +81,7 @@ def parse(raw: bytes, path: Path, number: int) -> dict[str, Any]:
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace a file in one step: a reader sees the old text or the new, never half."""
+    """Replace a file in one step: a reader sees the old text or the new one, never a part."""
     make_folder(path.parent)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
@@ -97,19 +97,19 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Replace a JSON file in one step, indented for reading."""
+    """Replace a JSON file in one step, indented so that people can read it."""
     write_text(path, json.dumps(value, ensure_ascii=False, indent=2) + "\n")
 
 
 def write(path: Path, records: Iterable[Record | dict[str, Any]]) -> int:
-    """Replace a JSON-lines file in one step; the number of lines written."""
+    """Replace a JSON-lines file in one step; return the number of lines written."""
     lines = [dumps(record) + "\n" for record in records]
     write_text(path, "".join(lines))
     return len(lines)
 
 
 def make_folder(path: Path) -> None:
-    """Create a folder and its parents, or say in one sentence why that cannot be."""
+    """Create a folder and its parents, or say in one sentence why that fails."""
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -120,7 +120,7 @@ class Appender:
     """Appends records to a JSON-lines file and knows which ids are already there.
 
     A half-written last line, left by a kill, is cut off on opening; running the same command again
-    therefore goes on behind the last whole record.
+    therefore continues after the last whole record.
 
         with Appender(path) as out:
             for clip in clips:

@@ -2,7 +2,7 @@
 
 Predictions, labels and vocabularies of this field are published as `.npz` with pickled dictionaries inside. Loading
 those the usual way runs whatever the file says. Here a pickle may hold dictionaries, lists, strings, numbers, NumPy
-scalars and arrays of them; a name of anything else is an error that names it.
+scalars and arrays of these. Any other name in a pickle is an error that shows it.
 """
 
 import io
@@ -57,7 +57,7 @@ def read_array(data: bytes, where: str) -> Any:
 
 
 class SafeUnpickler(pickle.Unpickler):
-    """Knows the few names that a pickled NumPy array needs and no other."""
+    """An unpickler that knows only the few names that a pickled NumPy array needs."""
 
     def find_class(self, module: str, name: str) -> Any:
         core = module.replace("numpy._core", "numpy.core")
@@ -75,7 +75,7 @@ class SafeUnpickler(pickle.Unpickler):
 
 
 class Kind:
-    """Stand-in for numpy.dtype: takes the letter code and the byte order, nothing that could reach memory."""
+    """Replacement for numpy.dtype: it takes the letter code and the byte order, and nothing that could reach memory."""
 
     def __init__(self, code: str, *_: Any) -> None:
         self.dtype = np.dtype(code)
@@ -94,7 +94,7 @@ class Kind:
 
 
 class Items(list[Any]):
-    """Stand-in for an array on its way out of a pickle: its items, flat."""
+    """Replacement for an array that is being unpickled: its items, flat."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
         _, _, kind, _, raw = state

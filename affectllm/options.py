@@ -1,4 +1,4 @@
-"""Options: a dataclass, a YAML file and flags through one parser, so that every mistake has one voice.
+"""Options: a dataclass, a YAML file and flags through one parser, so that every mistake gets the same kind of message.
 
 Flags win over the file, the file over the defaults. A field whose type is a dataclass is a group: `--help` shows its
 options together, and flags and keys stay flat. A field of type `dict` is a pass-through for another library's settings
@@ -25,7 +25,7 @@ def command(
     called: str | None = None,
     page: str | None = None,
 ) -> None:
-    """Run `main(options)` with its options read from the command line; a user's mistake is one line and exit code 2.
+    """Run `main(options)` with options from the command line. A user's mistake gives one line and exit code 2.
 
     `called` and `page` are those of `parse`.
     """
@@ -40,8 +40,8 @@ def command(
 def parse(options: type[T], argv: Sequence[str], called: str | None = None, page: str | None = None) -> T:
     """The options of a dataclass from `--config FILE` and flags.
 
-    `--help` prints `page`, by default the docstring of the module that defines the options, as it is written, since its
-    examples are there to be pasted. `called` is the command in the line of usage, by default the script's file name.
+    `--help` prints `page` unchanged, since its examples are meant to be pasted. By default it is the docstring of the
+    module that defines the options. `called` is the command in the line of usage, by default the script's file name.
     """
     import tyro
 
@@ -64,7 +64,7 @@ def parse(options: type[T], argv: Sequence[str], called: str | None = None, page
         if flags and end.code:
             print(f"affectllm: options came from {config} too; look for the value there.", file=sys.stderr)
         raise
-    # A pass-through field's own default is the base; the file and the flags are laid over it.
+    # A pass-through field starts from its own default; the file and then the flags override it.
     values = flat(parsed)
     merged = {name: {**values[name], **given} for name, given in settings.items() if given}
     return grouped(options, **{**values, **merged})

@@ -1,4 +1,4 @@
-"""Where things made once are kept."""
+"""The folder in which things that are made once are kept."""
 
 import os
 from pathlib import Path

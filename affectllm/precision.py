@@ -1,7 +1,7 @@
-"""The precision of a run: what frozen weights are stored in, and what forwards compute in. It is decided here alone.
+"""The precision of a run: what frozen weights are stored in, and what forwards compute in. Only this file decides it.
 
-`--dtype` names it. A trainer's bf16 and fp16 and accelerate's mixed_precision follow from it, and may not say anything
-else. What learns stays float32 in every precision: in bfloat16, steps below 1/256 of a weight are lost.
+`--dtype` names it. A trainer's bf16 and fp16 and accelerate's mixed_precision follow from it, and must not contradict
+it. What learns stays float32 in every precision: in bfloat16, steps below 1/256 of a weight are lost.
 """
 
 import os

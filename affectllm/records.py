@@ -1,10 +1,10 @@
-"""What travels between stages: one JSON object a line, checked at the door.
+"""The records that travel between stages: one JSON object per line, checked when it is read.
 
 Annotation    what a data set says about a clip, cleaned
 Conversation  an annotation with the question asked and the answer wanted: all that training and evaluation read
 Rejected      a row that could not be used, and why
-Answer        what a model said
-Score         how one answer fared
+Answer        what a model answered
+Score         what one answer scored
 """
 
 from typing import Annotated, Any, Literal, dataclass_transform
@@ -24,12 +24,12 @@ class Record(Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True
 
 
 def nothing() -> list[Any]:
-    """An empty list that is written; one made by `list` itself would be left out as None is."""
+    """An empty list that is written to files. One made by `list` itself would be left out, as None is."""
     return []
 
 
 def problem_of(error: DecodeError | UnicodeError) -> str:
-    """What is wrong with a record, by its field; or its text, where half a character cannot be written.
+    """What is wrong with a record: the field, or a text that holds half a character and cannot be written.
 
     >>> problem_of(DecodeError("Expected `str`, got `int` - at `$.target.labels[0]`"))
     "field 'target.labels[0]': Expected `str`, got `int`"
@@ -42,11 +42,11 @@ def problem_of(error: DecodeError | UnicodeError) -> str:
 
 
 class Clip(Record):
-    """Where the media are (paths relative to a root the user names) and which seconds of them count."""
+    """Where the media are (paths relative to a root that the user names) and which seconds are meant."""
 
     video: str | None = None
     audio: str | None = None
-    """Separate audio; absent, the video's own track is used."""
+    """Separate audio. Without it, the video's own track is used."""
     image: str | None = None
     face: str | None = None
     """Face crops made elsewhere, e.g. OpenFace's .npy of shape (frames, height, width, 3), uint8."""
@@ -89,14 +89,14 @@ class Target(Record):
     basic: str | None = None
     """The one label of a closed set (MELD, MER2023 ...), or the letter of the right option."""
     options: dict[str, str] | None = None
-    """What each letter of a multiple-choice question stands for, or what a1 and a2 of a preference say."""
+    """What each letter of a multiple-choice question means, or what a1 and a2 of a preference say."""
     sentiment: Literal["positive", "negative", "neutral"] | None = None
     valence: float | None = None
     vad: tuple[float, float, float] | None = None
     description: str | None = None
     clues: Clues | None = None
     decisive: Literal["video", "audio"] | None = None
-    """The modality that the emotion is read from, where the data set knows (face and voice disagree)."""
+    """The modality that the emotion is read from, where the data set says it (face and voice disagree)."""
     preference: Literal["a1", "a2", "same"] | None = None
     pairs: list[tuple[int, str, int]] | None = None
     """Emotion-cause pairs of a dialogue: number of the emotional utterance, its emotion, number of the cause."""
@@ -111,7 +111,7 @@ class Meta(Record):
     defects: list[str] = field(default_factory=nothing)
     """What is odd about this row, or what was done to it, e.g. 'leaked-prompt-prefix'."""
     hash: str | None = None
-    """Of the source row, so that a changed source shows."""
+    """Checksum of the source row, so that a change of the source shows."""
 
 
 Task = Literal[
@@ -133,10 +133,10 @@ class Annotation(Record, kw_only=True):
     context: list[Turn] = field(default_factory=nothing)
     """Earlier turns of the dialogue only, oldest first; never a later one."""
     person: str | None = None
-    """Whose emotion is asked for, where the clip shows several people or the dialogue names the speaker."""
+    """The person whose emotion is asked for, where the clip shows several people or the dialogue names the speaker."""
     perspective: Literal["expressed", "induced"] | None = None
-    """Whether the labels say what the people of the clip show, or what it makes its viewers and readers feel; not
-    stated, what is shown."""
+    """Whether the labels say what the people in the clip show, or what it makes its viewers and readers feel. None
+    means what is shown."""
     target: Target
     meta: Meta
 
@@ -149,11 +149,11 @@ class Conversation(Annotation, kw_only=True):
 
 
 class Rejected(Record, kw_only=True):
-    """A row that could not be used: nothing is lost without a word."""
+    """A row that could not be used. No row is lost silently."""
 
     id: str
     row: int | None = None
-    """1-based data row of the source (the header is row 0); None where the clip is at fault, not the row."""
+    """1-based data row of the source (the header is row 0); None if the clip is at fault, not the row."""
     reason: str
     source: str
     data: dict[str, Any] = field(default_factory=dict)
@@ -161,7 +161,7 @@ class Rejected(Record, kw_only=True):
 
 
 class Answer(Record):
-    """What a model said about one conversation; `answers.parse` reads `text`."""
+    """What a model answered to one conversation. `answers.parse` reads `text`."""
 
     id: str
     text: str
@@ -170,11 +170,11 @@ class Answer(Record):
     tokens: int
     prompt_hash: str
     error: str | None = None
-    """Why there is no answer (the clip could not be read, ...); `text` is then empty."""
+    """The reason why there is no answer (the clip could not be read, ...). `text` is then empty."""
 
 
 class Score(Record, kw_only=True):
-    """How one answer fared, with what explains it."""
+    """The scores of one answer, with what explains them."""
 
     id: str
     status: Literal["ok", "recovered", "failed"]

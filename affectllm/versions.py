@@ -14,20 +14,20 @@ from affectllm.errors import AffectError
 if TYPE_CHECKING:
     from packaging.requirements import Requirement
 
-# Set once the line is out: processes that this one starts inherit it and do not repeat the line.
+# Set when the line has been printed: processes that this one starts inherit it and do not repeat the line.
 SAID = "AFFECTLLM_VERSIONS_SAID"
 # Where launchers write the number of a process, in the order in which accelerate reads them.
 RANKS = ("RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "MV2_COMM_WORLD_RANK")
-# What no run uses: tests and what builds the package.
+# The extra that no run uses: tests, and what builds the package.
 TOOLS = "dev"
 
 
 class Needed(NamedTuple):
-    """One package that affectllm asks for on this Python and system."""
+    """One package that affectllm needs on this Python and system."""
 
     name: str
     extra: str
-    """The extra that brings it; empty for what every installation has."""
+    """The extra that it belongs to; empty for what every installation has."""
     tried: str
     """The range as pip reads it, e.g. '>=5.17,<5.25'."""
     everywhere: bool
@@ -102,7 +102,7 @@ def outside(packages: Iterable[Needed] | None = None) -> list[Outside]:
 
 
 def say_outside() -> None:
-    """One line on stderr, once a run, that names each package outside its tried range; nothing where all lie inside.
+    """Print one line on stderr, once a run, that names each package outside its tried range, if there is one.
 
     Called where a model is loaded or training begins. Of several processes the first one says it.
     """

@@ -4,8 +4,8 @@
 
 Generated tables of the published sizes: MELD's 13,708 utterances in three files, and MER-Caption's 115,595 label sets.
 The peer reads the same tables with csv.DictReader and writes each row as JSON: no question, no check, no defect, so it
-is a lower bound of what any builder costs. Builders run as commands, start-up included. Seconds are of one CPU, which
-other work on the machine disturbs less than the clock, and the fewest of three rounds; a line is one measure as JSON.
+is a lower bound of what any builder costs. Builders run as commands, start-up included. Seconds are CPU seconds, which
+other work on the machine disturbs less than the clock, and the best of three rounds. A line is one measure as JSON.
 """
 
 import csv
@@ -85,7 +85,7 @@ def main() -> None:
             rows = sum(MELD_ROWS.values()) if name == "meld" else MER_CAPTION_ROWS
             line = {"name": f"build/{name}", "ours": round(ours, 2), "peer": round(plain, 2)}
             print(json.dumps({**line, "ratio": round(ours / plain, 1), "unit": "s", "n": rows}))
-    # ru_maxrss of waited-for children: the largest of them, in KiB on Linux.
+    # ru_maxrss of children that were waited for: that of the largest one, in KiB on Linux.
     peak_mib = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
     line = {"name": "build/peak", "ours": round(peak_mib), "peer": None, "ratio": None}
     print(json.dumps({**line, "unit": "MiB", "n": len(names)}))

@@ -7,9 +7,9 @@
 
 The last commit is cloned to a temporary folder with empty caches and no environment, and `make quickstart-mini` (or
 `make quickstart`) and `make test` are called there as the README has them. The set-up is what they begin with, and its
-minutes are counted apart. Of this machine only the downloads and the configuration of pip and uv are kept. The clone is
-deleted in any case; the logs stay in --logs. The exit code is 1 when a stage failed. Needs Python, make and git alone,
-since there is no environment yet.
+minutes are counted apart. From this machine only the downloads and the configuration of pip and uv are used. The clone
+is deleted in any case; the logs stay in --logs. The exit code is 1 when a stage failed. It needs only Python, make and
+git, since there is no environment yet.
 """
 
 import argparse
@@ -30,9 +30,9 @@ ROOT = Path(__file__).resolve().parents[1]
 TABLE = ROOT / "docs" / "environments.md"
 COLUMNS = ("date", "Python", "packages", "machine", "native bfloat16", "set-up", "quickstart", "tests", "result")
 MAIN = ("torch", "transformers", "trl", "peft", "numpy")
-# What the CPU can, as the table names it, by the flag of /proc/cpuinfo.
+# Abilities of the CPU, as the table names them, by the flag of /proc/cpuinfo.
 FEATURES = {"avx2": "avx2", "avx512f": "avx512", "avx512_bf16": "avx512_bf16", "amx_bf16": "amx"}
-# What a shell may hold that would reach into the clone: environments, variables of an outer make, caches, launchers.
+# Variables of a shell that would affect the clone: environments, those of an outer make, caches, launchers.
 LEAKS = re.compile(
     r"^(AFFECTLLM_.*|HF_.*|HUGGINGFACE_.*|TRANSFORMERS_.*|PYTHON.*|VIRTUAL_ENV|CONDA_.*|VENV|PACKAGES|MAKE.*|MFLAGS|"
     r"XDG_CACHE_HOME|OMP_NUM_THREADS|RANK|WORLD_SIZE|LOCAL_RANK)$"
@@ -41,12 +41,12 @@ NATIVE = {"on": "1", "off": "0", "machine": None}
 
 
 class Stage(NamedTuple):
-    """What one command of the README took."""
+    """What one command of the README took and gave."""
 
     command: str
     code: int
     setup: float
-    """Minutes of the set-up that the command began with; 0 where the environment was there."""
+    """Minutes of the set-up that the command began with. 0 if the environment was there."""
     minutes: float
     """Minutes after it."""
     was_set_up: bool
@@ -166,7 +166,7 @@ def version_of(python: str, environment: dict[str, str]) -> str:
 
 
 def installed(venv: Path, environment: dict[str, str]) -> dict[str, str]:
-    """Versions of the main packages in the environment; none where it was not made."""
+    """Versions of the main packages in the environment. Empty if it was not made."""
     python = venv / "bin" / "python"
     if not python.exists():
         return {}
@@ -180,7 +180,7 @@ def installed(venv: Path, environment: dict[str, str]) -> dict[str, str]:
 
 
 def as_row(run: argparse.Namespace, python: str, versions: dict[str, str], stages: list[Stage]) -> str:
-    """One row of the table, with minutes of what ran and a dash for what did not."""
+    """One row of the table: minutes of the stages that ran, and a dash for the others."""
     spent = {stage.command.removeprefix("make "): stage for stage in stages}
     quickstart = next((stage for name, stage in spent.items() if name.startswith("quickstart")), None)
     packages = ", ".join(f"{name} {version}" for name, version in versions.items())
@@ -223,7 +223,7 @@ def shown(path: Path) -> str:
 
 
 def machine() -> str:
-    """Cores and what of AVX and AMX the CPU has, as Linux says it; elsewhere the kind of CPU."""
+    """Number of cores, and the AVX and AMX features that Linux lists. On other systems, the kind of CPU."""
     cpuinfo = Path("/proc/cpuinfo")
     found = re.search(r"^flags\s*:(.*)$", cpuinfo.read_text(), re.MULTILINE) if cpuinfo.is_file() else None
     flags = found.group(1).split() if found else []

@@ -1,13 +1,13 @@
 """Everything that needs a GPU, measured in one run of at most 12 minutes on one card of 80 GB.
 
     python benchmarks/gpu.py                                    # all sections, in order of importance
-    python benchmarks/gpu.py --sections sft grpo --minutes 5    # some of them
+    python benchmarks/gpu.py --sections sft grpo --minutes 5    # some sections
     python benchmarks/gpu.py --tiny --out /tmp/gpu              # every section at toy size, on a CPU too
 
 families     every family and stage in bfloat16 and float16, on random weights of a few thousand parameters
 sft          Qwen2.5-Omni-7B at full size, random weights: tokens a second and MFU of the default and of other settings
 grpo         a step row by row and shared, 8 completions a clip, prompts of about 1,000 tokens
-memory       peaks of a few runs beside what --dry-run says of them
+memory       peaks of a few runs, compared with the estimates of --dry-run
 predict      clips a second of `eval predict`, and hours for MER-UniBench
 grpo-long    as grpo, prompts of about 4,500 tokens
 quickstart   `affectllm quickstart` on the GPU, where nano's weights are set up
@@ -27,7 +27,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-# Before torch: without it, blocks of changing sizes leave gaps that the next size does not fit into.
+# This must come before torch: without it, blocks of changing sizes leave gaps that the next size does not fit into.
 os.environ.setdefault("PYTORCH_ALLOC_CONF", "expandable_segments:True")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -43,15 +43,15 @@ from benchmarks.gpu_book import Book
 @dataclass(frozen=True)
 class Benchmark:
     sections: tuple[str, ...] = ()
-    """families, sft, grpo, memory, predict, grpo-long, quickstart, qlora, quickstart-cpu; without any, all of them."""
+    """families, sft, grpo, memory, predict, grpo-long, quickstart, qlora or quickstart-cpu. Without it, all are run."""
     minutes: float = 12.0
-    """Of the whole run; a section begins only when its limit still fits."""
+    """Minutes for the whole run. A section begins only if its time limit still fits."""
     out: Path = Path(__file__).parent / "results"
     """Folder for gpu_<card>.json and its log."""
     peak_tflops: float | None = None
-    """Dense bfloat16 TFLOP/s of the card, for MFU; without it, what its maker states, where the card is known."""
+    """Dense bfloat16 TFLOP/s of the card, for MFU. Without it, its maker's figure, if the card is known."""
     tiny: bool = False
-    """Toy shapes and few steps: shows that every section runs, and measures nothing."""
+    """Use toy shapes and few steps. This shows that every section runs, and measures nothing."""
 
 
 class Section(NamedTuple):

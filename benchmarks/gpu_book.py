@@ -28,7 +28,7 @@ PEAK_TFLOPS = {
 
 
 class TooLong(Exception):  # noqa: N818  (named for what happened; it is no fault of the code)
-    """A section used up its time."""
+    """The exception for a section that used up its time."""
 
 
 class Book:
@@ -54,7 +54,7 @@ class Book:
         return 60 * self.minutes - (time.monotonic() - self.begun)
 
     def row(self, name: str, value: float | None, unit: str, n: int, **more: Any) -> None:
-        """Keep one measure; `n` is what it is a mean, median or share of."""
+        """Keep one measure. `n` is the number of values that it is a mean, median or share of."""
         rounded = None if value is None else float(f"{value:.5g}")
         line = {"section": self.section, "name": name, "value": rounded, "unit": unit, "n": n, **more}
         self.found["rows"].append(line)
@@ -75,7 +75,7 @@ class Book:
 
     @contextmanager
     def part(self, what: str) -> Iterator[None]:
-        """A measure whose failure is noted, and does not end its section."""
+        """Run a measure whose failure is noted and does not end its section."""
         try:
             yield
         except TooLong:
@@ -87,7 +87,7 @@ class Book:
 
     @contextmanager
     def timed(self, name: str, limit_s: float) -> Iterator[None]:
-        """A section, cut after `limit_s`; a failure is noted, and the run goes on."""
+        """Run a section, cut after `limit_s`. A failure is noted, and the run continues."""
         self.section, start = name, time.monotonic()
 
         def cut(*_: Any) -> None:
@@ -108,7 +108,7 @@ class Book:
 
 
 def free() -> None:
-    """Give memory back that nothing holds any more, a failed step's frames included."""
+    """Release memory that is no longer used, that of a failed step's frames included."""
     import gc
 
     sys.last_exc = None  # type: ignore[attr-defined]
@@ -123,14 +123,14 @@ def synchronise() -> None:
 
 
 def card_name() -> str:
-    """Of the GPU, as a part of a file's name; cpu without one."""
+    """Name of the GPU as a part of a file name. cpu if there is none."""
     if not torch.cuda.is_available():
         return "cpu"
     return "_".join(torch.cuda.get_device_name().removeprefix("NVIDIA ").lower().split())
 
 
 def peak_tflops() -> float | None:
-    """What the maker states for this card in bfloat16, or None for an unknown one."""
+    """The maker's figure for this card in bfloat16, or None for an unknown card."""
     name = torch.cuda.get_device_name() if torch.cuda.is_available() else ""
     return next((value for known, value in PEAK_TFLOPS.items() if name.startswith(known)), None)
 

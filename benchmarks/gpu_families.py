@@ -1,6 +1,6 @@
 """Every family and stage in half precision on random weights of a few thousand parameters.
 
-What is asked of each: losses are numbers, the adapter has changed, another clip gives another answer's likelihood, the
+These are checked: losses are numbers, the adapter has changed, another clip gives another answer's likelihood, the
 two ways of GRPO agree, and merged weights answer as the adapter does.
 """
 
@@ -82,7 +82,7 @@ def stages(bench: Bench, family: str, dtype: str, folder: Path) -> None:
 
     @contextmanager
     def stage(name: str, of: str = "sft") -> Iterator[dict[str, Any]]:
-        """A part of the benchmark whose row says how long it took; what it finds out is added to the row."""
+        """A part of the benchmark whose row says how long it took. What it finds is added to the row."""
         found: dict[str, Any] = {}
         with bench.book.part(f"{family} {dtype} {name}"):
             begun = time.perf_counter()
@@ -161,7 +161,7 @@ def learnt(folder: Path, before: Path | None = None) -> dict[str, Any]:
 
 
 def likelihoods(backbone: Backbone, root: Path, rows: list[Conversation]) -> list[float]:
-    """Of one answer to the first row's question, with the clip of each row in turn."""
+    """Log-probability of one answer to the first row's question, with the clip of each row in turn."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
     backbone.model.to(device).eval()
     samples = [backbone.sample(row, root) for row in rows]
@@ -171,7 +171,7 @@ def likelihoods(backbone: Backbone, root: Path, rows: list[Conversation]) -> lis
 
 
 def media_matter(model: str, dtype: str, root: Path, rows: list[Conversation]) -> float:
-    """What another clip changes in an answer's log-probability; none is an error."""
+    """The change that another clip makes to an answer's log-probability. No change is an error."""
     values = likelihoods(load(model, dtype), root, rows)
     expect(all(math.isfinite(value) for value in values), f"log-probabilities: {values}")
     expect(values[0] != values[1], "another clip changes nothing")
@@ -179,7 +179,7 @@ def media_matter(model: str, dtype: str, root: Path, rows: list[Conversation]) -
 
 
 def two_ways(folder: Path, dtype: str, rows: list[Conversation], kinds: tuple[Any, ...], steps: Any) -> float | None:
-    """Largest difference of a log-probability between a shared and a row-by-row forward; None where none shares."""
+    """Largest difference of a log-probability between a shared and a row-by-row forward; None if no model shares."""
     backbone = load(str(folder / "sft"), dtype, trainable=True)
     make_trainable(backbone, Tuning(rank=16), 7)
     store = MediaStore(backbone, folder, FeatureCache(folder / "cache"), kinds)

@@ -3,11 +3,11 @@
 Clips are noise that is in memory already, and answers have a fixed length, so that every run computes the same. Model
 and processor are made once; each run gets a fresh adapter.
 
-**MFU** is the share of the card's stated bfloat16 rate that useful arithmetic takes. Counted are, for each token, two
-operations a weight forward and two for the gradients of activations: base weights are frozen and have no gradients of
-their own. To these come attention (each token looks at half of those in front of it) and the head on answers alone.
-What checkpointing computes again is not counted. Encoders are counted in `mfu_with_encoders` alone, and only where
-they run: a clip that was seen before comes from the cache behind them.
+**MFU** is the share of the card's stated bfloat16 rate that useful arithmetic takes. Two operations per weight and
+token are counted for the forward, and two for the gradients of activations: base weights are frozen and have no
+gradients of their own. Attention (each token attends to half of the earlier ones) and the head on answers are added.
+What checkpointing computes again is not counted. Encoders are counted only in `mfu_with_encoders`, and only where they
+run: the features of a clip that was seen before come from the cache.
 """
 
 import importlib.util
@@ -49,7 +49,7 @@ from train.grpo import work_of as grpo_work
 from train.sft import SFT
 
 MER_UNIBENCH = 12799
-"""Clips of its nine sets."""
+"""Number of clips of MER-UniBench's nine sets."""
 
 
 class View(NamedTuple):
@@ -61,7 +61,7 @@ class View(NamedTuple):
     seconds: float
 
 
-# A token is 28 x 28 pixels of two frames, or 40 ms; the question has some 200 of its own.
+# A token is 28 x 28 pixels of two frames, or 40 ms; the question has about 200 of its own.
 SHORT, LONG = View(8, 364, 5.0), View(32, 448, 5.0)
 TINY_SHORT, TINY_LONG = View(2, 56, 1.0), View(4, 56, 1.0)
 
@@ -111,7 +111,7 @@ class Bench:
         return backbone
 
     def bare(self) -> Backbone:
-        """The model as it was made: what adapters and trainers have left on it is taken off."""
+        """Restore the model as it was made: what adapters and trainers have left on it is removed."""
         backbone = self.omni
         if backbone.model is not backbone.core:
             backbone.model = backbone.model.unload()
@@ -161,7 +161,7 @@ class NoiseStore(MediaStore):
 
 
 def answered(name: str, tokens: int) -> Conversation:
-    """A question about a clip with an answer of this many tokens: a letter is one here."""
+    """A question about a clip with an answer of this many tokens. Each letter is one token here."""
     row = question(name)
     text = ("<think>The face is tense, and the voice is low. </think>" * (1 + tokens // 50))[: tokens - 1]
     row.messages[-1:] = [Message(role="assistant", content=text)]
@@ -174,12 +174,12 @@ def answered(name: str, tokens: int) -> Conversation:
 class Setting(NamedTuple):
     batch: int
     checkpointing: bool | None
-    """None is the trainer's default."""
+    """Whether activations are checkpointed. None is the trainer's default."""
     answer_tokens: int = 200
     fresh: bool = False
-    """Every step sees new clips, so that encoders run: the first epoch."""
+    """Whether every step sees new clips, so that encoders run, as in the first epoch."""
     stock: bool = False
-    """PEFT's own forward of the adapter's layers."""
+    """Whether the adapter's layers use PEFT's own forward."""
 
     def named(self) -> str:
         checkpointing = {None: "default checkpointing", True: "checkpointing", False: "no checkpointing"}
@@ -187,7 +187,7 @@ class Setting(NamedTuple):
         return f"batch {self.batch}, {checkpointing[self.checkpointing]}{more}"
 
 
-# The first is what `affectllm train sft` does without a word about it; the best of the rest is what to ask for.
+# The first is the default of `affectllm train sft`; the best of the rest is the setting to recommend.
 SETTINGS = (
     Setting(8, None),
     Setting(4, False),
@@ -244,7 +244,7 @@ class Done(NamedTuple):
 
 
 def sft_steps(bench: Bench, setting: Setting, view: View, steps: int, backbone: Backbone | None = None) -> Done:
-    """Steps of the real trainer behind two that warm up."""
+    """Steps of the real trainer, after two that warm up."""
     backbone = backbone or bench.adapted()
     if setting.stock:
         for module in backbone.model.modules():
@@ -317,7 +317,7 @@ def compared(planned: dict[str, float], peak: dict[str, float]) -> dict[str, Any
 
 
 def matrix_rate(bench: Bench) -> None:
-    """The card's rate on a plain product, beside which the stated one is a bound."""
+    """The card's rate on a plain matrix product. The stated rate is an upper bound of it."""
     side = 256 if bench.tiny else 8192
     a, b = (torch.randn(side, side, device=bench.device, dtype=torch.bfloat16) for _ in range(2))
     times = []
@@ -335,7 +335,7 @@ def matrix_rate(bench: Bench) -> None:
 
 
 def grpo(bench: Bench) -> None:
-    """A step both ways, as train/configs/qwen2_5_omni_7b_grpo.yaml asks for it but for the length of completions."""
+    """A step both ways, as train/configs/qwen2_5_omni_7b_grpo.yaml asks, except for the length of completions."""
     grpo_both_ways(bench, TINY_SHORT if bench.tiny else SHORT, 1 if bench.tiny else 2)
 
 
@@ -360,7 +360,7 @@ def grpo_both_ways(bench: Bench, view: View, rounds: int) -> None:
         fixed_length(trainer, tokens)
         found = costs_of(trainer)
         report_step(bench, options, store, rows, found, rounds)
-        # Last: what was measured is kept, should the section's time end here.
+        # This comes last: what was measured is kept if the section's time ends here.
         difference = greatest_difference(trainer, rows, group, tokens)
     bench.book.row("grpo exactness", difference, "largest difference of a log-probability", group, prompts=len(rows))
 
@@ -396,7 +396,7 @@ def report_step(
 
 
 def fixed_length(trainer: Any, tokens: int) -> None:
-    """Random weights end an answer whenever they like; the time of a step would be that of the dice."""
+    """Random weights end an answer at random, and so the time of a step would be random."""
     trainer.generation_config.min_new_tokens = tokens
     trainer.generation_kwargs = {**(trainer.generation_kwargs or {}), "min_new_tokens": tokens}
 
@@ -405,7 +405,7 @@ def fixed_length(trainer: Any, tokens: int) -> None:
 
 
 def memory(bench: Bench) -> None:
-    """Peaks of supervised runs of several sizes beside the plan; those of GRPO are in its own rows."""
+    """Peaks of supervised runs of several sizes, compared with the plan. Those of GRPO are in its own rows."""
     view = TINY_SHORT if bench.tiny else SHORT
     long = TINY_LONG if bench.tiny else LONG
     settings = ((Setting(1, True), view), (Setting(2, True), long), (Setting(1, False), long))
@@ -421,7 +421,7 @@ def memory(bench: Bench) -> None:
 # Answers
 
 BATCHES = 3
-"""Of `eval predict`; the first is read before anything can be answered."""
+"""Number of batches of `eval predict`. The first one is read before anything can be answered."""
 
 
 def predict(bench: Bench) -> None:
@@ -452,7 +452,7 @@ def predict(bench: Bench) -> None:
 
 
 def encoders(bench: Bench, backbone: Backbone, clips: int) -> None:
-    """A batch through vision and audio encoders: one kernel for all stretches of a length, then one for each."""
+    """A batch through vision and audio encoders, with one kernel for all stretches of a length, then one for each."""
     store = NoiseStore(backbone, bench.folder, TINY_SHORT if bench.tiny else SHORT)
     media = join_media([store.sample(question(f"clip{i}")) for i in range(clips)])
     seconds = {}
@@ -474,7 +474,7 @@ def encoders(bench: Bench, backbone: Backbone, clips: int) -> None:
 def answers(
     bench: Bench, backbone: Backbone, folder: Path, rows: Sequence[Conversation], batch: int, tokens: int, name: str
 ) -> None:
-    """Batches whose clips nobody has read yet, each read while the one in front is answered, then from the cache."""
+    """Batches of clips that were not read before, each read while the one before is answered, then from the cache."""
     options = Predict(data=folder / "none", out=folder / "answers", batch=batch, max_new_tokens=tokens)
     batches = [rows[i : i + batch] for i in range(0, len(rows), batch)]
     with tempfile.TemporaryDirectory(dir=bench.folder) as cache:
@@ -511,7 +511,7 @@ def qlora(bench: Bench) -> None:
     if importlib.util.find_spec("bitsandbytes") is None:
         return bench.book.skip("qlora", "bitsandbytes is not installed")
     if bench.device == "cpu" and not bench.tiny:
-        return bench.book.skip("qlora", "4 bits of 7 billion weights want a GPU")
+        return bench.book.skip("qlora", "7 billion weights in 4 bits need a GPU")
     backbone = bench.bare()
     quantise(backbone)
     make_trainable(backbone, Tuning(rank=16), 7)
@@ -527,7 +527,7 @@ def qlora(bench: Bench) -> None:
 
 
 def quantise(backbone: Backbone) -> None:
-    """Put the linear layers of the language model into NF4 where they lie, as `--quantise` loads them."""
+    """Put the linear layers of the language model into NF4 in place, as `--quantise` loads them."""
     import bitsandbytes as bnb
     from transformers.quantizers import AutoHfQuantizer
 

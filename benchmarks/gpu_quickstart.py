@@ -37,7 +37,7 @@ def on_cpu(bench: Bench) -> None:
 
 
 def ready(bench: Bench) -> bool:
-    """Whether the quickstart has what it needs; what it lacks is noted."""
+    """Whether the quickstart has what it needs. What it lacks is noted."""
     reason = None
     if nano.find() is None:
         reason = f"nano's weights are not in {nano.folder()}: affectllm setup-nano"

@@ -2,12 +2,12 @@
 
     python benchmarks/grpo_gain.py --data runs/quickstart/data --out runs/grpo_gain
 
-The start is a supervised adapter stopped early, so that there is room above it; it answers with reasoning and, asked
-to, with labels alone. From it go, for every seed, GRPO runs on one of these forms and supervised runs of about as many
-seconds of training, each at a constant setting. Clues are scored on answers with reasoning, labels on the form that was
-trained. A line is one measure as JSON: `ours` is the mean over seeds behind the stage, `peer` the start (or the
+The start is a supervised adapter stopped early, so that it can be improved. It answers with reasoning or, if asked to,
+with labels alone. For every seed, GRPO runs on one of these forms start from it, and so do supervised runs of about as
+many seconds of training, each at a constant setting. Clues are scored on answers with reasoning, labels on the form
+that was trained. A line is one measure as JSON: `ours` is the mean over seeds after the stage, `peer` the start (or the
 supervised runs), `ratio` null, and `low` and `high` bound the paired difference at 95 % (clips resampled, the same ones
-for all seeds and both sides). Killed at any moment, the same command goes on.
+for all seeds and both sides). If it is killed, the same command continues.
 """
 
 import json
@@ -41,23 +41,23 @@ class Gain:
     out: Path = Path("runs/grpo_gain")
     """Folder for all runs."""
     form: Literal["think", "labels"] = "think"
-    """What GRPO trains: answers with reasoning (rewards `strict`), or labels alone (`no-think`), which are shorter."""
+    """Form of the answers: with reasoning (rewards `strict`), or labels alone (`no-think`), which are shorter."""
     start_steps: int = 30
-    """Supervised steps of the start."""
+    """Number of supervised steps of the start."""
     steps: int = 20
-    """GRPO steps."""
+    """Number of GRPO steps."""
     prompts: int = 4
-    """Clips a GRPO step."""
+    """Number of clips per GRPO step."""
     group: int = 8
-    """Completions a clip."""
+    """Number of completions per clip."""
     rate: float = 2e-4
     """Learning rate of GRPO and of the further supervised runs."""
     sft_weight: float = 0.0
-    """Weight of the supervised loss on a step's clips, beside GRPO's."""
+    """Weight of the supervised loss on a step's clips, added to GRPO's."""
     seeds: tuple[int, ...] = (1, 2, 3)
-    """Of the GRPO runs."""
+    """Seeds of the GRPO runs."""
     sft_seeds: tuple[int, ...] = (1,)
-    """Of the further supervised runs; none leaves them out."""
+    """Seeds of the further supervised runs. Without any, these are left out."""
 
 
 def main(run: Gain) -> None:
@@ -104,12 +104,12 @@ def answer(run: Gain, name: str) -> None:
 
 
 def grpo_seconds(folder: Path) -> float:
-    """Of all optimiser steps together."""
+    """Seconds of all optimiser steps together."""
     return sum(row["seconds"]["step"] for row in jsonl.read_dicts(folder / "log.jsonl"))
 
 
 def sft_seconds(folder: Path) -> float:
-    """Of a run that was not interrupted."""
+    """Seconds of a run that was not interrupted."""
     return next(row["train_runtime"] for row in jsonl.read_dicts(folder / "log.jsonl") if "train_runtime" in row)
 
 

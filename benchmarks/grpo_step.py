@@ -1,13 +1,13 @@
-"""One GRPO step with the prompt shared among its completions, beside the same step row by row.
+"""One GRPO step with the prompt shared among its completions, compared with the same step row by row.
 
     python benchmarks/grpo_step.py                                  # a small Qwen2.5-Omni, and nano where it is set up
     python benchmarks/grpo_step.py --shapes 7b --dtype bfloat16     # full size, random weights: needs a large GPU
 
 Both ways run in one process and one trainer, step by step in turn, over the same clips, with the learning rate at 0 so
-that the policy stays the same. The peer is TRL's own path, mended so that clips reach every forward. A line is one
+that the policy stays the same. The peer is TRL's own path, patched so that clips reach every forward. A line is one
 measure as JSON, `ours` the shared way. Clips are in memory already, so that reading counts for neither way.
 
-Times are CPU seconds (on a GPU: wall seconds, synchronised), the least of `n` steps behind one that warms up. Memory
+Times are CPU seconds (on a GPU: wall seconds, synchronised), the least of `n` steps after one that warms up. Memory
 is what the training forward keeps for its backward pass: on a CPU the bytes of all tensors that autograd saves, each
 storage once and parameters left out; on a GPU the peak of allocated memory above what was there before the step's
 loss.
@@ -62,19 +62,19 @@ SHAPES: dict[str, dict[str, Any]] = {
 @dataclass(frozen=True)
 class Benchmark:
     shapes: tuple[str, ...] = ("mini", "nano")
-    """mini, 3b, 7b: Qwen2.5-Omni of that size with random weights; nano: the embedded model, if it is set up."""
+    """Models. mini, 3b, 7b: Qwen2.5-Omni of that size with random weights; nano: the embedded one, if set up."""
     cases: tuple[str, ...] = ("8x32", "4x64")
-    """Completions a clip x tokens a completion."""
+    """Completions per clip x tokens per completion."""
     prompts: int = 1
-    """Clips a step."""
+    """Number of clips per step."""
     rounds: int = 3
-    """Steps of which the fastest counts."""
+    """Number of steps. The fastest one counts."""
     dtype: str = "float32"
-    """Weights in float32 or bfloat16."""
+    """Precision of the weights: float32 or bfloat16."""
     beta: float = 0.0
-    """Above 0, each step also asks the reference for log-probabilities."""
+    """Weight of the KL term. Above 0, each step also asks the reference for log-probabilities."""
     threads: int = 1
-    """CPU threads; one gives the steadiest times where others use the machine too."""
+    """Number of CPU threads. One gives the steadiest times if others use the machine too."""
 
 
 def main(run: Benchmark) -> None:
@@ -174,7 +174,7 @@ class DrawnStore:
                 Media(frames, np.arange(8) * 0.5, rng.standard_normal(80000).astype(np.float32))
             )
             self._samples[row.id] = self.backbone.assemble(row, ("video", "audio"), media)
-        # A new object each time, as the trainer's own store gives: what was made of it is not found again.
+        # This is a new object each time, as from the trainer's own store, so that earlier results for it are not found.
         return Sample(*self._samples[row.id])
 
     encoded_sample = sample
@@ -348,7 +348,7 @@ def counted_clips(backbone: Backbone) -> Iterator[list[int]]:
 
 
 def greatest_difference(trainer: ClipGRPOTrainer, rows: list[Conversation], group: int, tokens: int) -> float:
-    """Of a log-probability, between the two ways, over random completions."""
+    """Largest difference of a log-probability between the two ways, over random completions."""
     # The very same object for each completion of a clip: that is what makes them a group.
     samples = [sample for row in rows for sample in [trainer.store.sample(row)] * group]
     device = trainer.accelerator.device

@@ -1,11 +1,11 @@
-"""How fast clips are read, beside decord, plain PyAV and qwen-vl-utils, all in one run; one JSON line a measure.
+"""How fast clips are read, compared with decord, plain PyAV and qwen-vl-utils, all in one run; one JSON line a measure.
 
     python benchmarks/media_read.py --clips FOLDER
 
 `ratio` says how many times better ours is: peer / ours of times, ours / peer of counts.
 
 Without --clips, clips are drawn: 5 s of 640x360 H.264 with sound, and a long one. Times are the least of several
-rounds, in which the readers take turns, so that a busy machine slows all of them.
+rounds, in which the readers take turns, so that a busy machine slows all readers.
 """
 
 import json
@@ -29,11 +29,11 @@ from affectllm.options import command
 @dataclass(frozen=True)
 class Benchmark:
     clips: Path | None = None
-    """Folder of .mp4 clips to read; drawn ones without."""
+    """Folder of .mp4 clips to read. Without it, clips are drawn."""
     n: int = 8
-    """Frames a clip."""
+    """Number of frames per clip."""
     rounds: int = 15
-    """Rounds of which the fastest counts."""
+    """Number of rounds. The fastest one counts."""
 
 
 def main(run: Benchmark) -> None:
@@ -79,7 +79,7 @@ def draw(path: Path, frames: int, seed: int, size: tuple[int, int] = (640, 360),
 
 
 def with_pyav(path: Path, n: int) -> np.ndarray:
-    """Decode straight through, keep what is wanted: the shortest correct loop for a constant frame rate."""
+    """Decode everything and keep what is wanted: the shortest correct loop for a constant frame rate."""
     import av
 
     with av.open(str(path)) as media:

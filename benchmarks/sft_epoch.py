@@ -1,17 +1,17 @@
-"""Epochs of SFT behind the first, beside the same trainer decoding and encoding every clip each time.
+"""Epochs of SFT after the first, compared with the same trainer decoding and encoding every clip each time.
 
     python -m benchmarks.sft_epoch                                   # on a CPU: tiny, embedded and encoder-heavy shapes
     python -m benchmarks.sft_epoch --shapes 7b --dtype bfloat16 --clips 32 --batch 8 --checkpointing
                                                                      # full size, random weights: needs a large GPU
 
-The peer is TRL's own trainer, mended so that clips reach it: a collator that decodes frames and sound in the same
-process and hands them to the forward, which runs the encoders. Rows, order and adapter are the same for both. A line
+The peer is TRL's own trainer, patched so that clips reach it: a collator decodes frames and audio in the same
+process and gives them to the forward, which runs the encoders. Rows, order and adapter are the same for both. A line
 is one measure as JSON: samples a second (of CPU time on one thread; on a GPU of wall time, synchronised), the share of
-padding with and without batches of like length, and seconds from the start of a process to its first optimiser step.
+padding with and without batches of similar length, and seconds from the start of a process to its first optimiser step.
 With a GPU, also the share of its peak that the language model's useful arithmetic reaches (MFU, without recomputation).
 
 Shapes: tiny is a composed model of a few thousand parameters; embedded is nano; heavy is nano's language model, with
-random weights, behind CLIP ViT-B/16 on 8 frames and a HuBERT of base size; mini, 3b and 7b are Qwen2.5-Omni's.
+random weights, after CLIP ViT-B/16 on 8 frames and a HuBERT of base size; mini, 3b and 7b are Qwen2.5-Omni's.
 """
 
 import json
@@ -54,21 +54,21 @@ from train.sft import SFT
 @dataclass(frozen=True)
 class Benchmark:
     shapes: tuple[str, ...] = ("tiny", "embedded", "heavy")
-    """tiny, embedded (nano, where it is set up), heavy, mini, 3b, 7b."""
+    """Shapes to measure: tiny, embedded (nano, if it is set up), heavy, mini, 3b, 7b."""
     clips: int = 6
-    """Clips of 5 s, 640 x 360."""
+    """Number of clips of 5 s, 640 x 360."""
     batch: int = 2
-    """Conversations a step."""
+    """Number of conversations per step."""
     epochs: int = 3
-    """Of ours; those behind the first count. The peer runs one epoch behind a step that warms up."""
+    """Number of our epochs; those after the first count. The peer runs one epoch after a step that warms up."""
     dtype: str = "float32"
-    """Weights in float32 or bfloat16."""
+    """Precision of the weights: float32 or bfloat16."""
     checkpointing: bool = False
     """Compute activations again in the backward."""
     peak_tflops: float = 989.0
-    """Of the GPU in this precision, for MFU; the default is an H200's in bfloat16."""
+    """Peak TFLOP/s of the GPU in this precision, for MFU. The default is that of an H200 in bfloat16."""
     threads: int = 1
-    """CPU threads."""
+    """Number of CPU threads."""
     start: bool = True
     """Measure the start of a process, on nano where it is set up."""
 

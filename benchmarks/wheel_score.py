@@ -1,4 +1,4 @@
-"""Speed of the wheel score and its intervals, as JSON lines, beside a plain implementation of the same rule.
+"""Speed of the wheel score and its intervals, as JSON lines, compared with a plain implementation of the same rule.
 
     python benchmarks/wheel_score.py --assets MER2025/emotion_wheel [--mertools MERTools/MER2025]
 

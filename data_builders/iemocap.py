@@ -177,7 +177,7 @@ def read_evaluation(path: Path) -> list[Utterance]:
             start, end, name, code, *vad = summary.groups()
             found.append(Utterance(name, float(start), float(end), code, tuple(map(float, vad)), []))
         elif line.startswith("[") and "Ses" in line:
-            raise AffectError(f"{path}: line {number} is no summary of an utterance: {line.strip()!r}.")
+            raise AffectError(f"{path}: line {number} is not a summary of an utterance: {line.strip()!r}.")
         elif found and (rater := RATER.fullmatch(line)):
             words = [word.strip().lower() for word in rater[1].split(";") if word.strip()]
             found[-1].raters.append([WRITTEN.get(word, word) for word in words])

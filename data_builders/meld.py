@@ -4,7 +4,7 @@
 
 Reads `{train,dev,test}_sent_emo.csv`, and `*_sent_emo_dya.csv` for MELD-dyadic. Ids are those of MERBench,
 `val_dia0_utt0`, since dialogue numbers repeat between splits. MELD-dyadic shows the same utterances in dialogues of
-two, some of them several times: its ids begin with `valdya_`, and its clips are those of the full data set. The context
+two, some several times: its ids begin with `valdya_`, and its clips are those of the full data set. The context
 of an utterance holds earlier utterances only. Known errors of the data set are listed as defects; nothing is corrected.
 """
 
@@ -127,7 +127,7 @@ def read(path: Path, split: str) -> Table:
     dyadic = bool(rows) and OLD_PLACE[0] in rows[0].values
     turns = by_dialogue((place_of(row), turn_of(row)) for row in rows)
     for row in rows if dyadic else ():
-        # A place that is no number is an error of the table, not of a row.
+        # A place that is not a number is an error of the table, not of a row.
         place_of(row, OLD_PLACE)
     return Table(path, split, f"{split}dya" if dyadic else split, rows, turns, OLD_PLACE if dyadic else PLACE)
 

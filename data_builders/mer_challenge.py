@@ -7,7 +7,7 @@ track 1   one of six emotions of the speaker; MER2026's candidates ask for the l
 track 2   open label sets; descriptions are joined on the name, from this folder or the one of --descriptions
 track 3   MER2025's descriptions, with the label sets of track 2 (MER2026's track 3 is built by `emoprefer`)
 
-Files are read in the order human, ovmerd, mercaptionplus: a clip that is in two of them is taken from the first. The
+Files are read in the order human, ovmerd, mercaptionplus: a clip that is in two of these is taken from the first. The
 words come from subtitle_chieng.csv. If the English words are missing, the Chinese ones are used and marked. Track 1's
 valence column is not read, because its scale is not stated.
 """
@@ -139,7 +139,7 @@ def find_tables(run: MerChallenge) -> list[Path]:
 
 
 def converse(run: MerChallenge, tables: list[Path], joined: Joined, counts: Counter[str]) -> Built:
-    """Every table's conversations; a clip that is in two of them is taken from the first."""
+    """Every table's conversations. A clip that is in two tables is taken from the first."""
     first: dict[str, str] = {}
     columns = ("name",) if run.split == "candidate" else ("name", COLUMNS[run.track])
     for path in tables:

@@ -1,4 +1,4 @@
-"""Draw clips of people with synthetic voices, so that the whole way runs without any data set.
+"""Draw clips of people with synthetic voices, so that all stages run without any data set.
 
     affectllm build synthetic --out data/synthetic --clips 600
 
@@ -38,7 +38,7 @@ class Synthetic:
     size: int = 160
     """Width and height of the picture in pixels, an even number."""
     fps: int = 10
-    """Frames per second."""
+    """Number of frames per second of the clips."""
     workers: int = os.cpu_count() or 1
     """Number of processes that draw. The clips do not depend on it."""
 

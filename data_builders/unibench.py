@@ -31,7 +31,7 @@ SIX = ("neutral", "angry", "happy", "sad", "worried", "surprise")
 SEVEN = ("anger", "joy", "sadness", "neutral", "disgust", "fear", "surprise")
 FOUR = ("happy", "sad", "neutral", "angry")
 UNUSED = -10
-"""Stands for 'no valence' in MERTools' archives."""
+"""The number that means 'no valence' in MERTools' archives."""
 LABEL_FILES = ("label.npz", "label-6way.npz", "label_4way.npz", "ovlabel.csv")
 WORD_FILES = ("transcription-engchi-polish.csv", "transcription_merge.csv", "subtitle_eng.csv", "subtitle_chieng.csv")
 Split = Literal["train", "val", "test"]
@@ -115,7 +115,7 @@ def folders_of(run: UniBench) -> dict[Name, Path]:
     here = {name: run.source for name, it in SETS.items() if run.source.name == it.folder}
     found = here or {name: run.source / it.folder for name, it in SETS.items() if (run.source / it.folder).is_dir()}
     if missing := [name for name in run.sets if name not in found]:
-        raise AffectError(f"{run.source} holds no folder {SETS[missing[0]].folder}, where {missing[0]} is looked for.")
+        raise AffectError(f"{run.source} holds no folder {SETS[missing[0]].folder}, which set {missing[0]} needs.")
     if not found:
         raise AffectError(f"{run.source} holds none of {', '.join(it.folder for it in SETS.values())}.")
     return {name: folder for name, folder in found.items() if not run.sets or name in run.sets}

@@ -47,7 +47,7 @@ PUBLISHED = {
 @dataclass(frozen=True, kw_only=True)
 class VECBench(Build):
     split: str = "test"
-    """Split of the file."""
+    """Split that the rows of the file get."""
 
 
 class Item(msgspec.Struct):

@@ -2,7 +2,7 @@
 
     affectllm demo --model runs/quickstart/grpo
 
-Runs on this machine only (127.0.0.1, no public link); clips beyond the size and length limits are refused.
+The page is on this machine only (127.0.0.1, no public link). Clips beyond the limits of size and length are refused.
 """
 
 import html
@@ -31,19 +31,19 @@ ABOUT = (
 @dataclass(frozen=True)
 class Demo:
     model: str | None = None
-    """An adapter folder, a model folder or a hub name; without it, the newest quickstart adapter."""
+    """Adapter folder, model folder or hub name of the model. Without it, the newest quickstart adapter."""
     port: int = 7860
-    """Port on 127.0.0.1."""
+    """Port of the page on 127.0.0.1."""
     max_mb: int = 100
-    """Largest upload."""
+    """Largest upload in MiB. Larger files are refused."""
     asr: str = "nano"
     """Speech model for clips without a subtitle: nano (English), or a folder or hub name of a Whisper."""
     max_seconds: float = 120.0
-    """Longest clip."""
+    """Longest clip in seconds. Longer ones are refused."""
 
 
 def main(run: Demo) -> None:
-    # Gradio reports usage unless told otherwise; this project reports nothing.
+    # Gradio reports usage unless this switches it off; this project reports nothing.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
         import gradio  # noqa: F401
@@ -56,7 +56,7 @@ def main(run: Demo) -> None:
 
 
 def build_page(explainer: "Explainer", max_seconds: float, asr: str = "nano") -> "gr.Blocks":
-    """The page; its one event is also an API end point named `explain`."""
+    """The page. Its one event is also an API end point named `explain`."""
     import gradio as gr
     from msgspec import to_builtins
 
@@ -99,7 +99,7 @@ def check_length(clip: Path, max_seconds: float) -> None:
 
 
 def show(explanation: "Explanation") -> str:
-    """The explanation as HTML; every word of it is escaped, since subtitles and answers are foreign text."""
+    """The explanation as HTML. Every word of it is escaped, since subtitles and answers may hold anything."""
     chips = "".join(f'<span style="{CHIP}">{html.escape(label)}</span>' for label in explanation.labels)
     strongest = (
         max((abs(e.influence) for e in explanation.evidence.values() if e.influence is not None), default=0.0) or 1.0

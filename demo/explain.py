@@ -15,15 +15,15 @@ from affectllm.options import command
 @dataclass(frozen=True)
 class Explain:
     clip: Annotated[Path, tyro.conf.Positional]
-    """Video or audio file."""
+    """Video or audio file to explain."""
     subtitle: str | None = None
-    """What is said in the clip."""
+    """Words that are said in the clip. Without them, the model sees and hears only."""
     asr: str | None = None
-    """Without a subtitle, let this model write one: nano (English), or a folder or hub name of a Whisper."""
+    """Speech model that writes a missing subtitle: nano (English), or a folder or hub name of a Whisper."""
     language: str = "en"
-    """Language of subtitle and answer: en or zh."""
+    """Language of the subtitle and of the answer: en or zh."""
     model: str | None = None
-    """An adapter folder, a model folder or a hub name; without it, the newest quickstart adapter."""
+    """Adapter folder, model folder or hub name of the model. Without it, the newest quickstart adapter."""
     json: bool = False
     """Print the explanation as one JSON object."""
 

@@ -1,10 +1,10 @@
-"""The whole way on the embedded nano model: clips, SFT, GRPO, evaluation, report. CPU, no hub, no GPU.
+"""All stages on the embedded nano model: clips, SFT, GRPO, evaluation, report. It needs no GPU and no hub.
 
     affectllm quickstart                 600 drawn clips, about a quarter of an hour on two cores
     affectllm quickstart --mini          a few minutes: shows that every stage runs, not that it learns much
 
-Every stage is a command of its own, printed as it starts, and can be run alone. Killed at any moment, the same
-command goes on where it was.
+Every stage is a command of its own. It is printed when it starts, and it can be run alone. If the quickstart is killed,
+the same command continues where it stopped.
 """
 
 import gc
@@ -28,11 +28,11 @@ class Quickstart:
     out: Path = Path("runs/quickstart")
     """Folder for data, adapters, answers and the report."""
     mini: bool = False
-    """A few clips and steps: the mechanics only."""
+    """Use few clips and steps. This shows that every stage runs, not that the model learns much."""
     seed: int = 7
-    """Of the clips and of training."""
+    """Seed of the clips and of the training."""
     dtype: str = "auto"
-    """Precision of training and answers: float32, bfloat16 or float16; auto takes what the hardware multiplies
+    """Precision of training and answers: float32, bfloat16 or float16. auto takes what the hardware multiplies
     natively."""
 
 
@@ -94,7 +94,7 @@ def config(name: str) -> Path:
 
 
 def stage(*words: object) -> None:
-    """Run one affectllm command as printed; in this process, since importing torch anew costs ten seconds each time."""
+    """Run one affectllm command as printed. It runs in this process, since importing torch again takes ten seconds."""
     line = [str(word) for word in words]
     print(f"\n$ affectllm {shlex.join(line)}", flush=True)
     try:
@@ -102,7 +102,7 @@ def stage(*words: object) -> None:
     except SystemExit as end:
         if end.code:
             raise AffectError(
-                f"Stopped at: affectllm {shlex.join(line)}. Mend it and run quickstart again: it goes on from there."
+                f"Stopped at: affectllm {shlex.join(line)}. Correct the cause and run quickstart again: it continues."
             ) from end
     gc.collect()
 

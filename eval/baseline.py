@@ -23,21 +23,21 @@ from affectllm.vocabulary import OURS, Wheels
 @dataclass(frozen=True)
 class Options:
     train: Path
-    """Conversations on which the words are chosen."""
+    """Conversations from which the words are chosen."""
     gold: Path
-    """Conversations to answer; may be the same file."""
+    """Conversations to answer. This may be the same file."""
     out: Path
     """Folder for answers.jsonl."""
     train_split: str = "train"
-    """Split of `train` on which the words are chosen."""
+    """Split of --train from which the words are chosen."""
     split: str = "test"
-    """Split of `gold` that is answered."""
+    """Split of --gold that is answered."""
     protocol: str = OURS
     """Emotion wheels and rules by which the words are scored."""
     assets: Path | None = None
     """Your copy of MERTools' emotion_wheel folder, for its protocols."""
     level: str = "level1"
-    """Ring of the wheels."""
+    """Inner (level1) or outer (level2) ring of the wheels."""
 
 
 def main(options: Options) -> None:

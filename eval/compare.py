@@ -23,7 +23,7 @@ class Compare:
     second: Annotated[Path, tyro.conf.Positional]
     """Scored run whose gain over the first is computed."""
     json: bool = False
-    """Print one JSON object."""
+    """Print the difference as one JSON object."""
 
 
 def main(options: Compare) -> None:

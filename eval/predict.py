@@ -2,8 +2,8 @@
 
     affectllm eval predict --model runs/grpo --data data/conversations.jsonl --split test --out runs/grpo/test
 
-Answers are appended as they come: a killed run goes on where it was, and `eval score` can score them as often
-as wanted without the model. A clip that cannot be read gets an answer with its error, never a made-up one.
+Answers are appended one by one: a run that was killed continues where it stopped. `eval score` can score them as
+often as wanted without the model. A clip that cannot be read gets an answer with its error, never an invented one.
 """
 
 import json
@@ -32,35 +32,35 @@ Made = TypeVar("Made")
 @dataclass(frozen=True, kw_only=True)
 class Predict:
     data: Path
-    """Conversations from a data builder; their questions are put, their answers are not looked at."""
+    """Conversations from a data builder. The model gets their questions and never sees their answers."""
     out: Path
-    """Folder for answers.jsonl."""
+    """Folder for answers.jsonl. If it holds answers already, the run continues."""
     model: str = "nano"
-    """'nano', a model folder, a hub name, or an adapter folder."""
+    """The model that answers: 'nano', a model folder, a hub name, or an adapter folder."""
     media: Path | None = None
-    """Root of the clips' paths; without it, the folder of the data file."""
+    """Folder that the clips' paths start from. Without it, the folder of the data file."""
     split: str = "test"
-    """Which split of the data to answer."""
+    """Split of the data to answer."""
     modalities: tuple[str, ...] = ("video", "audio")
-    """What of the clips the model gets beside the subtitle."""
+    """Parts of a clip that the model gets in addition to the subtitle."""
     limit: int | None = None
-    """Only the first so many clips; the report then says that the numbers are partial."""
+    """Answer only this many clips, the first ones. The report then says that the numbers are partial."""
     batch: int = 40
-    """Clips answered together."""
+    """Number of clips that are answered together. Lower it if memory runs out."""
     max_new_tokens: int = 64
-    """Longest answer."""
+    """Longest answer, in tokens. Longer ones are cut off."""
     temperature: float = 0.0
-    """0 takes the likeliest token each time: the same answers on every run."""
+    """Sampling temperature. 0 always takes the most likely token, so that every run gives the same answers."""
     seed: int = 7
-    """Of sampling, when temperature is above 0."""
+    """Seed of the sampling. It has no effect when the temperature is 0."""
     frames: int | None = None
-    """Frames of a clip; without it, those that the model was trained with."""
+    """Number of frames of a clip. Without it, as many as the model was trained with."""
     max_pixels: int | None = None
-    """Most pixels of a frame; without it, what the model was trained with."""
+    """Largest number of pixels of a frame. Without it, that of the training."""
     dtype: str = "auto"
-    """Weights in float32, bfloat16 or float16; auto takes what the hardware multiplies natively."""
+    """Precision of the weights: float32, bfloat16 or float16. auto takes what the hardware multiplies natively."""
     shard: str = "1/1"
-    """Part i of n of the clips, as i/n, to spread one data set over machines; concatenate the answers."""
+    """Part i of n of the clips, as i/n. Use it to spread one data set over machines, then concatenate the answers."""
 
 
 def main(run: Predict) -> None:
@@ -104,14 +104,14 @@ class Read(NamedTuple):
 
 
 def read_ahead(store: "MediaStore", batches: Sequence[Sequence[Conversation]]) -> Iterator[list[Read]]:
-    """The clips of each batch; where a GPU answers, they are read while it answers the batch in front of them."""
+    """The clips of each batch. Where a GPU answers, they are read while it answers the batch before."""
     read = partial(read_batch, store)
     # A CPU that answers has no cores to spare: both would take twice as long.
     return map(read, batches) if store.backbone.core.device.type == "cpu" else one_ahead(read, batches)
 
 
 def one_ahead(make: Callable[[Any], Made], given: Sequence[Any]) -> Iterator[Made]:
-    """What `make` makes of each, in order, the next one in a thread while its forerunner is used."""
+    """What `make` returns for each item, in order. The next item is made in a thread while the current one is used."""
     with ThreadPoolExecutor(1) as maker:
         coming = [maker.submit(make, one) for one in given[:1]]
         for number in range(1, len(given) + 1):
@@ -132,7 +132,7 @@ def read_clip(store: "MediaStore", conversation: Conversation) -> Read:
 
 
 def answer_batch(store: "MediaStore", clips: Sequence[Read], run: Predict) -> Iterator[Answer]:
-    """One answer a conversation; clips that cannot be read are answered by their error."""
+    """One answer per conversation. A clip that cannot be read gets its error as the answer."""
     from affectllm.models.base.generation import generate
 
     readable: list[tuple[Conversation, Sample]] = []
@@ -171,7 +171,7 @@ def make_answer(
 
 
 def header_once(run: Predict) -> None:
-    """Write beside the answers how they were made; other options than before would mix two runs in one file."""
+    """Write down next to the answers how they were made; with other options than before, a file would mix two runs."""
     asked: dict[str, Any] = {
         "model": run.model,
         "data": str(run.data),

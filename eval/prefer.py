@@ -26,7 +26,7 @@ class Prefer:
     out: Path
     """Folder for answers.jsonl."""
     model: str
-    """Folder of a reward model, or any model; an untrained one shows what the training gained."""
+    """Folder of a reward model, or any model. An untrained one shows what the training gained."""
     media: Path | None = None
     """Folder that the clips' paths start from. Without it, the folder of the data file."""
     split: str = "test"

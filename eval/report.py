@@ -24,13 +24,13 @@ class Report:
     runs: Annotated[tuple[str, ...], tyro.conf.Positional]
     """Scored runs as NAME=FOLDER, in the order of the table."""
     gold: Path
-    """The conversations the runs were scored against."""
+    """Conversations that the runs were scored against."""
     out: Path
     """Folder for the report."""
     title: str = "Emotion understanding report"
-    """Headline of the page."""
+    """Headline of the report's page."""
     note: str | None = None
-    """What a reader has to know about the numbers; it is printed above them."""
+    """What a reader has to know about the numbers. It is printed above them."""
 
 
 def main(options: Report) -> None:

@@ -1,4 +1,4 @@
-"""Score predictions against gold labels, with interval, baselines and all that was skipped.
+"""Score predictions against gold labels, with interval, baselines and a list of what was skipped.
 
     affectllm eval score preds-openset.npz --gold label.npz:test_corpus --protocol unibench --metric hit_rate \
         --assets MER2025/emotion_wheel --json
@@ -35,17 +35,17 @@ Level = Literal["level1", "level2", "M1", "M2"]
 @dataclass(frozen=True)
 class Options:
     pred: Annotated[str, tyro.conf.Positional]
-    """Predictions: .npz, .csv or .jsonl."""
+    """File of predictions: .npz, .csv or .jsonl."""
     gold: str
-    """Gold labels: .npz (FILE.npz:CORPUS names the corpus in it), .csv or .jsonl."""
+    """File of gold labels: .npz (FILE.npz:CORPUS names the corpus in it), .csv or .jsonl."""
     protocol: Protocol = "affectllm-1"
-    """Emotion wheels and rules to score by; all but affectllm-1 need --assets."""
+    """Emotion wheels and rules to score by. All but affectllm-1 need --assets."""
     metric: Annotated[str | None, tyro.conf.arg(help=registry.help_text())] = None
     """Name of a declared metric, or module:function. The help lists the names as the declarations have them."""
     assets: Path | None = None
-    """Your copy of MERTools' emotion_wheel folder; for mer2024, of its openset-synonym folder."""
+    """Your copy of MERTools' emotion_wheel folder. For mer2024, your copy of its openset-synonym folder."""
     level: Level = "level1"
-    """Inner or outer ring of the wheels; M1 and M2 are OV-MER's scores without a wheel."""
+    """Inner (level1) or outer (level2) ring of the wheels. M1 and M2 are OV-MER's scores without a wheel."""
     split: str | None = None
     """Score only this split of a conversations file."""
     classes: tuple[str, ...] = ()
@@ -60,13 +60,13 @@ class Options:
     """Draw whole dialogues or speakers for the interval. Give a field of the gold rows, or an expression on the id
     whose group names the cluster, e.g. '^(.+)_utt'."""
     against: str | None = None
-    """Predictions of another model for the same clips; adds the paired difference to them."""
+    """Predictions of another model for the same clips. The output then holds the paired difference to them."""
     only_predicted: bool = False
     """Score only the clips that have a prediction, and report how many have none."""
     out: Path | None = None
     """Folder for results.json, and for scores.jsonl of a summary."""
     json: bool = False
-    """Print one JSON object instead of one number a line."""
+    """Print one JSON object instead of one number per line."""
 
 
 class Files(NamedTuple):
@@ -150,7 +150,7 @@ def load_wheels(metric: "Metric", rules: Rules) -> "Wheels | None":
 
 
 def summarise_run(files: Files, wheels: "Wheels", level: str) -> "Summary":
-    """The summary of a run, and how every clip fared."""
+    """The summary of a run, and the scores of every clip."""
     from affectllm.scores.engine.tables import match
     from affectllm.scores.summary import summarise
 
@@ -172,7 +172,7 @@ def by_id(records: Sequence[Any], path: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for record in records:
         if record.id in found:
-            raise AffectError(f"{path}: id '{record.id}' occurs twice. Keep one row a clip.")
+            raise AffectError(f"{path}: id '{record.id}' occurs twice. Keep one row per clip.")
         found[record.id] = record
     return found
 
@@ -187,7 +187,7 @@ def without_nan(value: Any) -> Any:
 
 
 def as_lines(results: dict[str, Any]) -> str:
-    """One number a line."""
+    """One number per line."""
     return "\n".join(f"{name:<18} {shown(value)}" for name, value in results.items())
 
 

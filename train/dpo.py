@@ -4,8 +4,8 @@
     affectllm train dpo --model runs/sft --data data/emoprefer/conversations.jsonl --out runs/judge
 
 Trainer and loss are TRL's (DPO, arXiv 2305.18290). The preferred answer names the description that people chose, the
-other answer names its rival. Every pair is there in both orders, so that the order says nothing. The reference is the
-adapter that the run starts from.
+other answer names its rival. Every pair is in the data in both orders, so that the order says nothing. The reference is
+the adapter that the run starts from.
 """
 
 from collections.abc import Sequence

@@ -85,7 +85,7 @@ def load_stored(adapter: Path, model: str | None, dtype: str) -> "Backbone":
 
 
 def write_back(thinker: Path, full: Path, out: Path) -> None:
-    """A copy of a whole checkpoint whose `thinker.` weights are the merged ones; shards keep their names."""
+    """Write a copy of a whole checkpoint with the merged weights as its `thinker.` weights. Shards keep their names."""
     from safetensors import safe_open
     from safetensors.torch import save_file
 
@@ -99,7 +99,7 @@ def write_back(thinker: Path, full: Path, out: Path) -> None:
     wrong = sorted(names ^ merged.keys())
     if wrong:
         raise AffectError(
-            f"{full} is not the checkpoint of this Thinker: {len(wrong)} weights are in one of them only, "
+            f"{full} is not the checkpoint of this Thinker: {len(wrong)} weights are in only one of the two, "
             f"such as {', '.join(wrong[:5])}."
         )
     out.mkdir(parents=True)

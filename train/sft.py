@@ -3,7 +3,7 @@
     affectllm train sft --config train/configs/nano_sft.yaml --data data/conversations.jsonl --out runs/sft
     accelerate launch train/sft.py --config train/configs/qwen2_5_omni_7b_sft.yaml
 
-The trainer is TRL's. Our collator passes frames and audio to the model. A run that was killed goes on from its last
+The trainer is TRL's. Our collator passes frames and audio to the model. A run that was killed continues from its last
 checkpoint when the same command is given again.
 """
 
@@ -78,7 +78,7 @@ class Loss:
 
 @dataclass(frozen=True, kw_only=True)
 class SFTHeldOut(HeldOut):
-    """Scores on held-out clips while the run trains (dev.jsonl); the best weights are the ones written."""
+    """Scores on held-out clips while the run trains (dev.jsonl). The best weights are written."""
 
     dev_new_tokens: int = 256
     """Longest answer on a held-out clip, in tokens."""
@@ -171,10 +171,10 @@ def mix_of(source: SFTData, sets: "list[list[Conversation]]") -> "Mix":
 
 
 def check_tuning(tuning: Tuning, quantise: bool) -> None:
-    """Raise AffectError for weights that shall learn and be packed at once."""
+    """Raise AffectError for weights that would have to learn and be packed into 4 bits."""
     if tuning.tune == "full" and quantise:
         raise AffectError(
-            "--tune full trains the weights themselves, which --quantise puts into 4 bits. Take one of them."
+            "--tune full trains the weights themselves, which --quantise puts into 4 bits. Use one or the other."
         )
 
 
@@ -237,7 +237,7 @@ def make_order(
     seed: int,
     config: "SFTConfig",
 ) -> "BatchOrder":
-    """Which conversations come in which batch."""
+    """The order in which conversations are put into batches."""
     from affectllm.training.order import BatchOrder
 
     lengths = store.lengths(conversations) if by_length else [0] * len(conversations)

@@ -42,30 +42,30 @@ class Parsed(NamedTuple):
     """
 
     labels: list[str]
-    """Lower-cased words as said, in order, without duplicates."""
+    """Lower-cased words as the answer has them, in order, without duplicates."""
     reasoning: str | None = None
     """The think text, or the prose around the labels."""
     confidence: float | None = None
-    """In 0..1; `90%` and `9/10` are 0.9. A number out of range is no confidence."""
+    """The stated confidence in 0..1: `90%` and `9/10` are 0.9. A number out of range is no confidence."""
     choice: str | None = None
-    """Capital letter of a multiple-choice answer; several are joined: 'B,C'."""
+    """Capital letter of a multiple-choice answer. Several are joined: 'B,C'."""
     preference: Literal["a1", "a2", "same"] | None = None
     clues: Clues | None = None
     """Evidence statements of a JSON answer."""
     status: Literal["ok", "recovered", "failed"] = "failed"
     stripped: list[str] = []
-    """What was taken away to get at the labels: intensifiers, negated words, markup, special tokens."""
+    """What was removed to find the labels: intensifiers, negated words, markup, special tokens."""
 
     @property
     def evidence(self) -> str:
-        """What the answer gives as reasons: its reasoning, else its clues in a row."""
+        """The reasons that the answer gives: its reasoning, else its clues as one text."""
         if self.reasoning or not self.clues:
             return self.reasoning or ""
         return ". ".join([*self.clues.visual, *self.clues.audio, *self.clues.text])
 
 
 def parse(text: str) -> Parsed:
-    """Read an answer of any mode, English or Chinese; never raises, in time linear in the text.
+    """Read an answer of any mode, English or Chinese. It never raises, and takes time linear in the text.
 
     >>> parse("<think>He smiles.</think><answer>Happy, very relieved</answer>").labels
     ['happy', 'relieved']

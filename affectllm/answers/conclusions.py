@@ -24,13 +24,13 @@ KEY_LINE = re.compile(
 
 
 def plain_statement(text: str) -> list[str] | None:
-    """Labels of the template sentence, where nothing in them has to be cleaned."""
+    """Labels of the template sentence, if nothing in them has to be cleaned."""
     match = TEMPLATE.fullmatch(text)
     return plain_list(match[1] or match[2]) if match else None
 
 
 def read_statement(text: str) -> Said:
-    """Labels of prose: the template is clean; else the last concluding clause, else every emotion word."""
+    """Labels of prose: those of the template, else of the last concluding clause, else every emotion word."""
     if match := TEMPLATE.fullmatch(text):
         said = read_list(match[1] or match[2])
         if said and said.labels:

@@ -32,7 +32,7 @@ def coverage(file: Path) -> dict[str, Any]:
 
 
 def read_cells(file: Path) -> Iterator[str]:
-    """One cell of labels after the other, as text."""
+    """Each cell of labels, as text."""
     if not file.is_file():
         raise AffectError(f"No file {file}. Give a csv, a jsonl or a text file of labels.")
     try:
@@ -63,7 +63,7 @@ def labels_of(file: Path, number: int, line: str) -> list[str]:
     try:
         row = json.loads(line)
     except json.JSONDecodeError as error:
-        raise AffectError(f"{file}:{number} is no JSON object ({error.msg}).") from error
+        raise AffectError(f"{file}:{number} is not a JSON object ({error.msg}).") from error
     target = row.get("target") if isinstance(row, dict) and "labels" not in row else row
     labels = target.get("labels") if isinstance(target, dict) else None
     if not isinstance(labels, list | str):

@@ -1,4 +1,4 @@
-"""Fields beside the labels: confidence, multiple-choice letter, preference, and the rating of a judge."""
+"""Other fields than the labels: confidence, multiple-choice letter, preference, and the rating of a judge."""
 
 import re
 from collections import deque
@@ -28,7 +28,7 @@ CHOICE_CUE = re.compile(
     rf"({LETTER}(?:\s*[,、，和]\s*{LETTER}(?![A-Za-z'’])|\s+and\s+{LETTER}(?![A-Za-z'’]))*)(?![A-Za-z'’])"
 )
 NOUN_CUE = re.compile(r"(?:option|choice)s?\s*$", re.IGNORECASE)
-# After these words a capital A is an option ("The answer is A because ..."), before any other it is the article.
+# After these words a capital A is an option ("The answer is A because ..."). Elsewhere it is the article.
 AFTER_OPTION = re.compile(r"\s*(?:$|[^\sA-Za-z]|(?:is|was|because|as|since|for|due|based|with|and|or|would|best)\b)")
 IN_PARENTHESES = re.compile(rf"[(\[（]\s*({LETTER})\s*[)\]）]")
 LINE_START = re.compile(rf"^\s*\**({LETTER})\**\s*[.):、．：]\s*", re.MULTILINE)
@@ -98,10 +98,10 @@ def read_confidence(text: str) -> Confidence:
 
 
 def read_choice(text: str) -> str | None:
-    """The letter of a multiple-choice answer: 'The answer is D' is D; the article A and the pronoun I are no options.
+    """The letter of a multiple-choice answer: 'The answer is D' is D; the article A and the pronoun I are not options.
 
-    Read in this order: nothing but letters; after 'answer', 'option', 选 ...; in parentheses; at the start of the only
-    such line; a lone B..H in a sentence that names no other. Several letters come back as 'B,C'.
+    The forms are tried in this order: nothing but letters; after 'answer', 'option', 选 ...; in parentheses; at the
+    start of the only such line; a lone B..H in a sentence that names no other. Several letters come back as 'B,C'.
     """
     if not any(letter in text for letter in "ABCDEFGH"):
         return None
@@ -139,7 +139,7 @@ def as_preference(text: str) -> Literal["a1", "a2", "same"] | None:
 
 
 def read_preference(text: str) -> Literal["a1", "a2", "same"] | None:
-    """Which of two descriptions is preferred; None where the text does not say, or names both."""
+    """Which of two descriptions is preferred. None if the text does not say so, or names both."""
     if (whole := as_preference(text)) and text.strip() not in ("1", "2"):
         return whole
     if not PREFERENCE_CUE.search(text):
@@ -207,7 +207,7 @@ def read_distribution(text: str) -> dict[str, float] | None:
 
 
 def read_pairs(text: str) -> list[tuple[int, str, int]] | None:
-    """Emotion-cause pairs (utterance, emotion, cause utterance), without repeats; None where nothing is one.
+    """Emotion-cause pairs (utterance, emotion, cause utterance), without repeats. None if no pair can be read.
 
     'none' and 'no pairs' are an empty list: a dialogue may have no cause, and saying so is an answer.
 

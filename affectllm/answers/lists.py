@@ -36,7 +36,7 @@ CLAUSE_ZH = re.compile(
 
 
 class Said(NamedTuple):
-    """Labels of an answer, whether it was a clean list or template, what was dropped, and the prose they stood in."""
+    """Labels of an answer, whether it was a clean list or template, what was dropped, and the prose around them."""
 
     labels: list[str]
     clean: bool
@@ -61,7 +61,7 @@ def plain_list(text: str) -> list[str] | None:
 
 @lru_cache(maxsize=65536)
 def plain_label(piece: str) -> str | None:
-    """The label, if nothing has to be dropped, split or judged."""
+    """The label, if nothing in it has to be dropped, split or judged."""
     match = PLAIN.fullmatch(piece)
     if match is None:
         return None
@@ -74,7 +74,7 @@ def plain_label(piece: str) -> str | None:
 
 
 def read_list(text: str, choice: str | None = None, preference: str | None = None) -> Said | None:
-    """Labels of a list that may need cleaning; None where the text is prose."""
+    """Labels of a list that may need cleaning. None if the text is prose."""
     if choice:
         text = CHOICE_PREFIX.sub("", text, count=1)
     body = PREFIX.sub("", text, count=1)
@@ -109,7 +109,7 @@ def split_labels(text: str) -> list[str]:
     ['not annoyed', 'very happy']
     """
     labels = map(clean_label, SEPARATOR.split(text))
-    # Most labels are letters only, which one call tells; the others are looked through.
+    # Most labels are letters only, which one call checks; the others are examined.
     return [label for label in labels if label.isalpha() or any(map(str.isalpha, label))]
 
 
@@ -127,7 +127,7 @@ def clean_label(piece: str) -> str:
 
 
 def is_label(piece: str, bracketed: bool) -> bool:
-    """Whether a piece between separators is a label; inside brackets a longer phrase passes."""
+    """Whether a piece between separators is a label. Inside brackets a longer phrase is accepted."""
     words = piece.split()
     if len(words) > (10 if bracketed else 5) or len(piece) > 120:
         return False

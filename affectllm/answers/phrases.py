@@ -32,7 +32,7 @@ class Trimmed(NamedTuple):
 
 @lru_cache(maxsize=lexicon.CACHED)
 def is_word(label: str) -> bool:
-    """Whether our lexicon knows this phrase as it stands (no head-word back-off)."""
+    """Whether our lexicon knows this very phrase (no head-word back-off)."""
     return lexicon.knows(label)
 
 
@@ -44,7 +44,7 @@ def drop_intensifiers(label: str) -> Trimmed:
     """
     stripped: list[str] = []
     while match := LEADING_INTENSIFIER.match(label):
-        # 有点 or 太 may open a word of its own.
+        # 有点 or 太 may be the beginning of a word of its own.
         if match[2] and is_word(label):
             break
         stripped.append(match[1] or match[2])
@@ -62,7 +62,7 @@ def split_conjunctions(piece: str) -> list[str]:
     """'calm and composed' -> two labels; 'expecting truth and fairness' and '温和' stay one.
 
     English conjunctions split single words and phrases that the lexicon knows; Chinese ones only known words, since
-    和 and 与 also stand inside words.
+    和 and 与 also occur inside words.
     """
     match = CONJUNCTION.search(piece)
     if match is None or (not piece.isascii() and is_word(piece)):

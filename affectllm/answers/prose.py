@@ -7,10 +7,10 @@ from affectllm.answers.phrases import NEGATORS, one_of
 from affectllm.vocabulary import lexicon
 from affectllm.vocabulary.tables import function_words
 
-# How far a negation reaches: words in English ('not in the least happy'), signs in Chinese.
+# How far a negation reaches: words in English ('not in the least happy'), characters in Chinese.
 REACH = 4
 TOKEN = re.compile(r"[A-Za-z]+(?:['-][A-Za-z]+)*|[\u3400-\u9fff]+|[.;:!?,\n。；：！？，、]")
-# Speech that is quoted (a subtitle) is evidence, not what the answer says is felt.
+# Quoted speech (a subtitle) is evidence; it is not what the answer says is felt.
 QUOTED = re.compile(r'"[^"\n]{0,400}"|“[^”\n]{0,400}”')
 BREAKS = frozenset(
     (*".;:!?,\n。；：！？，", "but", "however", "yet", "although", "though", "while", "instead", "rather")
@@ -75,7 +75,7 @@ def skip_speech(match: re.Match[str]) -> str:
 
 
 def find_chinese(run: str, labels: dict[str, None], denied: dict[str, None]) -> None:
-    """The same for one run of Chinese signs: longest word first, a negation reaches four signs."""
+    """The same for one run of Chinese characters: longest word first; a negation reaches four characters."""
     at, reach, negator = 0, 0, ""
     while at < len(run):
         if size := lexicon.longest_chinese(run, at):

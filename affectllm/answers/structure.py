@@ -54,10 +54,10 @@ class JsonAnswer(NamedTuple):
 
 
 def tidy(text: str) -> Tidy:
-    """The text without invisible characters, special tokens and code fences, and a list of what went."""
+    """The text without invisible characters, special tokens and code fences, and a list of what was removed."""
     stripped = []
     if len(text) > LONGEST:
-        # The answer stands at the end; what comes before so much text is not read.
+        # The answer is at the end; what comes before the last LONGEST characters is not read.
         stripped.append(f"{len(text) - LONGEST} leading characters")
         text = text[-LONGEST:]
     text = INVISIBLE.sub("", text)
@@ -120,13 +120,13 @@ def pick_answer(names: list[str], bodies: dict[str, list[str]], outside: list[st
 
 
 def is_clean(names: list[str], outside: list[str]) -> bool:
-    """Think and answer once each and in order, confidence after them at will, nothing but space outside."""
+    """Think and answer once each and in order, optionally a confidence after them, nothing but space outside."""
     required = ["think", "/think", "answer", "/answer"]
     return names in (required, [*required, "confidence", "/confidence"]) and not any(part.strip() for part in outside)
 
 
 def read_json(text: str) -> JsonAnswer | None:
-    """The fields of a JSON object, whole or broken; None where the text is no object."""
+    """The fields of a JSON object, whole or broken. None if the text is not an object."""
     if "{" not in text:
         return None
     start, end = text.index("{"), text.rfind("}")
@@ -139,12 +139,12 @@ def read_json(text: str) -> JsonAnswer | None:
 
 
 def load_object(text: str) -> dict[str, Any] | None:
-    """The object as a dict with lower-cased keys and `__valid__`; single quotes and trailing commas are mended."""
+    """The object as a dict with lower-cased keys and `__valid__`; single quotes and trailing commas are repaired."""
     mended = TRAILING_COMMA.sub(r"\1", text if '"' in text else text.replace("'", '"'))
     for spelling, valid in ((text, True), (mended, False)):
         try:
             value = json.loads(spelling)
-        # Deep nesting exhausts the reader's stack: that is broken text like any other.
+        # Deep nesting exhausts the reader's stack: that counts as broken text.
         except (ValueError, RecursionError):
             continue
         if isinstance(value, dict):
@@ -153,7 +153,7 @@ def load_object(text: str) -> dict[str, Any] | None:
 
 
 def from_fields(fields: dict[str, Any], clean: bool) -> JsonAnswer | None:
-    # Evidence asked for alone stands at the top; 'text' by itself may be anything.
+    # Evidence that is asked for alone is at the top level; 'text' alone may be anything.
     evidence = any(key in fields for key in (*CLUE_KEYS["visual"], *CLUE_KEYS["audio"]))
     known = [*LABEL_KEYS, *REASON_KEYS, *CHOICE_KEYS, "preference", "confidence", "clues"]
     if not evidence and not any(key in fields for key in known):
@@ -190,7 +190,7 @@ def first(fields: dict[str, Any], keys: tuple[str, ...]) -> Any:
 
 
 def as_texts(value: Any) -> list[str]:
-    """Strings of a JSON value: a text is one, a list gives one for each text in it."""
+    """Strings of a JSON value: a text is one string, a list gives one for each text in it."""
     if isinstance(value, str):
         return [value]
     return [item for item in value if isinstance(item, str)] if isinstance(value, list | tuple) else []

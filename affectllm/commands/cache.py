@@ -1,7 +1,7 @@
 """Look after the cache of media features.
 
 affectllm cache stat                  entries and size
-affectllm cache prune --max-gib 5     remove what was unused for longest
+affectllm cache prune --max-gib 5     remove the entries that were unused for longest
 affectllm cache verify                read everything, remove what is corrupt
 """
 
@@ -18,13 +18,13 @@ GIB = 1 << 30
 @dataclass(frozen=True)
 class Cache:
     folder: Path | None = None
-    """The cache to look at; without it, the one that training and evaluation use ($AFFECTLLM_CACHE)."""
+    """Folder of the cache. Without it, the one that training and evaluation use ($AFFECTLLM_CACHE)."""
 
 
 @dataclass(frozen=True)
 class Prune(Cache):
     max_gib: float = DEFAULT_BYTES / GIB
-    """Size to shrink to."""
+    """Size in GiB that the cache is shrunk to."""
 
 
 def stat(options: Cache) -> None:

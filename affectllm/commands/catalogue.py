@@ -20,7 +20,7 @@ STATUS = {"verified": "verified on real files", "documented": "from documentatio
 SHOWN = ("title", "task", "language", "licence", "status", "rows", "url", "citation", "files")
 """What the JSON says of a data set."""
 WIDTH = 280
-"""Columns of the table in a file or a pipe, where no row may be broken."""
+"""Width of the table in a file or a pipe, where no row may be broken."""
 
 
 class Listed(NamedTuple):

@@ -87,7 +87,7 @@ def run(words: list[str]) -> None:
         print(f"affectllm: {error}", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
-        # Whoever read the output (head, less) has left; the interpreter must not try to flush the rest.
+        # The reader of the output (head, less) has ended; the interpreter must not try to flush the rest.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
 
@@ -129,7 +129,7 @@ def load_file(path: Path) -> ModuleType:
     """The module in a user's own file, which has a `main` as the builders of the package have."""
     if not path.is_file():
         raise AffectError(f"No file {path}. Give the path of a Python file with a function main.")
-    # A name of its own: a file called json.py must not stand for the library.
+    # The module gets a name of its own: a file called json.py must not replace the library's json.
     name = f"{FAMILIES['build']}.{path.stem}"
     spec = importlib.util.spec_from_file_location(name, path)
     assert spec is not None, "a name that ends in .py"

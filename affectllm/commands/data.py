@@ -32,15 +32,15 @@ from affectllm.records import Conversation
 @dataclass(frozen=True, kw_only=True)
 class Check:
     folders: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders that `affectllm build` wrote."""
+    """Data folders to check, which `affectllm build` wrote."""
     media: Path | None = None
     """Root of the clips. With it, the report lists missing and broken clips, and content that is in train and test."""
     verify: bool = False
     """Decode every frame of every clip. This finds damage in the middle of a clip and takes many times as long."""
     notes: Path | None = None
-    """File that remembers what was found of each clip. Without it, media_probe.jsonl in the first folder."""
+    """File that remembers what was found about each clip. Without it, media_probe.jsonl in the first folder."""
     scores: Path | None = None
-    """A model's scores on rows it has not trained on, as lines {id, scores: {label: p}}. Doubtful labels are ranked."""
+    """Scores of a model not trained on these rows, as lines {id, scores: {label: p}}. Doubtful labels are ranked."""
     html: Path | None = None
     """Also write the report as one HTML page that needs no other file."""
     json: bool = False
@@ -50,9 +50,9 @@ class Check:
 @dataclass(frozen=True, kw_only=True)
 class Ask:
     folder: tyro.conf.Positional[Path]
-    """Folder that `affectllm build` wrote."""
+    """Data folder to read, which `affectllm build` wrote."""
     tasks: tuple[Asked, ...]
-    """Questions to ask. Several give a row each."""
+    """Questions to ask about each row. Several questions give one row each."""
     out: Path
     """Folder for conversations.jsonl, rejected.jsonl and manifest.json."""
     mode: Mode | None = None
@@ -60,7 +60,7 @@ class Ask:
     target: Literal["given", "majority", "all", "distribution"] = "given"
     """Which of the raters' labels to take: the most frequent, all, or the share of each. `given` keeps the target."""
     classes: tuple[str, ...] = ()
-    """The labels to choose from. Without it, those of the folder's closed set, in alphabetical order."""
+    """Labels to choose from. Without it, those of the folder's closed set, in alphabetical order."""
     definitions: bool = False
     """Say in the prompt what the labels to choose from mean."""
     demonstrations: int = 0
@@ -72,17 +72,17 @@ class Ask:
     seed: int = 7
     """Seed that draws each row's wording of the question."""
     shard: str = "1/1"
-    """Part i of n of the rows, as i/n."""
+    """Part i of n of the rows, as i/n. Use it to spread the rows over machines."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Export:
     folder: tyro.conf.Positional[Path]
-    """Folder that `affectllm build` wrote."""
+    """Data folder to read, which `affectllm build` wrote."""
     to: exporting.Form
-    """Form to write."""
+    """Trainer whose form is written. parquet is that of TRL and Hugging Face datasets."""
     out: Path
-    """Folder for one file a split, and rejected.jsonl."""
+    """Folder that gets one file per split, and rejected.jsonl."""
     media: Path | None = None
     """Root of the clips, put before every path. Without it, paths stay relative."""
     push: str | None = None
@@ -93,17 +93,17 @@ class Export:
 @dataclass(frozen=True, kw_only=True)
 class Import:
     file: tyro.conf.Positional[Path]
-    """A .jsonl, .json or .parquet file with messages."""
+    """File with messages to read: .jsonl, .json or .parquet."""
     source: Annotated[exporting.Form, tyro.conf.arg(name="from")]
-    """Form of the file."""
+    """Trainer whose form the file has."""
     out: Path
     """Folder for conversations.jsonl, rejected.jsonl and manifest.json."""
     split: str = "train"
-    """Split of rows that name none."""
+    """Split of the rows that do not name one."""
     language: str | None = None
-    """ISO 639-1 code of rows that name none."""
+    """ISO 639-1 code of the language of rows that do not name one."""
     licence: str = "not stated"
-    """Licence of rows that name none."""
+    """Licence of the rows that do not name one."""
 
 
 def check_folders(asked: Check) -> int:

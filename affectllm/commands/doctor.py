@@ -1,4 +1,4 @@
-"""Say what is installed, what is missing or was not tried, and the command that repairs it.
+"""Show what is installed, what is missing or untested, and the command that repairs it.
 
 affectllm doctor
 """
@@ -18,12 +18,12 @@ from affectllm import versions
 from affectllm.paths import cache_folder
 from affectllm.precision import native_bfloat16
 
-# Extras that every training run needs; what other extras bring is asked for by one command each.
+# Extras that every training run needs; each of the other extras serves one command.
 REQUIRED = ("", "train")
 # What must import together; each pair breaks in its own way when the versions do not fit.
 TOGETHER = "import torch, torchvision, transformers, peft, trl"
 
-# Of the table in a file or pipe.
+# Width of the table in a file or pipe.
 WIDTH = 200
 
 State = Literal["ok", "missing", "optional", "broken", "untried"]
@@ -32,9 +32,9 @@ State = Literal["ok", "missing", "optional", "broken", "untried"]
 @dataclass(frozen=True)
 class Doctor:
     json: bool = False
-    """Print one JSON object."""
+    """Print the findings as one JSON object."""
     strict: bool = False
-    """Leave with exit code 1 when something needed is missing; versions that were not tried do not count."""
+    """Exit with code 1 when something that is needed is missing. Versions that were not tried do not count."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def model() -> Iterator[Finding]:
 
 
 def folders() -> Iterator[Finding]:
-    """The cache must take files; its nearest parent that exists decides."""
+    """Whether files can be written to the cache; the nearest parent folder that exists decides."""
     folder = cache_folder()
     parent = next(path for path in (folder, *folder.parents) if path.exists())
     writable = os.access(parent, os.W_OK)
@@ -127,8 +127,8 @@ def show(findings: list[Finding]) -> None:
     from rich.text import Text
 
     colors = {"ok": "green", "missing": "red", "broken": "red", "optional": "yellow", "untried": "yellow"}
-    # A command is copied as it stands: it is not broken into lines; paths are, but not cut.
-    table = Table("what", "state", Column("seen", overflow="fold"), Column("mend with", no_wrap=True), box=None)
+    # A command is copied by the user, so it is not broken into lines. Paths are broken, but not cut.
+    table = Table("what", "state", Column("seen", overflow="fold"), Column("repair with", no_wrap=True), box=None)
     for finding in findings:
         table.add_row(finding.what, Text(finding.state, colors[finding.state]), finding.seen, finding.mend)
     # 'affectllm[train]' is no markup. In a file or a pipe lines are whole, however narrow the terminal is.

@@ -17,7 +17,7 @@ class View:
     run: tyro.conf.Positional[Path]
     """Folder of a GRPO run, finished or not."""
     out: Path | None = None
-    """The page to write; without it, grpo.html in the run's folder."""
+    """Page to write. Without it, grpo.html in the run's folder."""
 
 
 def view(options: View) -> None:

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Look:
     file: tyro.conf.Positional[Path]
-    """A clip, an image, a folder of frames or an .npy of face crops."""
+    """File to read: a clip, an image, a folder of frames or an .npy of face crops."""
     json: bool = False
-    """Print one JSON object instead of lines."""
+    """Print one JSON object instead of lines of text."""
     verify: bool = False
-    """Decode everything: count frames and unusable samples."""
+    """Decode the whole file, and count its frames and unusable samples."""
     hash: bool = False
-    """Add the SHA-256 of the content."""
+    """Also print the SHA-256 of the content."""
     timeout_s: float = 10.0
     """Seconds after which the decoder is stopped."""
 
@@ -44,19 +44,19 @@ class Look:
 @dataclass(frozen=True)
 class Draw:
     file: tyro.conf.Positional[Path]
-    """A clip, an image, a folder of frames or an .npy of face crops."""
+    """File to read: a clip, an image, a folder of frames or an .npy of face crops."""
     out: Path
     """Folder for the pictures, named by number and moment."""
     n: int | None = None
-    """Number of frames, each at the centre of one of as many equal segments; 8 unless --fps is given."""
+    """Number of frames, each at the centre of one of as many equal segments. It is 8 unless --fps is given."""
     fps: float | None = None
-    """Frames a second, in place of a number of frames."""
+    """Number of frames per second. Give it or --n, not both."""
     start_s: float | None = None
     """Beginning of the span, in seconds of the clip."""
     end_s: float | None = None
     """End of the span, in seconds of the clip."""
     longest_side: int | None = None
-    """Scale frames down to this many pixels."""
+    """Scale frames down until neither side has more pixels than this."""
     timeout_s: float = 10.0
     """Seconds after which the decoder is stopped."""
 
@@ -64,11 +64,11 @@ class Draw:
 @dataclass(frozen=True)
 class Hear:
     file: tyro.conf.Positional[Path]
-    """A clip with sound."""
+    """Clip with audio to read."""
     out: Path
     """WAV file to write: mono, 32-bit float."""
     rate_hz: int = RATE_HZ
-    """Samples a second."""
+    """Number of samples per second."""
     start_s: float | None = None
     """Beginning of the span, in seconds of the clip."""
     end_s: float | None = None
@@ -80,11 +80,11 @@ class Hear:
 @dataclass(frozen=True)
 class Listen:
     file: tyro.conf.Positional[Path]
-    """A clip with sound."""
+    """Clip with audio to read."""
     model: str = "nano"
-    """nano (English), or a folder or hub name of a Whisper."""
+    """Speech model: nano (English), or a folder or hub name of a Whisper."""
     language: str | None = None
-    """Language of what is said, for multilingual models; without it they guess."""
+    """Language of what is said, for multilingual models. Without it, they guess."""
     json: bool = False
     """Print one JSON object instead of the text."""
     timeout_s: float = 10.0
@@ -94,9 +94,9 @@ class Listen:
 @dataclass(frozen=True)
 class Follow:
     file: tyro.conf.Positional[Path]
-    """A clip with people in it."""
+    """Clip to search for faces."""
     fps: float = 5.0
-    """Frames a second that are searched for faces."""
+    """Number of frames per second that are searched for faces."""
     start_s: float | None = None
     """Beginning of the span, in seconds of the clip."""
     end_s: float | None = None
@@ -104,7 +104,7 @@ class Follow:
     out: Path | None = None
     """Folder for the face crops, named by face, number and moment."""
     json: bool = False
-    """Print one JSON object instead of a line a face."""
+    """Print one JSON object instead of a line per face."""
     timeout_s: float = 30.0
     """Seconds after which the decoder is stopped."""
 

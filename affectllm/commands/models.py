@@ -1,6 +1,6 @@
 """Models: which can be trained, judged and shown, and how a new one is composed.
 
-affectllm models list                                                     families, and what of them is tested
+affectllm models list                                                     families, and what is tested of each
 affectllm models compose --llm NAME --vision NAME --audio NAME --out DIR  a model of your own parts
 affectllm models affectgpt CHECKPOINT.pth --out DIR                       published AffectGPT weights in one
 """
@@ -19,54 +19,54 @@ from affectllm.models.families import FAMILIES
 @dataclass(frozen=True)
 class List:
     json: bool = False
-    """Print one JSON array."""
+    """Print the families as one JSON array."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Compose:
     llm: str
-    """Any causal language model: a folder or a hub name, e.g. Qwen/Qwen2.5-7B-Instruct."""
+    """Language model, any causal one: a folder or a hub name, e.g. Qwen/Qwen2.5-7B-Instruct."""
     vision: str
-    """A CLIP, SigLIP or DINOv2, e.g. openai/clip-vit-large-patch14."""
+    """Image tower, a CLIP, SigLIP or DINOv2: a folder or a hub name, e.g. openai/clip-vit-large-patch14."""
     audio: str
-    """A HuBERT, WavLM or Whisper, e.g. TencentGameMate/chinese-hubert-large."""
+    """Speech encoder, a HuBERT, WavLM or Whisper: a folder or a hub name, e.g. TencentGameMate/chinese-hubert-large."""
     out: Path
     """Folder for the composed model."""
     fusion: str = "queries"
-    """How modalities meet: queries, attention, attention_softmax, qformer, affectgpt or none; see docs/training.md."""
+    """How modalities are fused: queries, attention, attention_softmax, qformer, affectgpt, none (docs/training.md)."""
     num_frames: int = 8
-    """Frames of a clip, evenly over its time."""
+    """Number of frames of a clip, evenly spread over its time."""
     face_tokens: int = 0
-    """Tokens of the frames, where the fusion pools; 0 for one a frame."""
+    """Number of tokens of the frames, if the fusion pools. 0 gives one token per frame."""
     voice_tokens: int = 0
-    """Tokens of the voice, where the fusion pools; 0 for one a slice of time."""
+    """Number of tokens of the voice, if the fusion pools. 0 gives one token per slice of time."""
     fusion_tokens: int = 4
-    """Tokens in which both modalities have met; 0 with the fusion none."""
+    """Number of tokens in which both modalities are fused. It must be 0 with the fusion none."""
     fusion_size: int = 256
-    """Width in which they meet; AffectGPT's is 1024."""
+    """Width of the fusion. AffectGPT's is 1024."""
     audio_layers: int = 4
-    """First layers of Whisper, which alone are run, or last layers of HuBERT and WavLM, whose mean is taken."""
+    """Number of layers that are used: of Whisper the first ones, of HuBERT and WavLM the mean of the last ones."""
     dtype: str = "auto"
-    """Precision of the stored weights: float32, bfloat16 or float16; auto takes that of the language model's files. The
+    """Precision of the stored weights: float32, bfloat16 or float16. auto takes that of the language model's files. The
     fusion is stored in float32."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class AffectGPT:
     checkpoint: tyro.conf.Positional[Path]
-    """AffectGPT's .pth file, attention fusion; it is read as plain tensors and never run."""
+    """AffectGPT's .pth file of the attention fusion. It is read as plain tensors and never run."""
     out: Path
-    """Folder for the model."""
+    """Folder for the model that is written."""
     llm: str = "Qwen/Qwen2.5-7B-Instruct"
-    """The language model it was trained on."""
+    """The language model that the checkpoint was trained on."""
     vision: str = "openai/clip-vit-large-patch14"
-    """The image tower it was trained on."""
+    """The image tower that the checkpoint was trained on."""
     audio: str = "TencentGameMate/chinese-hubert-large"
-    """The speech encoder it was trained on."""
+    """The speech encoder that the checkpoint was trained on."""
     alpha: float = 32.0
-    """Scale of its adapter (LoRA's alpha); the rank is read from the weights."""
+    """Scale of the checkpoint's adapter (LoRA's alpha). The rank is read from the weights."""
     dtype: str = "auto"
-    """Precision of the stored weights: float32, bfloat16 or float16; auto takes that of the language model's files. The
+    """Precision of the stored weights: float32, bfloat16 or float16. auto takes that of the language model's files. The
     fusion is stored in float32."""
 
 
@@ -104,7 +104,7 @@ def convert(options: AffectGPT) -> None:
 
 
 def show_list(options: List) -> None:
-    """The families of models, what each takes in, and what of it is tested."""
+    """The families of models, what each takes in, and what is tested of it."""
     rows = [
         {
             "name": family.name,

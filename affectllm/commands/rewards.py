@@ -21,19 +21,19 @@ from affectllm.rewards.terms import TERMS
 @dataclass(frozen=True)
 class List:
     json: bool = False
-    """Print one JSON object."""
+    """Print the list as one JSON object."""
 
 
 @dataclass(frozen=True)
 class Probe:
     preset: str = "strict"
-    """A preset, or a YAML file of reward terms."""
+    """Preset to probe, or a YAML file of reward terms."""
     gold: Path | None = None
-    """Conversations whose label sets are probed; without it, drawn sets of one to nine labels."""
+    """Conversations whose label sets are probed. Without it, drawn sets of one to nine labels."""
     limit: int = 50
-    """Label sets taken from the file."""
+    """Number of label sets taken from the file."""
     json: bool = False
-    """Print one JSON row a completion instead of a table."""
+    """Print one JSON object per completion instead of a table."""
 
 
 def show_list(options: List) -> None:

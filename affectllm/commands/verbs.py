@@ -16,11 +16,11 @@ ALONE = ""
 class Verb(NamedTuple):
     options: type
     main: Callable[[Any], int | None]
-    """Its docstring is the help of the verb."""
+    """The function that does it; its docstring is the help of the verb."""
 
 
 def run(group: str, words: Sequence[str]) -> int:
-    """Read the verb and its options, and do it. Raises AffectError for a verb that the group does not have."""
+    """Read the verb and its options, and run it. Raises AffectError for a verb that the group does not have."""
     module = importlib.import_module(f"affectllm.commands.{group}")
     verbs: dict[str, Verb] = module.VERBS
     if not words or words[0] in HELP:

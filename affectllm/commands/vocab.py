@@ -20,7 +20,7 @@ class Word:
     words: tyro.conf.Positional[tuple[str, ...]]
     """An emotion word, or several that make one label."""
     json: bool = False
-    """Print one JSON object."""
+    """Print the result as one JSON object."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Coverage:
     file: tyro.conf.Positional[Path]
     """A csv with a column 'openset' or 'labels', a jsonl with 'labels', or a text file with one list a line."""
     json: bool = False
-    """Print one JSON object."""
+    """Print the result as one JSON object."""
 
 
 def show_word(options: Word) -> None:

@@ -1,4 +1,4 @@
-"""Other questions about data that are built already: the same annotations, asked in another way.
+"""Ask other questions about data that are built already: the same annotations, asked in another way.
 
 Nothing is invented. A row whose annotation does not answer a question is rejected with the reason. Rows without any
 label, such as those of a test set, keep their question open.
@@ -19,19 +19,19 @@ from affectllm.records import Annotation, Conversation, Rejected, Target
 
 
 class How(NamedTuple):
-    """How annotations are asked about."""
+    """How questions about annotations are asked."""
 
     tasks: Sequence[Asked]
     mode: Mode | None = None
     seed: int = 7
     candidates: Sequence[str] = ()
-    """The labels to choose from; empty where labels are open."""
+    """The labels to choose from. Empty if labels are open."""
     definitions: bool = False
-    """Whether the prompt says what the candidates mean."""
+    """Whether the prompt explains what the candidates mean."""
 
 
 class Known(NamedTuple):
-    """A row that was built, its target now, and the training rows shown before its question."""
+    """A row that was built, its new target, and the training rows shown before its question."""
 
     row: Conversation
     target: Target | str
@@ -66,7 +66,7 @@ def ask(known: Known, name: str, task: Asked, how: How, before: Sequence[str]) -
 
 
 def target_of(row: Conversation, kind: Raters | None) -> Target | str:
-    """The row's target, or the one that `kind` makes of its raters' labels, or why there is none."""
+    """The row's target, or the one that `kind` makes from its raters' labels, or why there is none."""
     try:
         return retarget(row.target, kind) if kind else row.target
     except AffectError as problem:
@@ -80,7 +80,7 @@ def annotation_of(row: Conversation, name: str, target: Target) -> Annotation:
 
 
 def candidates_of(targets: Iterable[Target | str]) -> list[str]:
-    """The labels of the closed set, in alphabetical order; none where the labels are open."""
+    """The labels of the closed set, in alphabetical order. None if the labels are open."""
     labels: set[str] = set()
     for target in targets:
         if not isinstance(target, str):
@@ -89,7 +89,7 @@ def candidates_of(targets: Iterable[Target | str]) -> list[str]:
 
 
 def without_definition(labels: Sequence[str]) -> list[str]:
-    """The labels whose meaning cannot be said."""
+    """The labels that have no definition."""
     return [label for label in labels if not meanings([label], "en")]
 
 

@@ -1,7 +1,7 @@
-"""What every builder of a data set shares: its options, its rows, clips by their names, and rows that are left out.
+"""What all builders of data sets share: options, rows, clips by their names, and rows that are left out.
 
 build         writes the folder of a run and says what became of its rows
-usable        what a function makes of each row of the shard; a row that it cannot use is rejected with the reason
+usable        what a function makes from each row of the shard; a row that it cannot use is rejected with the reason
 """
 
 import hashlib
@@ -23,7 +23,7 @@ from affectllm.records import Clip, Conversation, Rejected, problem_of
 
 T = TypeVar("T")
 Built = Iterator[Conversation | Rejected]
-"""What a builder makes of rows."""
+"""What a builder makes from rows."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +89,7 @@ def usable(
 
 
 def or_rejected(found: Iterable[Conversation | Rejected], name: str, row: Row, source: Path) -> Built:
-    """What a generator makes of a row.
+    """What a generator makes from a row.
 
     It raises AffectError with the reason for a row that it cannot use, or msgspec's error for one of another form; the
     row is then rejected under its name.
@@ -108,7 +108,7 @@ def count_in_shard(rows: Iterable[Row], shard: str) -> int:
 
 
 class NoObject(dict[str, Any]):
-    """An item of a JSON list that is no object, under the key `value`."""
+    """An item of a JSON list that is not an object, under the key `value`."""
 
 
 def rows_of(items: Iterable[Any]) -> Iterator[Row]:
@@ -123,7 +123,7 @@ def item_of(row: Row, kind: type[T]) -> T:
 
 
 def split_by_name(path: Path, splits: Mapping[str, str], pattern: str) -> str:
-    """The split whose name, put in the pattern's {}, fits the file's name: `*_{}` fits friends_train.json.
+    """The split whose name, put into the {} of the pattern, fits the file's name: `*_{}` fits friends_train.json.
 
     >>> split_by_name(Path("friends_dev.json"), {"train": "train", "dev": "val"}, "*_{}")
     'val'
@@ -141,7 +141,7 @@ def reject(row: Row, source: Path, name: str, reason: str) -> Rejected:
 
 
 def row_hash(values: Mapping[str, Any]) -> str:
-    """Names the content of a source row, so that a change of the source shows."""
+    """Checksum of a source row, so that a change of the source shows."""
     text, pick = form_of(tuple(values))
     return hashlib.sha256((text % pick(values)).encode()).hexdigest()[:16]
 
@@ -151,7 +151,7 @@ def form_of(names: tuple[str, ...]) -> tuple[str, Callable[[Mapping[str, Any]], 
     """How `repr(sorted(values.items()))` writes a row of these columns, sorted once, and what it fills in."""
     order = sorted(names)
     pairs = ", ".join(f"({name!r}, ".replace("%", "%%") + "%r)" for name in order)
-    # With one column alone, itemgetter gives no tuple.
+    # With a single column, itemgetter gives no tuple.
     pick = itemgetter(*order) if len(order) > 1 else lambda values: tuple(values[name] for name in order)
     return f"[{pairs}]", pick
 
@@ -159,7 +159,7 @@ def form_of(names: tuple[str, ...]) -> tuple[str, Callable[[Mapping[str, Any]], 
 def find_clip(media: Path | None, name: str, kinds: Sequence[str] = (".mp4", ".avi", ".mkv", ".wav")) -> Clip | None:
     """The clip called `name` under the media root, by the first suffix there; None when it is missing.
 
-    Without a media root the most usual suffix is written down and nothing is checked.
+    Without a media root the most usual suffix is assumed and nothing is checked.
     """
     if media is None:
         return clip_at(name + kinds[0])

@@ -1,4 +1,4 @@
-"""What a row of a data set with a card says: split, words, speaker, clip and target."""
+"""What a row of a data set with a card holds: split, words, speaker, clip and target."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,7 +14,7 @@ from affectllm.records import Clip, Target, Turn
 
 
 def split_of(card: Card, values: Mapping[str, str], lists: Mapping[str, str]) -> str:
-    """The split that a list or a column names; '' where neither does."""
+    """The split that a list or a column names. '' if neither does."""
     if card.lists:
         return lists.get(values.get(card.lists.column, ""), "")
     named = values.get(card.split, "").strip().lower() if card.split else ""
@@ -31,7 +31,7 @@ def turn_of(card: Card, values: Mapping[str, str], place: int) -> Turn:
 
 
 def text_of(card: Card, values: Mapping[str, str]) -> str | None:
-    """What is said or written, where the card has a column for it."""
+    """What is said or written, if the card has a column for it."""
     cell = values[card.text].strip() if card.text else ""
     if card.texts and cell not in card.texts:
         raise AffectError(f"text {cell!r} is not one of the card's")
@@ -39,7 +39,7 @@ def text_of(card: Card, values: Mapping[str, str]) -> str | None:
 
 
 def clip_of(card: Card, values: Mapping[str, str], media: Path | None) -> Clip:
-    """The row's media file; none for a data set of text."""
+    """The row's media file. None for a data set of text."""
     if not card.clip:
         return Clip()
     path = "/".join(Path(card.clip.format(**values)).parts[-card.clip_tail :])

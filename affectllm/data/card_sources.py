@@ -42,7 +42,7 @@ def find_tables(card: Card, source: Path, split: str | None) -> dict[Path, str]:
 def find_media(name: str, source: Path) -> list[Path]:
     """Every picture, audio and video file under the source, relative to it and in order."""
     if not source.is_dir():
-        raise AffectError(f"{source} is no folder. Give the one that holds the media of '{name}' with --source.")
+        raise AffectError(f"{source} is not a folder. Give the one that holds the media of '{name}' with --source.")
     files = (path for path in source.rglob("*") if path.suffix.lower() in (*KINDS, *VIDEOS))
     media = sorted(path.relative_to(source) for path in files if not path.name.startswith("."))
     if not media:
@@ -51,14 +51,14 @@ def find_media(name: str, source: Path) -> list[Path]:
 
 
 def read_rows(card: Card, path: Path) -> Iterator[Row]:
-    """The rows of a table, or of a JSON file whose card says the way to a row."""
+    """The rows of a table, or of a JSON file whose card gives the path to a row."""
     return json_rows(card, path) if card.items else stream_table(
         path, card.needs, card.delimiter, card.header, card.quoted
     )  # fmt: skip
 
 
 def json_rows(card: Card, path: Path) -> Iterator[Row]:
-    """A row for everything at the end of the card's way through a JSON file."""
+    """A row for everything at the end of the card's path through a JSON file."""
     whole = read_json(path)
     try:
         found = list(walk(whole, card.items or ""))

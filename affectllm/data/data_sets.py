@@ -1,4 +1,4 @@
-"""What is known of a data set before its files are read."""
+"""What is known about a data set before its files are read."""
 
 from typing import Literal
 

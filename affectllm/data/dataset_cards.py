@@ -23,11 +23,11 @@ class Lists(Record):
 
     column: str
     files: dict[str, str]
-    """Text file with a value a line -> split; or JSON file -> way to a value (as `items`), with {split} in it."""
+    """Text file with one value per line -> split; or JSON file -> path to a value (as `items`), with {split} in it."""
 
 
 class Example(Record):
-    """A row of our own making in the data set's shape, and what it must become."""
+    """A made-up row in the data set's shape, and what it must become."""
 
     row: dict[str, str]
     """Column -> cell; or `path`, for sets whose file names hold all that is known."""
@@ -51,7 +51,7 @@ class Card(DataSet, kw_only=True, dict=True):
     header: list[str] = []
     """Column names of a file that has no header line."""
     items: str | None = None
-    """Way from the top of a JSON file to a row, `{film}/{scene}/Dialog/{line}`: braces name the key, or the place in a
+    """Path from the top of a JSON file to a row, `{film}/{scene}/Dialog/{line}`: braces name the key, or the place in a
     list, as a column; each value below a row is a column, as in `emotion.3.label`."""
     paths: str | None = None
     """Regular expression of the end of a media file's path under the source, each named group being a column: for sets
@@ -79,7 +79,7 @@ class Card(DataSet, kw_only=True, dict=True):
     """Column with positive, negative or neutral."""
     valence: Scale | None = None
     vad: tuple[Scale, Scale, Scale] | None = None
-    """Valence, arousal and dominance, where there are all three."""
+    """Valence, arousal and dominance, if the data set has all three."""
     example: list[Example] = []
 
     @cached_property
@@ -97,7 +97,7 @@ class Card(DataSet, kw_only=True, dict=True):
 
 
 def read_card(name: str) -> Card:
-    """A card by name; an unknown name lists those there are."""
+    """A card by name. The error for an unknown name lists the cards."""
     import yaml
 
     if name not in card_names():

@@ -11,7 +11,7 @@ LEAKED = re.compile(r"^\s*(?:Input|Output|输入|输出)\s*[:：]\s*")
 
 
 def read_column(path: Path, column: str) -> dict[str, str]:
-    """A column by clip name; the last row that names a clip counts."""
+    """A column by clip name. The last row that names a clip counts."""
     return {row.values["name"]: row.values[column] for row in stream_table(path, ("name", column))}
 
 
@@ -30,7 +30,7 @@ def names_in(paths: Iterable[Path]) -> set[str]:
 
 
 def read_texts(path: Path | None, columns: Sequence[str]) -> dict[str, str]:
-    """The first of `columns` that is there and not empty, by clip name; nothing without a file."""
+    """The first of `columns` that is there and not empty, by clip name. Empty without a file."""
     if path is None:
         return {}
     if not set(columns) & set(seen := columns_of(path)):

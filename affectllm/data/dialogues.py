@@ -34,7 +34,7 @@ def by_dialogue(turns: Iterable[tuple[Place, Turn]]) -> dict[str, dict[int, Turn
 
 
 def earlier(dialogues: Mapping[str, Mapping[int, Turn]], place: Place, window: int) -> list[Turn]:
-    """The last `window` turns with a smaller number; never the turn itself or a later one.
+    """The last `window` turns with a smaller number, never the turn itself or a later one.
 
     `dialogues` as `by_dialogue` gives them, in the order of the numbers.
     """

@@ -21,13 +21,13 @@ from affectllm.records import Clip, Conversation, Message, Part
 
 Form = Literal["parquet", "ms-swift", "llama-factory"]
 COLUMN = "affectllm"
-"""Of every row: the whole conversation as JSON."""
+"""Column of every row with the whole conversation as JSON."""
 REJECTED = "rejected.jsonl"
 LISTS = {"video": "videos", "audio": "audios", "image": "images"}
 """Tag of a medium in the text -> column of its paths."""
 TAG = re.compile(r"<(video|audio|image)>")
 BATCH = 1000
-"""Rows of a Parquet file held in memory."""
+"""Number of rows of a Parquet file that are held in memory."""
 
 
 class Exported(NamedTuple):
@@ -66,7 +66,7 @@ def keep(source: Path, media: Path | None, lost: Spool, counts: Counter[str]) ->
 
 
 def problem_with(row: Conversation) -> str:
-    """What other trainers have no place for, or nothing."""
+    """Why other trainers cannot take this row, or nothing."""
     if row.messages[-1].role != "assistant":
         return "no answer to learn from"
     if row.media.start_s is not None or row.media.end_s is not None:
@@ -105,7 +105,7 @@ def shared_row(row: Conversation, root: Path | None) -> dict[str, Any]:
 
 
 def path_of(clip: Clip, kind: str) -> str | None:
-    """The file of a medium; audio without a file of its own is in the video."""
+    """The file of a medium. Audio without a file of its own is in the video."""
     return {"video": clip.video, "audio": clip.audio or clip.video, "image": clip.image}[kind]
 
 

@@ -1,8 +1,8 @@
-"""A data folder is written whole, or left as it was.
+"""Writing a data folder: it is written as a whole, or left as it was.
 
 DIR/conversations.jsonl   what training and evaluation read
 DIR/rejected.jsonl        rows that could not be used, with the reason
-DIR/manifest.json         counts, defects, sources and options: what made the other two
+DIR/manifest.json         counts, defects, sources and options: how the other two were made
 DIR/media_probe.jsonl     with --media: what was found of each clip, so that no build or check opens it again
 """
 
@@ -38,7 +38,7 @@ def write(
     rows_in: int | None = None,
     notes: Mapping[str, Any] | None = None,
 ) -> Manifest:
-    """Write a data folder in one go: a kill before the end leaves the earlier one untouched.
+    """Write a data folder in one step: a kill before the end leaves the earlier one untouched.
 
     `defects` are findings about the data set as a whole (kind -> ids), in addition to those in each row's meta.
     `rows_in` is the number of source rows, which must be given when one row becomes several conversations. `notes` go
@@ -135,10 +135,10 @@ def reject_unreadable(
 
 
 class Difference(NamedTuple):
-    """A table, or a split of it, that has another number of rows than its authors published."""
+    """A table, or one split, whose number of rows differs from the published one."""
 
     part: str
-    """The split or file; empty for the whole."""
+    """The split or file. Empty for the whole table."""
     there: int
     published: str
 
@@ -151,7 +151,7 @@ def size_differences(notes: Mapping[str, Any]) -> Iterator[Difference]:
             if published.get(part) not in (None, there[part]):
                 yield Difference(part, there[part], str(published[part]))
     elif isinstance(there, int) and published is not None:
-        # Some sets came out in several sizes, of which a table is one.
+        # Some data sets were published in several sizes, and the table is one of these.
         sizes = list(published.values()) if isinstance(published, Mapping) else [published]
         if there not in sizes:
             yield Difference("", there, " or ".join(map(str, sizes)))

@@ -20,7 +20,7 @@ from affectllm.records import Clip, Conversation, Message, Meta, Part, Rejected,
 
 
 class Unnamed(NamedTuple):
-    """What rows get that do not name it."""
+    """Values for rows that do not have them."""
 
     split: str = "train"
     language: str | None = None

@@ -29,14 +29,14 @@ class Labels(Record, dict=True):
     names: dict[str, str] = {}
     """Cell value, in any case, number or column -> label; without it the text itself, in lower case, is the label."""
     separator: str | None = None
-    """The one sign between the labels of a list, where a label may hold another (`fear/scare, joy`)."""
+    """The one character between the labels of a list, if a label may hold another one (`fear/scare, joy`)."""
     strength: str | None = None
     """Column with a number for every label of a list; the labels are then ordered from the strongest."""
     at_least: float = 1
     none: str | None = None
-    """What no label at all means; without it such a row is rejected."""
+    """The label of a row without any label. Without it, such a row is rejected."""
     votes: bool = False
-    """Whether levels are numbers of raters, whose shares and majority can then be asked for."""
+    """Whether levels are numbers of raters. Their shares and majority can then be asked for."""
 
     def __post_init__(self) -> None:
         wanted = "columns" if self.form in ("flags", "levels", "raters") else "column"
@@ -66,7 +66,7 @@ class Found(NamedTuple):
 
 
 def read_labels(spec: Labels, values: Mapping[str, str]) -> Found:
-    """The labels of a row, strongest first where there are levels, votes or strengths.
+    """The labels of a row, strongest first if there are levels, votes or strengths.
 
     >>> read_labels(Labels(form="levels", columns=["joy", "fear"]), {"joy": "1", "fear": "3"}).labels
     ['fear', 'joy']
@@ -122,7 +122,7 @@ def by_level(spec: Labels, values: Mapping[str, str]) -> list[str]:
 
 
 def number(cell: str, column: str) -> float:
-    """A number, an empty cell being 0."""
+    """The number in a cell. An empty cell is 0."""
     try:
         return float(cell or 0)
     except ValueError as error:

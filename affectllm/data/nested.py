@@ -1,4 +1,4 @@
-"""Rows that lie deep in a JSON file: the way to them, and their cells as columns."""
+"""Rows that are deep in a JSON file: the path to them, and their cells as columns."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -7,7 +7,7 @@ from affectllm.errors import AffectError
 
 
 def walk(value: Any, way: str, bound: Mapping[str, str] | None = None) -> Iterator[tuple[dict[str, str], Any]]:
-    """What a JSON value holds at the end of a way, with the keys passed.
+    """What a JSON value holds at the end of a path, with the keys on the path.
 
     >>> list(walk({"a": {"log": ["hm", "oh"]}}, "{dialogue}/log/{turn}"))
     [({'dialogue': 'a', 'turn': '0'}, 'hm'), ({'dialogue': 'a', 'turn': '1'}, 'oh')]
@@ -26,7 +26,7 @@ def walk(value: Any, way: str, bound: Mapping[str, str] | None = None) -> Iterat
 
 
 def flatten(value: Any, prefix: str = "") -> dict[str, str]:
-    """The cells of a JSON row; null is an empty cell.
+    """The cells of a JSON row. null is an empty cell.
 
     >>> flatten({"Text": "hm", "votes": [{"is": 1}, None]})
     {'Text': 'hm', 'votes.0.is': '1', 'votes.1': ''}

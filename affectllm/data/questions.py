@@ -1,4 +1,4 @@
-"""Which questions an annotation answers: one place for every task, for builders and for data that are built already.
+"""Which questions an annotation answers, for every task: builders use it, and so does `affectllm data ask`.
 
 question(...)   one question, or why it cannot be put
 questions(...)  several about one annotation, those that cannot be put as rejected rows
@@ -24,7 +24,7 @@ Asked = Literal[
 ]  # fmt: skip
 Raters = Literal["majority", "all", "distribution"]
 LISTENERS = ("the listener", "听话的人")
-"""Names that builders give to the one who is spoken to."""
+"""Names that builders give to the person who is spoken to."""
 SENTIMENTS = ("positive", "negative", "neutral")
 """The answers of task `sentiment`."""
 UNLABELLED = Target()
@@ -56,7 +56,7 @@ def question(
     if task == "next":
         if not annotation.context:
             return "no earlier turn"
-        # What is to be foreseen is neither shown nor heard nor read.
+        # What has to be predicted is neither shown nor heard nor read.
         annotation, parts = msgspec.structs.replace(annotation, subtitle=None, media=Clip()), []
     if task == "progressive":
         return progress_through(annotation, mode, seed, parts, before) or "no evidence or no labels"

@@ -21,7 +21,7 @@ def read_folder(folder: Path) -> list[Conversation]:
 
 
 def read_split(data: Path, split: str) -> list[Conversation]:
-    """The conversations of one split; an empty one is an error that names the splits there are."""
+    """The conversations of one split. For an empty split, an error names the splits that exist."""
     conversations = list(jsonl.read(data, Conversation))
     chosen = [conversation for conversation in conversations if conversation.split == split]
     if not chosen:
@@ -31,7 +31,7 @@ def read_split(data: Path, split: str) -> list[Conversation]:
 
 
 def media_root(data: Path, media: Path | None) -> Path:
-    """The folder that paths of clips begin at: the one the user names, else that of the data file."""
+    """The folder that the paths of clips start from: the one that the user names, else that of the data file."""
     return data.parent if media is None else media
 
 

@@ -2,7 +2,7 @@
 
 The report counts rows, splits, labels with their long tail, languages and groups. It finds ids, texts, near-texts and
 clips that are in a training and in a held-out split, rows that repeat each other, clips that are missing or broken,
-sizes that differ from the published ones, and labels that a model's scores speak against. Clips are compared by
+sizes that differ from the published ones, and labels that a model's scores contradict. Clips are compared by
 content, since data sets reuse file names between splits.
 """
 
@@ -20,7 +20,7 @@ from affectllm.records import Conversation
 
 SHOWN = 5
 AT_SOURCE = "-at-source"
-"""End of the name of a defect that users of a data set have reported."""
+"""End of the names of defects that users of a data set have reported."""
 
 
 def check(
@@ -30,7 +30,7 @@ def check(
     notes: Path | None = None,
     verify: bool = False,
 ) -> dict[str, Any]:
-    """The report: `folders` (what each holds), then of all rows `labels`, `groups`, `texts`, `media`, `problems`."""
+    """The report: `folders` (what each holds), then, for all rows, `labels`, `groups`, `texts`, `media`, `problems`."""
     rows = {str(folder): read_folder(folder) for folder in folders}
     every = [row for found in rows.values() for row in found]
     near = leaks.near_duplicates(every)

@@ -1,4 +1,4 @@
-"""A JSON-lines file that is complete or absent."""
+"""A JSON-lines file that is either complete or absent."""
 
 import json
 from pathlib import Path
@@ -36,7 +36,7 @@ class Spool:
         try:
             line = msgspec.json.encode(row)
         except UnicodeEncodeError:
-            # Halves of characters, which rejected rows may hold, can only be written as escapes.
+            # Rejected rows may hold half a character, which can only be written as an escape.
             line = json.dumps(msgspec.to_builtins(row)).encode()
         self._file.write(line + b"\n")
         self.lines += 1

@@ -66,7 +66,7 @@ class Evidence(Record):
     statements: list[str]
     """Sentences of the reasoning that speak of this modality."""
     influence: float | None
-    """Drop of the answer's mean log-probability per token without this modality, in nats; None where it is absent."""
+    """Drop of the answer's mean log-probability per token without this modality, in nats. None if it is absent."""
 
 
 class Explanation(Record, omit_defaults=False):
@@ -74,15 +74,15 @@ class Explanation(Record, omit_defaults=False):
     labels: list[str]
     reasoning: str
     evidence: dict[str, Evidence]
-    """By `face`, `voice` and `words`."""
+    """Evidence by `face`, `voice` and `words`."""
     wheel: dict[str, str]
     """Label -> its sector on the first wheel of our vocabulary."""
     valence: dict[str, int | None]
-    """Label -> -1, 0 or 1; None for a word the vocabulary does not know."""
+    """Label -> -1, 0 or 1. None for a word that the vocabulary does not know."""
     status: str
     """How well the answer could be read: ok, recovered or failed."""
     answer: str
-    """The model's words as they came."""
+    """The model's text, unchanged."""
     model: str
     seconds: float
     notes: list[str] = []
@@ -106,8 +106,8 @@ class Explainer:
     ) -> Explanation:
         """Labels, reasoning and evidence for one clip of up to a few minutes.
 
-        `subtitle` is what is said in the clip; without it the words count for nothing and a note says so, unless `asr`
-        names a speech model that writes them down, which is noted too.
+        `subtitle` is what is said in the clip. Without it the words are not used and a note says so, unless `asr` names
+        a speech model that writes them down, which is noted too.
         Raises AffectError when the file cannot be read or has nothing that the model can see or hear.
         """
         from affectllm.models.base.backbone import MODALITIES, used_modalities
@@ -174,7 +174,7 @@ class Explainer:
 
 
 def listen(path: Path, asr: str, language: str) -> "Transcript | None":
-    """What a speech model hears in a clip; None where there is no sound."""
+    """What a speech model hears in a clip. None if the clip has no audio."""
     from affectllm.models.speech import transcribe
 
     wave = read_audio(path)
@@ -202,7 +202,7 @@ def ask(path: Path, subtitle: str | None, language: str) -> tuple[Conversation, 
 
 
 def by_modality(reasoning: str) -> dict[str, list[str]]:
-    """The sentences of a reasoning by the modality they speak of; one that names several is listed under each."""
+    """The sentences of a reasoning by the modality that they speak of. One that names several is listed under each."""
     found: dict[str, list[str]] = {name: [] for name in MODALITY_WORDS}
     for sentence in re.split(r"(?<=[.!?;。！？；])\s*", reasoning):
         words = set(re.findall(r"[a-z]+", sentence.lower()))
@@ -223,7 +223,7 @@ def load(path: str, dtype: str = "auto") -> Explainer:
 
 
 def default_model() -> str:
-    """The adapter that `make quickstart` left here, best stage first."""
+    """The adapter that `make quickstart` wrote here; the last stage is preferred."""
     for folder in (
         Path("runs/quickstart/grpo"),
         Path("runs/quickstart/sft"),

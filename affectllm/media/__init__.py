@@ -1,4 +1,4 @@
-"""Clips read the way training reads them: probed, bounded, decoded once, cached by content.
+"""Reads clips the way training reads them: probed, bounded, decoded once, cached by content.
 
 `read_frames`, `read_audio`, `probe`, and `Unreadable` for files that cannot be used; importing this loads no decoder.
 """

@@ -1,20 +1,20 @@
-"""What a file's own table of contents announces, where FFmpeg quietly takes what is there."""
+"""What a file's own table of contents announces; FFmpeg silently takes what is there."""
 
 from pathlib import Path
 from typing import BinaryIO
 
 from affectllm.media.limits import unreadable
 
-# More boxes than this at the top level are no table of contents but chance.
+# More boxes than this at the top level are not a table of contents but chance.
 MOST_BOXES = 100_000
 # Sizes that a recorder writes when it does not know the length yet.
 UNKNOWN_SIZES = (0, 0x7FFFFFFF, 0xFFFFFFFF)
 
 
 def refuse_cut_index(path: Path) -> None:
-    """Raise Unreadable for an MP4 whose index, the `moov` box, is missing or ends behind the file (ISO 14496-12, 4.2).
+    """Raise Unreadable for an MP4 whose index, the `moov` box, is missing or ends after the file (ISO 14496-12, 4.2).
 
-    FFmpeg reads the tracks that are left in half an index: a clip would lose its sound without a word.
+    FFmpeg reads the tracks that are left in half an index: a clip would silently lose its audio.
     """
     end = path.stat().st_size
     with path.open("rb") as file:
@@ -31,14 +31,14 @@ def refuse_cut_index(path: Path) -> None:
                 if start + size > end:
                     raise unreadable(path, "its index (the moov box) is cut off", "Fetch or record it again")
                 return
-            # 0 stands for 'until the end of the file'; less than a head is damage, which FFmpeg is left to judge.
+            # 0 means 'until the end of the file'; less than a header is damage, which FFmpeg will report or not.
             if 0 < size < 8:
                 return
             start = start + size if size else end
 
 
 def announced_wav_bytes(path: Path) -> tuple[int, int] | None:
-    """Bytes of samples that a WAV's header announces and bytes that follow it; None where it announces none."""
+    """Bytes of samples that a WAV's header announces, and bytes that follow it. None if it announces none."""
     with path.open("rb") as file:
         if (head := file.read(12))[:4] != b"RIFF" or head[8:] != b"WAVE":
             return None
@@ -48,7 +48,7 @@ def announced_wav_bytes(path: Path) -> tuple[int, int] | None:
             size = int.from_bytes(head[4:], "little")
             if head[:4] == b"data":
                 return None if size in UNKNOWN_SIZES else (size, path.stat().st_size - file.tell())
-            # Chunks begin at even places.
+            # Chunks begin at even positions.
             file.seek(size + size % 2, 1)
     return None
 
@@ -67,7 +67,7 @@ def is_cut_matroska(path: Path) -> bool:
 
 
 def read_vint(first: bytes, file: BinaryIO) -> int | None:
-    """A variable-size integer of EBML: leading zero bits of the first byte count the others; all ones is unknown."""
+    """A variable-size integer of EBML: leading zero bits of the first byte count further bytes; all ones is unknown."""
     length = 8 - first[0].bit_length() if first else 8
     value = int.from_bytes(bytes([first[0] & (0x7F >> length)]) + file.read(length), "big") if length < 8 else 0
     return None if value == (1 << 7 * (length + 1)) - 1 else value

@@ -1,4 +1,4 @@
-"""Sound of a clip: mono float32 at one rate, in time with the pictures."""
+"""Audio of a clip: mono float32 at one rate, in time with the pictures."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from av.container import InputContainer
 
 RATE_HZ = 16000
-"""Samples a second that every model here hears."""
-# Timestamps are rounded to their time base, and encoders drift by a frame: smaller gaps are no gaps.
+"""Samples per second that every model here takes."""
+# Timestamps are rounded to their time base, and encoders drift by a frame: smaller gaps are ignored.
 GAP_S = 0.1
 
 
@@ -24,7 +24,7 @@ class Sound(NamedTuple):
     samples: np.ndarray
     """float32 (samples,), mono, from the start of the clip on."""
     cleaned: int
-    """Samples that were NaN or infinite and are 0 now."""
+    """Number of samples that were NaN or infinite and are 0 now."""
 
 
 def read_audio(
@@ -34,12 +34,12 @@ def read_audio(
     end_s: float | None = None,
     limits: Limits = LIMITS,
 ) -> np.ndarray | None:
-    """float32 (samples,): the sound of the span, mixed down to mono. None when the file has no audio.
+    """float32 (samples,): the audio of the span, mixed down to mono. None if the file has no audio.
 
     Sample i is heard i / rate_hz seconds after `start_s` (after the clip's start): a track that starts late begins with
     silence, and lost packets leave silence. NaN and infinite samples become 0; `probe(path, verify=True)` counts them.
 
-    Raises Unreadable naming file, what was seen and what to do.
+    Raises Unreadable, which names the file, what was seen and what to do.
     """
     if rate_hz < 1 or not (start_s or 0) >= 0 or (end_s is not None and not end_s > (start_s or 0)):
         raise ValueError(f"audio needs rate_hz >= 1 and 0 <= start_s < end_s, got {rate_hz}, {start_s}, {end_s}")
@@ -58,7 +58,7 @@ def read_audio(
 
 
 def decode_sound(path: Path, rate_hz: int, end_s: float | None, limits: Limits) -> Sound | None:
-    """The sound from the start of the clip to `end_s` or its end. None when the file has no audio."""
+    """The audio from the start of the clip to `end_s` or to its end. None if the file has no audio."""
     deadline = Deadline(path, limits.timeout_s)
     with open_media(path, deadline) as media:
         stream = audio_stream(media)
@@ -132,7 +132,7 @@ class Mixer:
                 yield frame, mono
 
     def frames(self) -> Iterator["AudioFrame"]:
-        """All decodable frames; a packet that cannot be decoded is passed over and its error kept."""
+        """All decodable frames. A packet that cannot be decoded is skipped, and its error is kept."""
         import av
 
         stream = audio_stream(self.media)

@@ -1,7 +1,7 @@
-"""Tensors made from a clip once and kept by content: same bytes, same options, same processor, same entry.
+"""Tensors that are made from a clip once and kept by content: same bytes, options and processor, same entry.
 
-An entry is one safetensors file with a checksum. It appears whole or not at all, so writers may race and be killed.
-Reading marks an entry as used; when the folder outgrows its size, the entries that were unused for longest go.
+An entry is one safetensors file with a checksum. It is written whole or not at all, so writers may race and be killed.
+Reading marks an entry as used. When the folder outgrows its size, the entries that were unused for longest are removed.
 """
 
 import hashlib
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     import numpy as np
     import torch
 
-# Part of every key: raise it when what readers make of a file changes.
+# Part of every key: raise it when readers make something else from the same file.
 FORMAT = 1
 DEFAULT_BYTES = 20 << 30
-# A full folder is emptied to this share, so that not every write has to look for victims.
+# A full folder is emptied to this share, so that not every write has to look for entries to remove.
 KEPT_SHARE = 0.9
 # Each writer looks at the folder again after writing this share of its size.
 LOOK_SHARE = 1 / 16
@@ -37,7 +37,7 @@ class Stat(NamedTuple):
     entries: int
     bytes: int
     abandoned: int
-    """Half-written files that killed writers left behind."""
+    """Half-written files of writers that were killed."""
 
 
 class Entry(NamedTuple):
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
 
 
 class FeatureCache:
-    """A folder of tensors by key; at most about `max_bytes` (each writer may go 1/16 beyond before it looks)."""
+    """A folder of tensors by key, of about `max_bytes` at most (each writer may exceed it by 1/16 before it checks)."""
 
     def __init__(self, folder: Path | str, max_bytes: int = DEFAULT_BYTES) -> None:
         self.folder, self.max_bytes = Path(folder), max_bytes
@@ -55,12 +55,12 @@ class FeatureCache:
 
     @staticmethod
     def key(content_hash: str, options: Mapping[str, Any], fingerprint: str) -> str:
-        """The name of what a processor (`fingerprint`) makes of a file (`content_hash`) read with some options."""
+        """Name of what a processor (`fingerprint`) makes from a file (`content_hash`) read with these options."""
         parts = [FORMAT, content_hash, dict(options), fingerprint]
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def get(self, key: str) -> "dict[str, np.ndarray] | dict[str, torch.Tensor] | None":
-        """The tensors as they were put, NumPy's or torch's, or None. A corrupt entry is removed and counts as none."""
+        """The tensors as they were put, NumPy's or torch's, or None. A corrupt entry is removed and is absent."""
         path = self.path(key)
         try:
             blob = path.read_bytes()
@@ -73,7 +73,7 @@ class FeatureCache:
         return None
 
     def put(self, key: str, tensors: "Mapping[str, np.ndarray] | Mapping[str, torch.Tensor]") -> None:
-        """Keep tensors under a key, replacing what was there. What exceeds the whole cache is not kept."""
+        """Keep tensors under a key, in place of what was there. Tensors larger than the whole cache are not kept."""
         blob = pack(tensors)
         if len(blob) > self.max_bytes:
             return
@@ -99,7 +99,7 @@ class FeatureCache:
         return self.folder / key[:2] / f"{key}.safetensors"
 
     def prune(self, max_bytes: int) -> Stat:
-        """Remove abandoned files and, when more than `max_bytes` are kept, the longest unused entries; what is left."""
+        """Remove abandoned files and, above `max_bytes`, the longest unused entries; return what is left."""
         for partial in self.abandoned():
             partial.unlink(missing_ok=True)
         entries = sorted(self.entries(), key=lambda entry: entry.used_at)
@@ -117,7 +117,7 @@ class FeatureCache:
         return Stat(len(entries), sum(entry.bytes for entry in entries), len(list(self.abandoned())))
 
     def verify(self) -> list[Path]:
-        """Read every entry and remove those whose checksum does not fit; their paths."""
+        """Read every entry and remove those whose checksum does not fit; return their paths."""
         corrupt = []
         for entry in self.entries():
             try:
@@ -195,7 +195,7 @@ def checksum(header: dict[str, Any], values: memoryview) -> int:
 
 
 def checksum_fits(blob: bytes) -> bool:
-    """False for an entry that was cut, overwritten or flipped somewhere."""
+    """False for an entry that was cut off or changed somewhere."""
     try:
         header, values = split(blob)
         written = header["__metadata__"].pop("crc32")

@@ -1,4 +1,4 @@
-"""Frames of a clip at the moments asked for.
+"""Frames of a clip at given moments.
 
 Times are seconds from the start of the clip: the first moment of whichever track begins first. A frame is shown from
 its own timestamp until the next one's, so a variable frame rate, an edit list or a wrong rate in the header changes
@@ -24,14 +24,14 @@ def read_frames(
     longest_side: int | None = None,
     limits: Limits = LIMITS,
 ) -> Frames | None:
-    """The frames shown at the centres of `n` equal segments of the span. None when the file has no video.
+    """The frames shown at the centres of `n` equal segments of the span. None if the file has no video.
 
-    `fps` cuts the span into so many segments a second instead; with neither, every frame of the span is read.
-    `longest_side` scales frames down until neither side is longer. A still image is one frame whatever `n` says; a
+    `fps` sets the number of segments per second instead. Without `n` and `fps`, every frame of the span is read.
+    `longest_side` scales frames down until neither side is longer. A still image is one frame whatever `n` is; a
     folder of images and an .npy of crops (frames, height, width, 3) play at 25 frames a second. A damaged stretch is
     bridged by the last good frame for half a second at most.
 
-    Raises Unreadable naming file, what was seen and what to do.
+    Raises Unreadable, which names the file, what was seen and what to do.
 
     >>> read_frames("ten_seconds.mp4", n=2).times_s
     array([2.5, 7.5])

@@ -12,10 +12,10 @@ CROP = 64
 LONGEST_SIDE = 480
 """Pixels: larger frames are shrunk before the search, since faces that matter are large in the picture."""
 SMALLEST_FACE = 0.12
-"""Of the frame's shorter side."""
+"""Smallest face, as a share of the frame's shorter side."""
 THRESHOLDS = (0.6, 0.7, 0.7)
 LOOKED_AT = 2
-"""Frames searched for a face; the others take the box of the nearest of these."""
+"""Number of frames that are searched for a face. The others take the box of the nearest one that was searched."""
 
 
 class Faces(NamedTuple):
@@ -29,7 +29,7 @@ class FaceCrops(NamedTuple):
     pixels_THW: np.ndarray
     """(T, 64, 64) grey uint8"""
     detected: np.ndarray
-    """(T,) bool: False where the centre of the frame stands for a face that was not found"""
+    """(T,) bool: False where no face was found and the centre of the frame is taken"""
 
 
 class ProposalNet(nn.Module):
@@ -87,7 +87,7 @@ class OutputNet(nn.Module):
 
 
 def flat(x: Tensor) -> Tensor:
-    """Column by column, as in the Caffe model the weights stem from."""
+    """Column by column, as in the Caffe model that the weights come from."""
     return x.permute(0, 3, 2, 1).flatten(1)
 
 
@@ -118,7 +118,7 @@ class FaceDetector(nn.Module):
 
     @torch.inference_mode()
     def detect(self, frame_HWC: np.ndarray) -> Faces:
-        """The faces in an RGB frame (height, width, 3) uint8, surest first."""
+        """The faces in an RGB frame (height, width, 3) uint8, the most certain first."""
         picture = torch.from_numpy(np.ascontiguousarray(frame_HWC)).permute(2, 0, 1)[None].float()
         shrink = min(1.0, LONGEST_SIDE / max(picture.shape[2:]))
         if shrink < 1:
@@ -178,7 +178,7 @@ def squared(boxes: Tensor) -> Tensor:
 
 
 def cut(picture: Tensor, box: list[int], size: int) -> Tensor:
-    """A box out of the picture (1, C, H, W), black where it reaches beyond, scaled to `size`."""
+    """A box cut out of the picture (1, C, H, W) and scaled to `size`. It is black outside the picture."""
     left, top, right, bottom = box
     high, wide = picture.shape[2:]
     right, bottom = max(right, left + 1), max(bottom, top + 1)
@@ -189,7 +189,7 @@ def cut(picture: Tensor, box: list[int], size: int) -> Tensor:
 
 
 def suppress(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
-    """Indices of the boxes that no surer one covers by more than `overlap` (intersection over union)."""
+    """Indices of the boxes that no more certain one covers by more than `overlap` (intersection over union)."""
     order = scores.argsort(descending=True)
     kept = []
     while len(order):
@@ -204,7 +204,7 @@ def suppress(boxes: Tensor, scores: Tensor, overlap: float) -> Tensor:
 
 
 def crop_faces(frames_THWC: np.ndarray, detector: FaceDetector | None) -> FaceCrops:
-    """The largest and most central face of each frame; the frame's centre where none is found in the clip."""
+    """The largest and most central face of each frame, or the frame's centre if none is found in the clip."""
     T = len(frames_THWC)
     looked = sorted({round((T - 1) * (i + 0.5) / LOOKED_AT) for i in range(min(LOOKED_AT, T))}) if detector else []
     found = {i: main_face(detector.detect(frames_THWC[i]), frames_THWC.shape[1:3]) for i in looked if detector}
@@ -216,7 +216,7 @@ def crop_faces(frames_THWC: np.ndarray, detector: FaceDetector | None) -> FaceCr
 
 
 def main_face(faces: Faces, size: tuple[int, ...]) -> np.ndarray | None:
-    """The box whose area, less for being off centre, is largest."""
+    """The box with the largest area, which counts less away from the centre."""
     if not len(faces.boxes):
         return None
     centre = np.array([size[1], size[0]]) / 2

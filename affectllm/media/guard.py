@@ -1,4 +1,4 @@
-"""A second process that reads files: one that hangs, crashes or swells a decoder costs an error and nothing else."""
+"""A second process that reads files: a file that makes a decoder hang, crash or swell costs one error only."""
 
 import os
 import pickle
@@ -18,7 +18,7 @@ R = TypeVar("R")
 
 TIMEOUT_S = 10.0
 MEMORY_BYTES = 1024 * MIB
-# Starting Python and its imports is not the file's fault and has its own, generous time.
+# Starting Python and its imports does not depend on the file and has its own, generous time limit.
 START_S = 60.0
 REMEDY = "Re-encode it, or leave it out"
 
@@ -79,7 +79,7 @@ class Guard:
         self.__init__(**state)  # type: ignore[misc]
 
     def _ask(self, question: bytes) -> tuple[bool, Any]:
-        """Send a call, wait for its answer: (True, result) or (False, exception)."""
+        """Send a call and wait for its answer: (True, result) or (False, exception)."""
         pipe = self._start()
         pipe.send_bytes(question)
         if not pipe.poll(self.timeout_s):

@@ -1,4 +1,4 @@
-"""How much of a file may be believed and unpacked, and the error that says a file cannot be used."""
+"""How much of a file is trusted and unpacked, and the error that says that a file cannot be used."""
 
 import os
 import time
@@ -11,12 +11,12 @@ MIB = 1 << 20
 
 
 class Unreadable(AffectError):  # noqa: N818
-    """A file gives no usable frames or audio: the message names it, says what was seen and what to do."""
+    """The error for a file without usable frames or audio: it names the file, what was seen and what to do."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What one file may cost. A clip beyond a limit is refused in words, never cut down in silence."""
+    """What one file may cost. A clip beyond a limit is refused with an error and never silently cut."""
 
     file_bytes: int = 8 * 1024 * MIB
     """Size of the file on disk."""
@@ -25,7 +25,7 @@ class Limits:
     pixels: int = 8192 * 4320
     """Width times height of one frame."""
     packets: int = 2_000_000
-    """Compressed packets, which bounds frames where timestamps lie."""
+    """Number of compressed packets, which limits frames if timestamps are wrong."""
     decoded_bytes: int = 768 * MIB
     """Frames (RGB, 3 bytes a pixel) or samples (4 bytes each) that one call hands back."""
     timeout_s: float = 60
@@ -52,7 +52,7 @@ class Deadline:
 
 
 def unreadable(path: Path, seen: str, remedy: str) -> Unreadable:
-    """The one form of all refusals: file, what was seen, what to do."""
+    """The error in the form that all refusals have: the file, what was seen, what to do."""
     return Unreadable(f"Cannot read {show(path)}: {seen}. {remedy}.")
 
 

@@ -1,4 +1,4 @@
-"""What a file holds, told by its packets; the header is only compared with them."""
+"""What a file holds according to its packets. The header is only compared with them."""
 
 import hashlib
 from collections.abc import Iterator
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Outside of these, a frame rate is a placeholder (0, 1/1024, 1000, 90000 were seen), not a rate.
 SANE_FPS = (0.5, 300.0)
-# A track that starts this much after the other is worth a word; encoders' own delays are shorter.
+# A track that starts this much after the other gets a note; the delays of encoders are shorter.
 LATE_S = 0.2
 
 
@@ -34,17 +34,17 @@ class Video(Record, kw_only=True):
 
     codec: str | None
     width: int
-    """As shown, after rotation."""
+    """Width and height as shown, after rotation."""
     height: int
     rotation: int
     """Quarter turns already taken into account, in degrees counterclockwise."""
     fps: float | None
-    """By the timestamps; None for a single frame or a rate no camera has."""
+    """Frame rate by the timestamps. None for a single frame or a rate that no camera has."""
     variable_rate: bool
     frames: int
-    """Packets that are shown."""
+    """Number of packets that are shown."""
     frames_decoded: int | None = None
-    """Frames that could be decoded; counted on demand."""
+    """Number of frames that could be decoded, counted on demand."""
     pixel_format: str | None
     start_s: float
     duration_s: float
@@ -60,7 +60,7 @@ class Audio(Record, kw_only=True):
     start_s: float
     duration_s: float
     bad_samples: int | None = None
-    """NaN and infinite samples (at 16 kHz mono), which are read as 0; counted on demand."""
+    """Number of NaN and infinite samples (at 16 kHz mono), which are read as 0; counted on demand."""
 
 
 class StreamInfo(Record):
@@ -79,21 +79,21 @@ class Probe(Record):
     container: str
     """FFmpeg's name of the format, or image | crops | folder."""
     duration_s: float
-    """Until the last frame or sample ends; 0 for a still image."""
+    """Length until the last frame or sample ends. 0 for a still image."""
     start_s: float
-    """What the file's own clock shows at the clip's start, which all other times count from."""
+    """Time on the file's own clock at the clip's start, from which all other times count."""
     video: Video | None
     audio: Audio | None
     streams: list[StreamInfo] = msgspec.field(default_factory=nothing)
     defects: list[str] = msgspec.field(default_factory=nothing)
-    """What is odd and how it is read; empty for a sound file."""
+    """What is odd and how it is read. Empty for a file without defects."""
     sha256: str | None = None
 
 
 def probe(path: Path | str, verify: bool = False, digest: bool = False, limits: Limits = LIMITS) -> Probe:
-    """What the file holds. `verify` also decodes everything and counts; `digest` adds the hash of its content.
+    """What the file holds. `verify` also decodes and counts everything. `digest` adds the hash of its content.
 
-    Raises Unreadable naming file, what was seen and what to do.
+    Raises Unreadable, which names the file, what was seen and what to do.
     """
     path = Path(path)
     kind = look(path, limits)
@@ -197,7 +197,7 @@ def list_defects(
     sound: "AudioStream | None",
     first: "VideoFrame | None",
 ) -> Iterator[str]:
-    """What a reader should know about the file, each in a sentence."""
+    """Sentences on what a reader should know about the file."""
     for name, stream, track in (("video", picture, timeline.video), ("audio", sound, timeline.audio)):
         if stream is None:
             continue

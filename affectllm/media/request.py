@@ -1,4 +1,4 @@
-"""Which frames are asked for, and at which moments of a clip they are to be found."""
+"""Which frames are asked for, and at which moments of a clip they are."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +40,7 @@ def check_request(request: Request) -> None:
 def moments(
     path: Path, request: Request, shown_s: np.ndarray, clip_end_s: float, frame_bytes: float, limits: Limits
 ) -> np.ndarray:
-    """float64 (T,): the moments at which a clip with frames at `shown_s` is to be looked at."""
+    """float64 (T,): the moments at which the frames of a clip with frames at `shown_s` are taken."""
     start_s = float(shown_s[0]) if request.start_s is None else request.start_s
     end_s = clip_end_s if request.end_s is None else min(request.end_s, clip_end_s)
     if start_s >= end_s:

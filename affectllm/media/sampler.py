@@ -1,4 +1,4 @@
-"""The way from wanted moments to pictures: which packets to decode, which frames to keep, how to draw them."""
+"""From wanted moments to pictures: which packets are decoded, which frames are kept, how they are converted."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Frame threads hold frames in flight: two keep memory low and leave the other cores to other workers.
 DECODER_THREADS = 2
-# Containers with an index of keyframes; in the others a seek is a guess, and decoding goes from the start.
+# Containers with an index of keyframes. In others a seek is a guess, and decoding begins at the start.
 SEEKABLE = ("mov", "matroska")
 # A seek costs about as much as decoding this many frames.
 JUMP_FRAMES = 24
@@ -27,7 +27,7 @@ STALE_S = 0.5
 
 
 class Sampler:
-    """Decodes one video stream just far enough to answer for each wanted moment."""
+    """Decodes one video stream just as far as the wanted moments need."""
 
     def __init__(
         self, path: Path, media: "InputContainer", timeline: Timeline, limits: Limits, deadline: Deadline
@@ -91,7 +91,7 @@ class Sampler:
     def runs(self, wanted_s: np.ndarray) -> list[tuple[int | None, list[int]]]:
         """Moments grouped so that decoding straight on within a group is cheaper than a seek, and where to begin.
 
-        That is the timestamp of a keyframe; None stands for the start of the file.
+        That is the timestamp of a keyframe. None means the start of the file.
         """
         keys = self.track.keys if self.media.format.name.startswith(SEEKABLE) else self.track.keys[:0]
         runs: list[tuple[int | None, list[int]]] = []
@@ -126,7 +126,7 @@ class Sampler:
             yield from self.frames(media, stream)
 
     def frames(self, media: "InputContainer", stream: "VideoStream") -> Iterator[tuple[float, "VideoFrame"]]:
-        """All decodable frames from here on; a packet that cannot be decoded is passed over and its error kept."""
+        """All decodable frames from here on. A packet that cannot be decoded is skipped, and its error is kept."""
         import av
 
         context = stream.codec_context
@@ -171,5 +171,5 @@ def moment_of(carrier: "Packet | VideoFrame") -> int | None:
 
 
 def quarter_turns(frame: "VideoFrame") -> int:
-    """How often to turn the picture by 90 degrees counterclockwise; odd angles, as broken files give them, are 0."""
+    """How often the picture is turned by 90 degrees counterclockwise. Odd angles, as in broken files, count as 0."""
     return frame.rotation // 90 % 4 if frame.rotation % 90 == 0 and abs(frame.rotation) <= 360 else 0

@@ -1,4 +1,4 @@
-"""Files opened by what they hold, never by what they are called."""
+"""Opens files by their content, never by their name."""
 
 import stat
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ READ_BYTES = 1 << 18
 
 
 class Tap:
-    """A file for the demuxer: unnamed, so that neither extension nor odd characters count, and with a deadline."""
+    """A file for the demuxer: unnamed, so that extension and odd characters do not matter, and with a deadline."""
 
     def __init__(self, path: Path, deadline: Deadline) -> None:
         self.file = path.open("rb", buffering=0)
@@ -45,7 +45,7 @@ class Tap:
 
 
 def look(path: Path, limits: Limits) -> Kind:
-    """What a path holds, told by its first bytes.
+    """What a path holds, according to its first bytes.
 
     Raises Unreadable for what is no media at all: missing, empty, a pipe, text, a web page, a Git LFS pointer.
     """
@@ -60,7 +60,7 @@ def look(path: Path, limits: Limits) -> Kind:
         with path.open("rb") as file:
             head = file.read(1024)
     except (OSError, ValueError) as error:
-        # A name that Python refuses is put into other words by each version of it.
+        # For a name that Python refuses, each version has another message.
         said = "embedded null byte" if "\0" in str(path) else getattr(error, "strerror", None) or str(error)
         raise unreadable(path, f"the system says '{said}'", "Check the path and your permissions") from error
     check_size(path, status.st_size, limits)
@@ -108,7 +108,7 @@ def open_media(path: Path, deadline: Deadline) -> Iterator["InputContainer"]:
     try:
         tap = Tap(path, deadline)
         options = {"format_whitelist": DEMUXERS, "protocol_whitelist": "none"}
-        # A title in another encoding must not stop a file. PyAV 19 reads it anyhow, and knows the option no more.
+        # A title in another encoding must not stop a file. PyAV 19 reads it in any case, and no longer has the option.
         lenient: dict[str, Any] = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
         with av.open(tap, "r", container_options=options, buffer_size=READ_BYTES, **lenient) as media:
             if not (media.streams.video or media.streams.audio):
@@ -128,7 +128,7 @@ def say(error: BaseException) -> str:
 
 
 def video_stream(media: "InputContainer") -> "VideoStream | None":
-    """The picture track that players would show: never cover art; of several the default one, then the largest."""
+    """The picture track that players would show: never cover art, else the default one, else the largest."""
     from av.stream import Disposition
 
     streams = [stream for stream in media.streams.video if not stream.disposition & Disposition.attached_pic]

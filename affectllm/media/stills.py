@@ -1,4 +1,4 @@
-"""Pictures that come without a container: one image, a folder of frames, OpenFace's .npy of face crops."""
+"""Pictures without a container: one image, a folder of frames, OpenFace's .npy of face crops."""
 
 import re
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from affectllm.media.request import Frames, Request, fit, moments
 if TYPE_CHECKING:
     from affectllm.media.source import Kind
 
-# Frames without timestamps: the rate of OpenFace's output and of the MER clips.
+# Rate of frames without timestamps: that of OpenFace's output and of the MER clips.
 FRAME_RATE = 25.0
 IMAGE_NAMES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 

@@ -1,4 +1,4 @@
-"""When each frame is shown and what sounds when, told by the packets and never by the header."""
+"""When each frame is shown and each sample is heard, according to the packets and never to the header."""
 
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -20,12 +20,12 @@ STATES_LENGTH = ("mov", "avi", "w64", "flac", "aiff", "asf", "caf")
 # A clip may lack this much of the stated length (seconds, or share of it) before it counts as cut off.
 MISSING_S = 0.5
 MISSING_SHARE = 0.1
-# Moments closer than this are the same, so that a tie does not depend on the rounding of a sum.
+# Moments closer than this count as the same, so that a tie does not depend on the rounding of a sum.
 TIE_S = 1e-6
 
 
 class Track(NamedTuple):
-    """One stream as it plays; its moments are seconds on its own clock, until `Timeline.origin_s` is taken off."""
+    """One stream as it plays. Its moments are seconds on its own clock, until `Timeline.origin_s` is subtracted."""
 
     shown: np.ndarray
     """int64, sorted: timestamps of the packets that are shown or heard, in the stream's time base."""
@@ -36,14 +36,14 @@ class Track(NamedTuple):
     start_s: float
     end_s: float
     stated_s: float | None
-    """The end that the header states, where it is one that states it."""
+    """The end that the header states, if it states one."""
 
 
 class Timeline(NamedTuple):
     video: Track | None
     audio: Track | None
     origin_s: float
-    """What the streams' clocks show when the clip begins: files cut out of a recording start at, say, 3600 s."""
+    """Time on the streams' clocks when the clip begins: files cut out of a recording start at, say, 3600 s."""
     damage: str | None
     """Why reading the packets ended early, in the demuxer's words."""
 
@@ -65,7 +65,7 @@ class Timeline(NamedTuple):
 def scan(path: "Path", media: "InputContainer", limits: Limits) -> Timeline:
     """Read all packets of the picture and the sound without decoding them; leaves the demuxer at the end.
 
-    Raises Unreadable when there is no packet, or more of them or a longer clip than the limits allow.
+    Raises Unreadable if there is no packet, or if there are more packets or a longer clip than the limits allow.
     """
     import av
 
@@ -104,7 +104,7 @@ def scan(path: "Path", media: "InputContainer", limits: Limits) -> Timeline:
 def track(
     path: "Path", media: "InputContainer", stream: "VideoStream | AudioStream", packets: list[tuple[int, int, bool]]
 ) -> Track:
-    """What the packets (timestamp, duration, can decoding begin here) of one stream say."""
+    """The track of a stream, from its packets (timestamp, duration, can decoding begin here)."""
     moments, durations, keys = map(np.array, zip(*packets, strict=True))
     order = np.argsort(moments, kind="stable")
     tick_s = float(stream.time_base or 1)

@@ -17,7 +17,7 @@ from affectllm.media.faces import FaceDetector, grey_square
 OVERLAP = 0.2
 """Intersection over union from which a box is the face seen before; faces move between sparse frames."""
 LOST_FRAMES = 5
-"""Frames out of sight after which a face that comes back is a new one."""
+"""Number of frames out of sight after which a face that comes back is a new one."""
 
 
 class Track(NamedTuple):
@@ -39,7 +39,7 @@ class Track(NamedTuple):
 @dataclass
 class Followed:
     boxes: dict[int, np.ndarray] = field(default_factory=dict)
-    """By frame."""
+    """Boxes by frame."""
     scores: dict[int, float] = field(default_factory=dict)
 
     @property
@@ -48,9 +48,9 @@ class Followed:
 
 
 def track_faces(frames_THWC: np.ndarray, detector: FaceDetector, least_frames: int = 2) -> list[Track]:
-    """The faces of a clip, the main one first; none for none.
+    """The faces of a clip, the main one first. The list is empty if there is none.
 
-    Faces seen in fewer than `least_frames` frames are left out where the clip has as many, being mostly mistakes.
+    Faces seen in fewer than `least_frames` frames are mostly mistakes; they are left out if the clip is that long.
     """
     followed: list[Followed] = []
     for t, frame in enumerate(frames_THWC):
@@ -89,7 +89,7 @@ def shared(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def weight(box: np.ndarray, size: tuple[int, int]) -> float:
-    """A box's area, less for being off centre: `faces.main_face`'s rule."""
+    """A box's area, which counts less away from the centre: the rule of `faces.main_face`."""
     centre = np.array(size) / 2
     distance = np.abs((box[:2] + box[2:]) / 2 - centre) / centre
     return float((box[2:] - box[:2]).prod() * (1 - 0.5 * min(1.0, float(distance.max()))))
@@ -108,8 +108,8 @@ def speaking(
     """How well each face's mouth moves in time with the sound: Pearson's r over the clip, None where it is not known.
 
     Motion is the change of the lower third of the face crop from frame to frame, less that of the upper part, which
-    moves with the head alone; loudness is the sound's root mean square between the two frames. Needs about 5 frames a
-    second; a clip without six pairs of frames, or without change in sound or face, tells nothing.
+    moves with the head alone; loudness is the sound's root mean square between the two frames. It needs about 5 frames
+    a second. A clip without six pairs of frames, or without change in sound or face, gives None.
     """
     bounds = (times_s * RATE_HZ).round().astype(int)
     pieces = [wave[a:b] for a, b in pairwise(bounds)]
@@ -122,7 +122,7 @@ def mouth_motion(track: Track, frames_THWC: np.ndarray) -> np.ndarray:
     boxes = filled(track)
     motion = np.full(max(len(frames_THWC) - 1, 0), np.nan)
     for t, (before, after) in enumerate(pairwise(frames_THWC)):
-        # Both frames through one box: boxes tremble more than mouths move.
+        # Both frames are cut with one box: boxes tremble more than mouths move.
         box = boxes[t : t + 2].mean(0)
         if not np.isnan(box).any():
             change = np.abs(grey_square(after, box).astype(np.float32) - grey_square(before, box))

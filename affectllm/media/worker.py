@@ -1,4 +1,4 @@
-"""The process behind `guard.Guard`: takes calls from a pipe, answers with a result or an exception."""
+"""The process that `guard.Guard` starts: it takes calls from a pipe and answers with a result or an exception."""
 
 import pickle
 import resource
@@ -22,7 +22,7 @@ def main(descriptor: int, memory_bytes: int) -> None:
         try:
             question = pipe.recv_bytes()
         except (EOFError, ConnectionError):
-            # Whoever asked has ended, or was killed.
+            # The process that asked has ended, or was killed.
             return
         for piece in answer(question):
             pipe.send_bytes(piece)
@@ -31,7 +31,7 @@ def main(descriptor: int, memory_bytes: int) -> None:
 def answer(question: bytes) -> list[bytes | memoryview]:
     """The result of a pickled call, or its exception: the sizes of the arrays in it, the pickle, the arrays.
 
-    Arrays travel beside the pickle: a copy of large frames would not fit into the memory limit.
+    Arrays are sent apart from the pickle: a copy of large frames would not fit into the memory limit.
     """
     arrays: list[memoryview] = []
     try:

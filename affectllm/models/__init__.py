@@ -28,7 +28,7 @@ def load(
     frames: int | None = None,
     max_pixels: int | None = None,
 ) -> "Backbone":
-    """A backbone ready to answer or to be trained.
+    """A backbone that is ready to answer or to be trained.
 
     `name` is "nano", a model folder, a hub name, or an adapter folder (its base model is found in it).
     `dtype` is float32, bfloat16, float16 or "auto" (`affectllm.precision.choose`).
@@ -36,7 +36,7 @@ def load(
     `max_pixels` of a frame are those that an adapter was trained with, unless others are given.
     Raises AffectError when the name leads nowhere or the family is not supported.
     """
-    # Said before the imports, which is where a version that was not tried may fail.
+    # This is printed before the imports, where a version that was not tried may fail.
     versions.say_outside()
     try:
         import peft  # noqa: F401
@@ -65,7 +65,7 @@ def base_of(adapter: Path) -> str:
 
 
 def look_at(backbone: "Backbone", name: str, frames: int | None, max_pixels: int | None) -> None:
-    """Frames and pixels as they are given, else as they stand beside the model or adapter."""
+    """Frames and pixels as they are given, else as the folder of the model or adapter says."""
     path = Path(name) / VIEW
     kept = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
     given = {"frames": frames, "max_pixels": max_pixels}
@@ -75,7 +75,7 @@ def look_at(backbone: "Backbone", name: str, frames: int | None, max_pixels: int
 def load_shape(name: str, dtype: str = "auto", frames: int | None = None, max_pixels: int | None = None) -> "Backbone":
     """A backbone without weights, on the meta device, from a config and the processor's files alone.
 
-    Everything that `load` takes; what it gives can be counted and asked for prompts, not run.
+    It takes everything that `load` takes. Its parameters can be counted and it makes prompts, but it cannot run.
     """
     versions.say_outside()
     import peft
@@ -99,7 +99,7 @@ def load_shape(name: str, dtype: str = "auto", frames: int | None = None, max_pi
 
 
 def quiet() -> None:
-    """No bars and notices of the libraries below while weights load: they say nothing a user can act on."""
+    """Without bars and notices of the libraries while weights load: a user can do nothing about them."""
     import warnings
 
     versions.say_outside()
@@ -131,7 +131,7 @@ def load_base(name: str, dtype: "torch.dtype | str", quantise: bool = False) -> 
 
 
 def family_of(folder: str, name: str) -> Family:
-    """Raises AffectError, naming the families there are, for a model of another."""
+    """Raises AffectError, which names the known families, for a model of another family."""
     from transformers import AutoConfig
 
     import affectllm.models.families.affect  # noqa: F401  (makes the composed model known to the Auto classes)
@@ -139,7 +139,7 @@ def family_of(folder: str, name: str) -> Family:
     try:
         found = AutoConfig.from_pretrained(folder).model_type
     except (OSError, ValueError) as error:
-        # Each of the ways a hub fails says so on many lines; the first is the one.
+        # Errors of the hub have many lines; the first one says what is wrong.
         raise AffectError(f"Model {name} cannot be read: {first_line(error)}") from error
     for family in FAMILIES:
         if found in family.types:
@@ -150,7 +150,7 @@ def family_of(folder: str, name: str) -> Family:
 
 
 def check_layout(family: Family, name: str) -> None:
-    """Raise AffectError where the installed transformers has another form of the family than is needed here."""
+    """Raise AffectError if the installed transformers is too old for this family."""
     from affectllm.models.base import seam
 
     if family.since and seam.older_than(family.since):
@@ -168,7 +168,7 @@ def processor_of(folder: str, name: str) -> Any:
     except (OSError, ValueError) as error:
         raise AffectError(
             f"Model {name} comes without its processor files (tokenizer, chat template, preprocessor config), which "
-            f"belong beside its weights: {first_line(error)}"
+            f"belong next to its weights: {first_line(error)}"
         ) from error
 
 

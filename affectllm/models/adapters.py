@@ -1,8 +1,9 @@
-"""Adapters onto models, none of their weights lost in silence; also those that other programs trained.
+"""Puts adapters onto models, without silently losing a weight; also adapters that other programs trained.
 
-PEFT loads what fits and warns about the rest. Here a weight that the adapter should have, or has too much, is an error
-with its name. ms-swift and LLaMA-Factory train Qwen-Omni as a whole and name its layers `thinker.model.layers`, and
-adapters of older transformers say `model.layers`; both are renamed to the places those layers have today.
+PEFT loads what fits and warns about the rest. Here a weight that the adapter lacks, or that the model has no place for,
+is an error with its name. ms-swift and LLaMA-Factory train Qwen-Omni as a whole and name its layers
+`thinker.model.layers`, and adapters of older transformers say `model.layers`; both are renamed to the places those
+layers have today.
 """
 
 import re
@@ -26,7 +27,7 @@ LAYER = re.compile(r"^(.*\.layers\.)(\d+)(\..+)$")
 
 
 def attach(model: nn.Module, folder: Path, trainable: bool = False) -> Any:
-    """The model with the adapter of this folder around it, every weight of it in its place.
+    """The model with the adapter of this folder around it, every weight in its place.
 
     Raises AffectError with the names of weights that are missing, or that the model has no place for.
     """
@@ -37,7 +38,7 @@ def attach(model: nn.Module, folder: Path, trainable: bool = False) -> Any:
     config.inference_mode = not trainable
     renamed = {rename(name): tensor for name, tensor in weights.items()}
     if renamed.keys() != weights.keys():
-        # Patterns of the other program name modules that are elsewhere now; the weights themselves say which they are.
+        # Patterns of the other program name modules that are elsewhere now; the names of the weights say which ones.
         targets = sorted({module_of(name) for name in renamed})
         check_layers(targets, folder)
         config.target_modules = targets
@@ -57,7 +58,7 @@ def attach(model: nn.Module, folder: Path, trainable: bool = False) -> Any:
                 f"The adapter {folder} is for a model of another size: {name} is {tuple(tensor.shape)}, "
                 f"the model wants {tuple(expected[name].shape)}."
             )
-    # Before the values come in: what had been learnt would lose digits in the model's own precision.
+    # This is done before the values are loaded: learnt weights would lose digits in the model's own precision.
     widen(weight for name, weight in adapted.named_parameters() if "lora_" in name or ".modules_to_save." in name)
     peft.set_peft_model_state_dict(adapted, renamed)
     return adapted if trainable else adapted.eval()
@@ -72,7 +73,7 @@ def read_weights(folder: Path) -> dict[str, Tensor]:
 
 
 def rename(name: str) -> str:
-    """Where a weight of an adapter belongs in today's models; a name that is right already stays.
+    """The name of an adapter's weight in today's models. A name that is right already stays.
 
     >>> rename("base_model.model.thinker.model.layers.0.self_attn.q_proj.lora_A.weight")
     'base_model.model.model.language_model.layers.0.self_attn.q_proj.lora_A.weight'
@@ -89,7 +90,7 @@ def module_of(name: str) -> str:
 
 
 def check_layers(targets: list[str], folder: Path) -> None:
-    """Every kind of module that has an adapter in one layer has it in all of them: a lost shard shows as a hole."""
+    """Check that a kind of module with an adapter in one layer has it in all layers: a lost shard leaves a gap."""
     layers: dict[tuple[str, str], set[int]] = {}
     for target in targets:
         if found := LAYER.match(target):

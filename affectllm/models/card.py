@@ -67,7 +67,7 @@ def training(record: dict[str, Any] | None) -> Iterator[str]:
     yield "- options: " + ", ".join(
         f"{key}={value}"
         for key, value in record.get("options", {}).items()
-        # Paths say nothing to a reader elsewhere, and more about the machine than they should.
+        # Paths are useless to a reader elsewhere, and disclose too much about the machine.
         if key not in ("data", "out", "media", "model")
     )
 

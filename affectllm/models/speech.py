@@ -1,4 +1,4 @@
-"""What is said in a clip, for clips that come without a subtitle: automatic, and always marked so.
+"""Transcribes what is said in clips without a subtitle. The result is always marked as automatic.
 
 Whisper (Radford et al., arXiv 2212.04356), nano's English one or any of Hugging Face's. Its words are a guess: a wrong
 subtitle misleads a model more than none, so nothing here runs unless it is asked for.
@@ -20,7 +20,7 @@ QUIET = 1e-3
 
 class Transcript(NamedTuple):
     text: str
-    """'' where nothing was said."""
+    """'' if nothing was said."""
     model: str
 
 
@@ -61,7 +61,7 @@ def load(name: str) -> Recogniser:
 
     from affectllm.models import nano
 
-    # Whisper's generate tells about its own defaults at every call.
+    # Whisper's generate prints notes on its own defaults at every call.
     logging.set_verbosity_error()
     folder = str(nano.require() / nano.SPEECH) if name == "nano" else name
     try:

@@ -1,4 +1,4 @@
-"""Each clip is read and encoded once per run, and once for all where the encoders are frozen."""
+"""The store of media: each clip is read once per run, and encoded once for all if the encoders are frozen."""
 
 import hashlib
 from collections import OrderedDict
@@ -42,7 +42,7 @@ class MediaStore:
         self.fingerprint = backbone.fingerprint
         self.autocast: Callable[[], AbstractContextManager[Any]] = nullcontext
         self.precision = "no"
-        """How the trainer runs forwards: encoders that run ahead of them run so too."""
+        """How the trainer runs forwards. Encoders that run before a forward run in the same way."""
         self.reads = self.encodings = 0
         self._media: OrderedDict[str, dict[str, torch.Tensor]] = OrderedDict()
         self._bytes = 0
@@ -71,12 +71,12 @@ class MediaStore:
 
     @cached_property
     def encodes(self) -> bool:
-        """Whether encoders run ahead of the forward here; asked when it is settled what learns."""
+        """Whether encoders run ahead of the forward. Call it when it is decided what learns."""
         return bool(self.backbone.frozen_encoders())
 
     @cached_property
     def encoder_fingerprint(self) -> str:
-        """Changes with any weight of the frozen encoders, and with the precision they run in."""
+        """A key that changes with any weight of the frozen encoders, and with the precision that they run in."""
         digest = hashlib.sha256(self.precision.encode())
         for encoder in self.backbone.frozen_encoders():
             for name, weight in encoder.state_dict().items():
@@ -139,7 +139,7 @@ class MediaStore:
         return self._hashes[path]
 
     def expected_bytes(self, conversations: Sequence[Conversation]) -> int:
-        """About what all clips of these conversations take in the cache, if they are like the first of them."""
+        """About how many bytes all clips of these conversations take in the cache, if they are like the first one."""
         clips = {conversation.media: conversation for conversation in conversations if self._used(conversation)}
         if not clips:
             return 0
@@ -152,7 +152,7 @@ class MediaStore:
     def lengths(self, conversations: Sequence[Conversation]) -> list[int]:
         """About how many tokens each conversation takes, without decoding a clip; see `Backbone.media_tokens`.
 
-        A clip that cannot be opened counts nothing here: whoever reads it says so.
+        A clip that cannot be opened counts as 0 here. Whoever reads it reports the error.
         """
         texts = ["".join(text_of(conversation)) for conversation in conversations]
         ids = self.backbone.tokenizer(texts, add_special_tokens=False)["input_ids"]
@@ -191,7 +191,7 @@ def text_of(conversation: Conversation) -> list[str]:
 
 
 def checksum(weight: torch.Tensor) -> int:
-    """Of the bits and their order; on the weight's own device, since gigabytes would cross to the CPU."""
+    """Checksum of the bits and their order, on the weight's own device, to avoid copying gigabytes to the CPU."""
     bits = weight.detach().contiguous().view(-1).view(torch.uint8).view(-1, weight.element_size())
     places = torch.arange(len(bits), device=weight.device) % 65521 + 1
     return int(sum((bits[:, i].long() * places).sum() * (257 * i + 1) for i in range(bits.shape[1])))

@@ -1,4 +1,4 @@
-"""From annotation to conversation: the question as it is put in training, evaluation and demo alike."""
+"""From annotation to conversation: the same question is asked in training, evaluation and demo."""
 
 import hashlib
 import json
@@ -68,7 +68,7 @@ def fill(
     turns: Sequence[Turn],
     asked: str,
 ) -> str:
-    """A wording with its blanks filled in."""
+    """A wording with its blanks filled."""
     a1, a2 = choices or ("", "")
     options = annotation.target.options or {}
     return words.format(
@@ -133,7 +133,7 @@ def closed(statement: str) -> str:
 
 
 def setting(annotation: Annotation, language: str, task: Task) -> list[str]:
-    """What precedes the question: subtitle, earlier turns, and whom it is about where the question does not say it."""
+    """What precedes the question: subtitle, earlier turns, and whom it is about if the question does not say so."""
     family = families()
     lines = []
     if annotation.context:
@@ -147,7 +147,7 @@ def setting(annotation: Annotation, language: str, task: Task) -> list[str]:
 
 
 def wording(task: Task, language: str, seed: int, name: str, perspective: str | None = None) -> str:
-    """One wording of a family, drawn by seed and id; what a clip makes people feel is asked in words of its own."""
+    """One wording of a family, drawn by seed and id. There are separate wordings for what a clip makes people feel."""
     wordings = families()["tasks"][task][language]
     if perspective == "induced":
         if task not in families()["induced"]:
@@ -171,7 +171,7 @@ def form(task: Task, mode: Mode, language: str) -> str:
 
 
 def answer_text(target: Target, task: Task, mode: Mode) -> str:
-    """The answer wanted, in the mode asked for; empty when the annotation does not hold one."""
+    """The answer wanted, in the mode asked for. It is empty when the annotation does not hold one."""
     short = short_answer(target, task)
     if mode == "describe":
         return target.description or ""

@@ -8,7 +8,7 @@ from affectllm.vocabulary import lexicon
 
 
 def meanings(labels: Sequence[str], language: str) -> list[str]:
-    """A line for each label that has a definition, under its own word or one of the same meaning ('anger', 'angry')."""
+    """A line for each label that has a definition, found by its word or one of the same meaning ('anger', 'angry')."""
 
     def concept(word: str) -> tuple[tuple[str, str], ...]:
         return tuple(lexicon.groups(word).values())

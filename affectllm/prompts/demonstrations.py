@@ -1,7 +1,7 @@
 """Training rows that are most like a row's text, with their answers, to be shown before its question.
 
 TF-IDF and cosine over words (characters in Chinese). InstructERC (arXiv 2309.11911) puts retrieved examples before its
-questions; here none is of the same dialogue or of the same words, and only the training split is looked at.
+questions; here none has the same dialogue or the same words, and all come from the training split.
 """
 
 import re
@@ -20,11 +20,11 @@ WORD = re.compile(r"[\u4e00-\u9fff]|[^\W\u4e00-\u9fff]+")
 # What our builders write after the name of a dialogue: _utt3, _M003, _A_12, _7.
 DIALOGUE = r"^(.+?)[_-](?:utt_?\d+|[FM]\d{3}[a-z]?|[A-Z]_.+|\d+)$"
 CELLS = 4_000_000
-"""Numbers of the table of likenesses held at once."""
+"""How many numbers of the similarity table are held at once."""
 
 
 class Pool:
-    """Training rows with a text and labels, one a text, the first of those that are the same."""
+    """Training rows with a text and labels. Of rows with the same text, the first is kept."""
 
     def __init__(self, rows: Sequence[Conversation], dialogue: str = DIALOGUE) -> None:
         unique: dict[str, Conversation] = {}
@@ -46,9 +46,9 @@ class Pool:
         self.table = self.vectors(counts)
 
     def like(self, rows: Sequence[Conversation], count: int) -> Iterator[list[Conversation]]:
-        """At most `count` training rows for each row, the likest last, next to the question.
+        """At most `count` training rows for each row. The most similar one is last, next to the question.
 
-        Only rows that share a word; of equal ones those that come first in the pool.
+        Only rows that share a word count. Of equally similar ones, those that come first in the pool are taken.
         """
         block = max(1, CELLS // max(1, len(self.rows)))
         for start in range(0, len(rows), block):
@@ -59,7 +59,7 @@ class Pool:
                 yield [self.rows[place] for place in reversed(highest(values, count))]
 
     def hidden_from(self, row: Conversation) -> list[int]:
-        """Places of the rows that this one must not see: its own words, and all of its dialogue."""
+        """Places of the rows that this one must not see: those with its own words, and all of its dialogue."""
         same = self.place_of_text.get(" ".join(words_of(row)))
         hidden = [] if same is None else [same]
         return hidden + (self.places_of_dialogue.get(self.dialogue_of(row), []) if self.spoken else [])
@@ -70,7 +70,7 @@ class Pool:
         return f"{row.dataset}/{found[1] if found else row.id}"
 
     def vectors(self, texts: Sequence[Counter[str]]) -> Any:
-        """Rows of length 1, one a text, shape (texts, words); words that no text of the pool holds count nothing."""
+        """Rows of length 1, one per text, shape (texts, words). Words that no text of the pool holds do not count."""
         cells = [
             (i, self.columns[word], n) for i, its in enumerate(texts) for word, n in its.items() if word in self.columns
         ]
@@ -96,11 +96,11 @@ def words_of(row: Conversation) -> list[str]:
 
 
 def check_dialogue(expression: str) -> str:
-    """The expression, or an error where it is none or has no group."""
+    """The expression. It is an error if it is not one, or has no group."""
     try:
         groups = re.compile(expression).groups
     except re.error as error:
-        raise AffectError(f"--dialogue {expression!r} is no regular expression ({error}).") from error
+        raise AffectError(f"--dialogue {expression!r} is not a regular expression ({error}).") from error
     if groups != 1:
         raise AffectError(f"--dialogue {expression!r} must have one group, the dialogue's name, as '^(.+)_utt'.")
     return expression

@@ -1,4 +1,4 @@
-"""One self-contained page about a GRPO run: what it paid for, and whether it was paid for the right thing.
+"""One self-contained page about a GRPO run: what was rewarded, and signs that the wrong thing was.
 
 Reads log.jsonl, completions.jsonl and dev.jsonl of the run's folder, whether it is finished or not.
 """
@@ -39,7 +39,7 @@ class Chart(NamedTuple):
     title: str
     about: str
     path: str
-    """Of a curve, in SVG's path language; empty for a cloud."""
+    """The path of a curve, in SVG's language. Empty for a cloud."""
     points: list[tuple[float, float]]
     low: str
     high: str
@@ -112,7 +112,7 @@ def alarms(
     dev: Sequence[dict[str, Any]],
     lost: Sequence[dict[str, Any]],
 ) -> list[str]:
-    """Signs that the policy is paid for something else than what is meant, first quarter against last."""
+    """Signs that the policy is rewarded for something else than intended: the first quarter against the last."""
 
     def change(field: str, rows: Sequence[dict[str, Any]] = steps) -> tuple[float, float] | None:
         first, last = quarter(rows, field, last=False), quarter(rows, field, last=True)
@@ -152,7 +152,7 @@ def length(row: dict[str, Any]) -> int:
 
 
 def correlation(pairs: Sequence[tuple[float, float]]) -> float:
-    """Pearson's r; 0 where one side does not vary.
+    """Pearson's r. 0 if one side does not vary.
 
     >>> round(correlation([(0, 0), (1, 2), (2, 4)]), 3)
     1.0
@@ -164,7 +164,7 @@ def correlation(pairs: Sequence[tuple[float, float]]) -> float:
 
 
 def curve(rows: Sequence[dict[str, Any]], field: str, title: str, about: str) -> Chart | None:
-    """A field over the steps; None where no step has it."""
+    """A field over the steps. None if no step has it."""
     points = [(row["step"], row[field]) for row in rows if row.get(field) is not None]
     if not points:
         return None
@@ -202,7 +202,7 @@ def part_rows(steps: Sequence[dict[str, Any]], name: str) -> list[dict[str, Any]
 
 
 def seconds(steps: Sequence[dict[str, Any]]) -> list[tuple[str, float]]:
-    """Mean seconds a step in each stage, `step` the whole of it."""
+    """Mean seconds per step in each stage; `step` is the total."""
     names = dict.fromkeys(name for line in steps for name in line["seconds"])
     values = {
         name: [line["seconds"][name] for line in steps if line["seconds"].get(name) is not None] for name in names
@@ -211,7 +211,7 @@ def seconds(steps: Sequence[dict[str, Any]]) -> list[tuple[str, float]]:
 
 
 def scatter(said: Sequence[dict[str, Any]]) -> Chart | None:
-    """Reward over length of completions, at most MOST_POINTS of them evenly over the run."""
+    """Reward over length, for at most MOST_POINTS completions, evenly spread over the run."""
     rows = [row for row in said if row["reward"] is not None]
     rows = rows[:: max(1, len(rows) // MOST_POINTS)]
     if not rows:

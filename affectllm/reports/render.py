@@ -50,7 +50,7 @@ def html(**content: Any) -> str:
 
 
 def page(template: str, **content: Any) -> str:
-    """One self-contained page; everything that stems from data is escaped by the template engine."""
+    """One self-contained page; everything that comes from data is escaped by the template engine."""
     from jinja2 import Environment, StrictUndefined
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
@@ -66,6 +66,6 @@ def whisker(run: ScoredRun) -> dict[str, float]:
 
 
 def shade(row: Slice, index: int) -> str:
-    """Background of a table cell: the fuller, the higher the value."""
+    """Background of a table cell: the higher the value, the stronger the colour."""
     value = row.values[index]
     return "" if value is None else f"background: color-mix(in srgb, var(--accent) {round(70 * value)}%, transparent)"

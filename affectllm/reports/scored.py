@@ -27,12 +27,12 @@ class ScoredRun(NamedTuple):
 
 
 class Slice(NamedTuple):
-    """Mean per-clip set F1 of the clips that share something."""
+    """Mean per-clip set F1 of a group of clips."""
 
     name: str
     n: int
     values: list[float | None]
-    """One for each run."""
+    """One value for each run."""
 
 
 def read_run(name: str, folder: Path) -> ScoredRun:
@@ -67,7 +67,7 @@ def read_summary(path: Path) -> dict[str, Any]:
 
 
 def headline(run: ScoredRun) -> dict[str, Any]:
-    """What report.json says of each run."""
+    """What report.json says about each run."""
     clue = {key: (run.results.get(key) or {}).get("value") for key in ("clue_face", "clue_voice")}
     return {
         "set_f1": run.results["set_f1"],
@@ -89,7 +89,7 @@ def shared_ids(first: ScoredRun, second: ScoredRun) -> list[str]:
 
 
 def difference(first: ScoredRun, second: ScoredRun) -> uncertainty.Difference:
-    """Corpus set F1 of the second run less the first's, on the clips both answered, with a paired interval."""
+    """Corpus set F1 of the second run minus that of the first, on the clips both answered, with a paired interval."""
     ids = shared_ids(first, second)
     if not ids:
         raise AffectError(f"{first.name} and {second.name} share no clip. Score both on the same gold file.")
@@ -144,7 +144,7 @@ def slices(runs: Sequence[ScoredRun], gold: Sequence[Conversation], recipe: Path
 
 
 def examples(run: ScoredRun, count: int = 4) -> list[Score]:
-    """The worst and the best answered clips of a run, ties in order of the clips."""
+    """The clips with the worst and with the best answers of a run; ties are in the order of the clips."""
     scored = sorted(
         (score for score in run.scores.values() if "set_f1" in score.values), key=lambda score: score.values["set_f1"]
     )

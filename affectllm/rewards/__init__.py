@@ -26,7 +26,7 @@ class TermOptions(Record):
     """One line of a composition."""
 
     weight: Annotated[float, msgspec.Meta(ge=0, le=10)]
-    """In TRL's weighted sum; a term of weight 0 is left out."""
+    """Weight in TRL's weighted sum. A term of weight 0 is left out."""
     times: list[str] = []
     """Terms that multiply this one's value, e.g. a penalty for too many labels."""
     gates: list[str] = []
@@ -34,7 +34,7 @@ class TermOptions(Record):
     from_step: Annotated[int, msgspec.Meta(ge=0)] = 0
     """Optimiser step from which the term is paid."""
     until_step: Annotated[int, msgspec.Meta(gt=0)] | None = None
-    """Step from which it is paid no more."""
+    """Step from which it is no longer paid."""
 
 
 class Overlong(Record):
@@ -56,7 +56,7 @@ class Composition(Record, kw_only=True):
     """Inner or outer ring of the wheels."""
     overlong: Overlong = Overlong()
     terms: Annotated[dict[str, TermOptions], msgspec.Meta(min_length=1)]
-    """By name; a term of yours as 'module:function'."""
+    """Terms by name; a term of yours as 'module:function'."""
 
 
 class Reward:
@@ -72,14 +72,14 @@ class Reward:
         self.wheels = wheels
         self.overlong = overlong
         self.measured = MEASURED.get(name)
-        """Column of a number that the trainer measures for this term."""
+        """Name of the column with the number that the trainer measures for this term."""
         self.logs_answers = False
-        """Whether this term logs what all terms read: labels an answer, and the share that parsed cleanly."""
+        """Whether this term logs what all terms read: labels per answer, and the share that parsed cleanly."""
 
     def __call__(
         self, completions: Sequence[str | list[dict[str, str]]], target: Sequence[Any] | None = None, **columns: Any
     ) -> list[float | None]:
-        """One value a completion, in the range of the term; None where the term does not apply."""
+        """One value per completion, in the range of the term. None if the term does not apply."""
         step = columns["trainer_state"].global_step if "trainer_state" in columns else 0
         if step < self.options.from_step or (self.options.until_step is not None and step >= self.options.until_step):
             return [None] * len(completions)
@@ -94,7 +94,7 @@ class Reward:
         return [self.value(*row) for row in zip(texts, golds, measured, strict=True)]
 
     def value(self, text: str, gold: Target, measured: tuple[float | None, ...] = ()) -> float | None:
-        """The term's value times its factors; 0 where a gate is shut."""
+        """The term's value times its factors. 0 if a gate is shut."""
         value = self.term(text, gold, self.wheels, *measured)
         if value is None:
             return None
@@ -137,7 +137,7 @@ class Reward:
 
 
 def text_of(completion: str | list[dict[str, str]]) -> str:
-    """TRL hands strings or chat lists, depending on the form of the prompt."""
+    """TRL passes strings or chat lists, depending on the form of the prompt."""
     return completion if isinstance(completion, str) else "".join(turn["content"] for turn in completion)
 
 
@@ -150,14 +150,14 @@ def read_target(target: Any) -> Target:
     except msgspec.DecodeError as error:
         seen = repr(target)[:80]
         raise AffectError(
-            f"Column 'target' holds {seen}, which is no target: {error}. "
+            f"Column 'target' holds {seen}, which is not a target: {error}. "
             'It is JSON like {"labels": ["happy"]}, the `target` of a conversation.'
         ) from error
 
 
 @lru_cache(maxsize=8192)
 def decode_target(text: str) -> Target:
-    """Every completion of a group, and every term, has the same gold."""
+    """All completions of a group, and all terms, have the same gold."""
     return msgspec.json.decode(text, type=Target)
 
 

@@ -1,4 +1,4 @@
-"""The same rewards in other trainers: each adapter is the form that trainer calls.
+"""The same rewards in other trainers: each adapter has the form that the trainer calls.
 
 ms-swift   orms["affect"] = swift_reward("strict")          with a column `target`
 verl       custom_reward_function.path=this file, name=verl_score
@@ -26,7 +26,7 @@ def loaded(preset: str) -> tuple[Callable[..., Any], ...]:
 
 
 def swift_reward(preset: str = "strict") -> type:
-    """A reward class as ms-swift's plugins register it: called with completions and data set columns."""
+    """A reward class as ms-swift's plugins register it. It is called with completions and columns of the data set."""
 
     class AffectReward:
         def __call__(self, completions: Sequence[str], target: Sequence[Any], **columns: Any) -> list[float]:
@@ -44,5 +44,5 @@ def verl_score(
 
 
 def easyr1_score(reward_inputs: Sequence[dict[str, Any]], rewards: str = "strict") -> list[dict[str, float]]:
-    """EasyR1's batch signature: rows with `response` and `ground_truth`, dictionaries with `overall` back."""
+    """EasyR1's batch signature: rows with `response` and `ground_truth` in, dictionaries with `overall` out."""
     return [total(row["response"], row["ground_truth"], loaded(rewards)) for row in reward_inputs]

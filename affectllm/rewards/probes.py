@@ -33,11 +33,11 @@ class Probe(NamedTuple):
     completion: str
     reward: float
     parts: dict[str, float | None]
-    """Value of each term before its weight; None where the term does not apply."""
+    """Value of each term before its weight. None if the term does not apply."""
 
 
 def gold_sets(seed: int = 7, sets: int = 2) -> list[Target]:
-    """Targets with one to nine labels and one clue a modality."""
+    """Targets with one to nine labels and one clue per modality."""
     rng = Random(seed)
     return [
         Target(
@@ -97,7 +97,7 @@ def describe(visual: Sequence[str], audio: Sequence[str]) -> str:
 
 
 def probe(functions: Sequence[Callable[..., Any]], targets: Sequence[Target]) -> list[Probe]:
-    """What the weighted sum of the reward functions pays for every completion of every target."""
+    """The weighted sum of the reward functions for every completion of every target."""
     rows = []
     for gold in targets:
         for kind, text in completions(gold).items():

@@ -1,6 +1,6 @@
 """Reward terms: each reads one completion and its gold, in a stated range, and calls the evaluator's own score.
 
-A term gives None where it does not apply (gold that no wheel maps, no clues annotated): TRL then leaves it out
+A term gives None if it does not apply (gold that no wheel maps, no clues annotated): TRL then leaves it out
 instead of punishing a good answer for a gap in the annotation.
 """
 
@@ -24,7 +24,7 @@ Term = Callable[..., float | None]
 TERMS: dict[str, Term] = {}
 """Every term by its name."""
 MEASURED: dict[str, str] = {}
-"""Terms that read what only the trainer knows of a completion, and the column that holds it."""
+"""Terms that read a number about a completion that only the trainer knows, and the column that holds it."""
 
 
 def term(measured: str | None = None) -> Callable[[Term], Term]:
@@ -48,7 +48,7 @@ ODD = re.compile("[\u00ad\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u206f\ufe
 CHINESE = re.compile("[\u4e00-\u9fff]")
 TAG = re.compile(r"</?(?:think|answer)>")
 STEP = 1024
-"""Completions remembered while all terms read them; more than a step has would only leave the processor's cache."""
+"""Number of completions that are remembered while all terms read them. More would not fit the processor's cache."""
 
 
 @lru_cache(maxsize=STEP)
@@ -273,7 +273,7 @@ def once(text: str, gold: Target, wheels: Wheels) -> float:
     answer = framed(text)
     if answer is None:
         answer = text
-    # Of a plain list every item is kept but those said before.
+    # `plain_list` drops repeated items only: if no item is missing, none is repeated.
     if (labels := plain_list(answer)) and len(labels) == answer.count(",") + 1:
         return 1.0
     items = split_labels(answer)
@@ -284,7 +284,7 @@ def once(text: str, gold: Target, wheels: Wheels) -> float:
 def plain(text: str, gold: Target, wheels: Wheels) -> float:
     """1 when the text is made of ordinary characters, 0 with invisible ones or letters that only look Latin.
 
-    The parser reads through both, as it should for people; a policy must not be paid for finding that out.
+    The parser tolerates both, as it should for people; a policy must not be paid for using that.
     """
     return float(text.isascii() or ODD.search(text) is None)
 
@@ -300,7 +300,7 @@ def think_length(text: str, gold: Target, wheels: Wheels) -> float:
 
 @lru_cache(maxsize=STEP)
 def length_factor(reasoning: str) -> float:
-    # Few characters are few words, and most texts have few: counting them would take longer than all other factors.
+    # A text of few characters has few words, and most texts do: counting would take longer than all other factors.
     if reasoning.isascii() and len(reasoning) < 2 * LONG_THINK:
         return float(len(reasoning.split(None, SHORT_THINK)) >= SHORT_THINK)
     words = think_words(reasoning)
@@ -330,8 +330,8 @@ def parsed(text: str, gold: Target, wheels: Wheels) -> float:
 def modality(text: str, gold: Target, wheels: Wheels, influence: float | None = None) -> float | None:
     """1 - exp(-nats) of likelihood that the answer loses a token without the decisive modality, in 0..1.
 
-    The trainer measures `influence` (training/grpo/influence.py): an answer that the model would give as surely without
-    the face (or the voice, or the clip) that decides earns 0. None where nothing was measured.
+    The trainer measures `influence` (training/grpo/influence.py): an answer that is as likely without the face (or the
+    voice, or the clip) that decides earns 0. None if nothing was measured.
     """
     return None if influence is None else 1 - math.exp(-max(0.0, influence))
 

@@ -1,1 +1,1 @@
-"""Scores of predictions: `engine` holds what all of them share, `families` one file a family, `summary` a whole run."""
+"""Scores of predictions: `engine` is what all share, `families` has one file per family, `summary` is a run's."""

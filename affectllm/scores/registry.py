@@ -89,7 +89,7 @@ def load_own(name: str) -> Metric:
     """The metric that a module of the user declares."""
     found = object_at(name, "--metric")
     if not isinstance(found, Metric):
-        raise AffectError(f"--metric {name} is no metric. Declare it as in docs/extend/metric.md.")
+        raise AffectError(f"--metric {name} is not a metric. Declare it as in docs/extend/metric.md.")
     return found
 
 
@@ -114,7 +114,7 @@ def docs_table() -> str:
 
 
 def write_docs(page: Path) -> None:
-    """Renew the table of a docs page; it is between two lines that name this module."""
+    """Renew the table of a docs page. It is between two lines that name this module."""
     before, _, rest = page.read_text("utf-8").partition(TABLE_START)
     _, end, after = rest.partition(TABLE_END)
     if not end:

@@ -1,4 +1,4 @@
-"""A whole run in one object: answers.jsonl against conversations.jsonl, and how every clip fared."""
+"""The scores of a whole run: answers.jsonl against conversations.jsonl, in total and for every clip."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class Summary(NamedTuple):
     results: dict[str, Any]
     """The object of results.json."""
     scores: list[Score]
-    """One per clip, in gold order."""
+    """One score per clip, in gold order."""
 
 
 def gold_labels(clip: Conversation) -> list[str]:
@@ -69,7 +69,7 @@ def summarise(said: Sequence[Answer], gold: Sequence[Conversation], wheels: Whee
 
 
 def score_clip(answer: Answer, clip: Conversation, wheels: Wheels, level: str) -> Score:
-    """How one answer fared: words that hit a gold group on most wheels, gold words missed, other words said."""
+    """The scores of one answer: words that hit a gold group on most wheels, gold words missed, other words said."""
     parsed = answers.parse(answer.text)
     said = [] if answer.error is not None else parsed.labels
     gold = gold_labels(clip)
@@ -81,7 +81,7 @@ def score_clip(answer: Answer, clip: Conversation, wheels: Wheels, level: str) -
         values["recall"] = float(np.mean([value.recall for value in counted]))
     return Score(
         id=clip.id,
-        # An answer without a label failed as an answer about emotions, even if it reads as a letter or a choice.
+        # An answer without a label has failed as an answer about emotions, even if a letter or a choice can be read.
         status=parsed.status if said else "failed",
         said=said,
         gold=gold,
@@ -103,7 +103,7 @@ def clue_values(reasoning: str, clip: Conversation) -> dict[str, float]:
 
 
 def clue_floor(said: Sequence[Answer], gold: Sequence[Conversation]) -> float | None:
-    """What the clue scores reach when every reasoning is compared with another clip's clues; None below two clips."""
+    """The clue scores when every reasoning is compared with another clip's clues. None for fewer than two clips."""
     pairs = [(answer.text, clip.target.clues) for answer, clip in zip(said, gold, strict=True) if clip.target.clues]
     if len(pairs) < 2:
         return None
@@ -123,7 +123,7 @@ def set_scores(values: Values, wheels: Wheels, level: str) -> dict[str, dict[str
 
 
 def clip_mean(scores: Sequence[Score], name: str) -> dict[str, float] | None:
-    """Mean of a per-clip value over the clips that have it; None when none has."""
+    """Mean of a per-clip value over the clips that have it. None if no clip has it."""
     values = [score.values[name] for score in scores if name in score.values]
     if not values:
         return None

@@ -20,13 +20,13 @@ from affectllm.synthetic.script import VARIANTS, VOICES, ClipPlan
 from affectllm.synthetic.voices import FULL_SCALE, PROSODIES, RATE_HZ, Speaker, draw_speaker, speak
 
 PARTIAL = ".partial-"
-"""Begins the name of a clip that is being written."""
+"""Prefix of the name of a clip that is being written."""
 ONSET_S = 0.8
 """The face moves from near rest to the full expression within this time."""
 H264 = {"preset": "ultrafast", "qp": "26", "x264-params": "asm=0"}
-"""What of x264 does not depend on the CPU. With AVX-512 the macroblock tree of slower presets gives other bytes from
-run to run; without it and at a fixed quantiser `veryfast` still gives other ones with SSE2 than with SSSE3. This preset
-gives the same with each of them, and `asm=0` has every CPU run the same C code as well."""
+"""Options of x264 that do not depend on the CPU. With AVX-512 the macroblock tree of slower presets gives other bytes
+from run to run; without it and at a fixed quantiser `veryfast` still gives other bytes with SSE2 than with SSSE3.
+This preset gives the same bytes with all instruction sets, and `asm=0` makes every CPU run the same C code as well."""
 
 
 def person_of(seed: int, split: str, identity: int) -> tuple[Identity, Speaker]:
@@ -93,7 +93,7 @@ def encode(path: Path, frames_THWC: np.ndarray, wave: np.ndarray, fps: int) -> N
         picture.options = dict(H264)
         # One thread: clips are made side by side, and the file does not depend on the machine's cores.
         picture.thread_count = 1
-        # Without linear prediction, whose coefficients are floats.
+        # Linear prediction is off, since its coefficients are floats.
         sound = container.add_stream("flac", rate=RATE_HZ, layout="mono", options={"lpc_type": "fixed"})
         for frame in frames_THWC:
             container.mux(picture.encode(av.VideoFrame.from_ndarray(planes(frame), format="yuv420p")))

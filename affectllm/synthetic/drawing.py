@@ -26,23 +26,23 @@ class Job(NamedTuple):
 
 
 def drawn(jobs: list[Job], workers: int) -> Iterator[None]:
-    """One item for each clip as it is finished."""
+    """Yield one item for each clip when it is finished."""
     if workers == 1:
         yield from map(draw, jobs)
         return
-    # Fresh processes: a fork would inherit the threads of numpy and PyAV.
+    # The processes are fresh: a fork would inherit the threads of numpy and PyAV.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=leave_with_parent) as pool:
         try:
             yield from pool.map(draw, jobs, chunksize=4)
         except BrokenProcessPool as error:
             raise AffectError(
-                "A drawing process was killed, perhaps for want of memory. "
-                "Run the same command again: it goes on where it was, with fewer --workers if need be."
+                "A drawing process was killed, perhaps because memory ran out. "
+                "Run the same command again: it continues where it stopped. Use fewer --workers if it fails again."
             ) from error
 
 
 def leave_with_parent() -> None:
-    """End this worker when the command is killed; it would wait for work for ever."""
+    """End this worker when the command is killed; otherwise it would wait for work for ever."""
     parent = parent_process()
     assert parent is not None, "called in a worker only"
 
@@ -60,5 +60,5 @@ def draw(job: Job) -> None:
 
 
 def versions() -> dict[str, str]:
-    """The versions of what draws, speaks and encodes: other ones may give other bytes."""
+    """The versions of the packages that draw, speak and encode: other versions may give other bytes."""
     return {name: version(name) for name in ("av", "espeakng-loader", "numpy", "pillow", "scipy")}

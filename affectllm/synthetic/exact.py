@@ -1,8 +1,8 @@
-"""Numbers that come out the same on every CPU and with every numpy.
+"""Computes numbers that are the same on every CPU and with every numpy.
 
-IEEE 754 says every digit of plus, minus, times, divide and rounding. Of sine, tanh, logarithm and what is made of them,
-normal numbers too, it does not: the C library and numpy choose their code by the CPU, and the last digit differs. And
-numpy's Generator may draw other numbers in a later version; its bit generators may not (NEP 19).
+IEEE 754 fixes every digit of plus, minus, times, divide and rounding. It does not fix sine, tanh, logarithm and what is
+made from them, such as normal numbers: the C library and numpy choose their code by the CPU, and the last digit
+differs. Also, numpy's Generator may draw other numbers in a later version; its bit generators may not (NEP 19).
 """
 
 import math
@@ -24,7 +24,7 @@ def sine(x: Number) -> Number:
     """
     turns = x * (1 / (2 * math.pi))
     turns = turns - np.rint(turns)
-    # Folded into the first quarter, where a short series is enough; the sign is given back at the end.
+    # x is folded into the first quarter, where a short series is enough; the sign is restored at the end.
     z = 2 * math.pi * (0.25 - abs(abs(turns) - 0.25))
     square, series = z * z, SINE[-1]
     for term in SINE[-2::-1]:
@@ -44,12 +44,12 @@ def saturate(x: Number) -> Number:
 
 
 def bell(rng: Random) -> float:
-    """A number of mean 0 and variance 1, nearly normal and never beyond 6: twelve even ones added up."""
+    """A number of mean 0 and variance 1, nearly normal and never beyond 6: the sum of twelve uniform ones."""
     return sum(rng.random() for _ in range(12)) - 6
 
 
 def noise(seed: int, count: int) -> np.ndarray:
-    """float32 (count,) of mean 0 and variance 1, nearly normal and never beyond 3.5: four random bytes added up."""
+    """float32 (count,) of mean 0 and variance 1, nearly normal and never beyond 3.5: the sum of four random bytes."""
     words = np.random.PCG64(seed).random_raw((count + 1) // 2).astype("<u8")
     pieces = words.view(np.uint8).reshape(-1, 4)[:count].astype(np.float32)
     spread = np.float32(math.sqrt(4 * (256**2 - 1) / 12))

@@ -26,7 +26,7 @@ class Expression:
     mouth_open: float = 0.05
     mouth_width: float = 1.0
     inner_brow: float = 0.0
-    """1 raised, -1 lowered."""
+    """Inner ends of the eyebrows: 1 raised, -1 lowered."""
     outer_brow: float = 0.0
     eye_open: float = 1.0
     """1 is at rest, 1.5 wide open."""
@@ -34,7 +34,7 @@ class Expression:
     nose_wrinkle: float = 0.0
 
     def towards(self, other: "Expression", share: float) -> "Expression":
-        """So much of the way from this expression to the other."""
+        """The expression at this share of the way from this one to the other."""
         return Expression(*(a + share * (b - a) for a, b in zip(astuple(self), astuple(other), strict=True)))
 
 
@@ -183,7 +183,7 @@ def draw_mouth(
 
 
 def fill_between(pen: ImageDraw.ImageDraw, x: np.ndarray, one: np.ndarray, other: np.ndarray, color: Color) -> None:
-    """Fill between two curves, pixel by pixel: a polygon that crosses itself is another one to Pillow before 11.3."""
+    """Fill between two curves, pixel by pixel: before 11.3, Pillow fills a polygon that crosses itself differently."""
     columns = np.arange(math.ceil(x[0]), math.floor(x[-1]) + 1)
     ends = np.rint([np.interp(columns, x, one), np.interp(columns, x, other)]).astype(int)
     top, bottom = ends.min(0), ends.max(0)

@@ -1,4 +1,4 @@
-"""Who says what, and with which face and voice: the plan of each clip, drawn from its seed, split and index alone.
+"""Who says what, and with which face and voice: the plan of each clip, drawn from its seed, split and index only.
 
 Identities, voices and sentences of one split never appear in another, and what is said is drawn independently of
 the emotion, so that words alone cannot give it away.
@@ -9,7 +9,7 @@ from random import Random
 from typing import Literal
 
 DRAWING = 2
-"""Counts the ways in which a plan has become a clip: a folder is never continued in another one."""
+"""Version of the drawing: a folder is never continued with another version."""
 SPLITS = ("train", "dev", "test")
 EMOTIONS = ("neutral", "happy", "sad", "angry", "fearful", "surprised", "disgusted")
 FACE_CLUES = {
@@ -111,9 +111,9 @@ class ClipPlan:
     sentence: str
     identity: int
     intensity: float
-    """How far face and voice go from neutral towards the emotion, 0.75 to 1.05."""
+    """How far face and voice are from neutral towards the emotion, 0.75 to 1.05."""
     seed: int
-    """Of noise, light and small variations."""
+    """Seed of noise, light and small variations."""
 
     @property
     def name(self) -> str:
@@ -132,7 +132,7 @@ def split_sizes(clips: int) -> dict[str, int]:
 
 
 def plan_clip(seed: int, split: str, index: int) -> ClipPlan:
-    """The plan of one clip; the same whatever else is generated beside it."""
+    """The plan of one clip. It does not depend on the other clips that are generated."""
     rng = Random(f"{seed}/{split}/{index}")
     if rng.random() < SINGLE_SHARE:
         face = voice = EMOTIONS[index % len(EMOTIONS)]

@@ -31,7 +31,7 @@ class Prosody:
     range: float = 0.8
     speed: float = 1.0
     loudness: float = 0.6
-    """Peak of the wave, of full scale."""
+    """Peak of the wave, as a share of full scale."""
     tremolo: float = 0.0
     """Depth of a 6.5 Hz wavering."""
     harshness: float = 0.0
@@ -104,7 +104,7 @@ def resample(wave: np.ndarray, rate_hz: int) -> np.ndarray:
 
 
 def pronounce(sentence: str, voice: str, speed: int, pitch: int, pitch_range: int) -> tuple[np.ndarray, int]:
-    """espeak-ng's wave as float32 in -1..1, and its rate in Hz; the same whatever was spoken before."""
+    """espeak-ng's wave as float32 in -1..1, and its rate in Hz. They do not depend on what was spoken before."""
     pieces: list[np.ndarray] = []
 
     def collect(samples: "ctypes._Pointer[ctypes.c_short]", count: int, events: int) -> int:
@@ -113,7 +113,7 @@ def pronounce(sentence: str, voice: str, speed: int, pitch: int, pitch_range: in
         return 0
 
     kind = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-    # Named, so that it lives as long as the library, which holds a bare pointer to it.
+    # It has a name, so that it lives as long as the library, which holds a bare pointer to it.
     collector = kind(collect)
     with fresh_library() as (library, rate_hz):
         library.espeak_SetSynthCallback(collector)

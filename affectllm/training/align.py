@@ -34,7 +34,7 @@ def align_fusion(
     quarantine: Quarantine,
     batch: int = 32,
 ) -> float:
-    """Train `fusion` in place for `steps`; the mean loss of the last tenth of them. Unreadable clips are left out."""
+    """Train `fusion` in place for `steps`; return the mean loss of their last tenth. Unreadable clips are left out."""
     backbone = store.backbone
     rng = random.Random(seed)
     words = WordSpace(backbone)
@@ -69,7 +69,7 @@ def read_clips(
             continue
         picked.append(conversation)
     if not picked:
-        raise AffectError(f"None of {len(drawn)} clips drawn for the alignment can be read. Is the disk there?")
+        raise AffectError(f"None of {len(drawn)} clips drawn for the alignment can be read. Is the disk mounted?")
     return picked, samples
 
 

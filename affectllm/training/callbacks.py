@@ -1,4 +1,4 @@
-"""What a run says while it trains: progress with the time left, and one JSON line a logged step."""
+"""What a run reports while it trains: progress with the time left, and one JSON line per logged step."""
 
 import sys
 import time
@@ -29,7 +29,7 @@ class RunLog(TrainerCallback):
         self._first_step = 0
 
     def line(self, step: int, logs: dict[str, Any]) -> dict[str, Any] | None:
-        """What is written of a step; None writes nothing."""
+        """What is written for a step. None writes nothing."""
         return {"step": step, **logs}
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any) -> None:

@@ -1,4 +1,4 @@
-"""From conversations to a training batch whose media really reach the model."""
+"""Turns conversations into training batches whose media really reach the model."""
 
 from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
@@ -37,8 +37,8 @@ class ConversationCollator:
     processors take for media. Rows that carry their `row` number keep it. With weights other than 1 the batch has a
     weight for each label.
 
-    With a `quarantine`, a row whose clip cannot be read is left out of its batch and written down; a batch that would
-    be empty takes the next row of the data (`spare`) that can be read. Without one it is an error.
+    With a `quarantine`, a row whose clip cannot be read is left out of its batch and written down. A batch that would
+    be empty takes the next row of the data (`spare`) that can be read. Without a quarantine it is an error.
     """
 
     def __init__(
@@ -72,7 +72,7 @@ class ConversationCollator:
         return batch
 
     def read_rows(self, rows: Sequence[dict[str, Any]]) -> "list[tuple[dict[str, Any], Written]]":
-        """The rows that can be read, each with what it gives; never none."""
+        """The rows that can be read, each with its sample. There is always at least one."""
         found = [(row, written) for row in rows if (written := self.attempt(row)) is not None]
         if found:
             return found
@@ -80,10 +80,10 @@ class ConversationCollator:
             row = self.spare[(rows[0][ROW] + number) % len(self.spare)]
             if (written := self.attempt(row)) is not None:
                 return [(row, written)]
-        raise AffectError(f"None of {len(self.spare)} clips can be read any more. Is the disk there?")
+        raise AffectError(f"None of {len(self.spare)} clips can be read any more. Check that the disk is mounted.")
 
     def attempt(self, row: dict[str, Any]) -> "Written | None":
-        """The row, or None when its clip is in quarantine, or is put there now."""
+        """The row, or None if its clip is in quarantine or is put there now."""
         conversation = msgspec.json.decode(row["conversation"], type=Conversation)
         if not any(message.role == "assistant" for message in conversation.messages):
             raise AffectError(f"Conversation '{conversation.id}' has no assistant turn to learn from.")
@@ -112,7 +112,7 @@ class ConversationCollator:
         return Written(ids, labels, weights, media)
 
     def weigh(self, answer: str, tokens: int) -> list[float]:
-        """A weight for each token of an answer; a token that reaches across the end of </think> is of the thought."""
+        """A weight for each token of an answer. A token across the end of </think> belongs to the reasoning."""
         end = answer.find(THINK_END)
         thought = 0
         if end >= 0 and self.weights.think != self.weights.answer:
@@ -121,7 +121,7 @@ class ConversationCollator:
         return [self.weights.think] * thought + [self.weights.answer] * (tokens - thought)
 
     def too_long(self, conversation: Conversation, ids: Sequence[int]) -> str:
-        # Cutting would drop media tokens or the answer's end; both train the wrong thing.
+        # Cutting would drop media tokens or the end of the answer, and the model would learn the wrong thing.
         backbone = self.store.backbone
         counts = {name: ids.count(token) for name, token in backbone.placeholders.items()}
         media = ", ".join(f"{count} {name}" for name, count in counts.items() if count) or "none of media"

@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
 
 def check_trainer_keys(kind: type["TrainingArguments"], trainer: Mapping[str, Any]) -> None:
-    """Raise AffectError for a key under `trainer` that TRL's config does not have; it names the closest one."""
+    """Raise AffectError, which names the closest key, for a key under `trainer` that TRL's config does not have."""
     known = {field.name for field in dataclasses.fields(kind)}
     for key in trainer:
         if key not in known:
-            raise AffectError(f"trainer.{key} is no option of TRL's {kind.__name__}.{closest(key, known)}")
+            raise AffectError(f"trainer.{key} is not an option of TRL's {kind.__name__}.{closest(key, known)}")
 
 
 def trainer_config(
@@ -50,7 +50,7 @@ def trainer_config(
     try:
         config = kind(**{**defaults, **settings, **runtime.trainer})
     except ValueError as error:
-        # What does not fit together, e.g. a batch that holds no whole groups.
+        # Options that do not fit together, e.g. a batch that does not hold whole groups.
         raise AffectError(f"{kind.__name__} refuses these options: {error}") from error
     check_launch(config)
     return config

@@ -1,4 +1,4 @@
-"""The real score on held-out clips while a run trains: the evaluator's own, on greedy answers."""
+"""Scores on held-out clips while a run trains, computed by the evaluator on greedy answers."""
 
 import json
 import sys
@@ -28,7 +28,7 @@ BATCH = 16
 class DevScore(TrainerCallback):
     """Appends the score of every `every` steps to `dev.jsonl`, and keeps the best weights in `best/`.
 
-    After `patience` scores without a better one the run stops; 0 never stops it. Labels (`set_f1`) decide. The clue
+    After `patience` scores without a better one the run stops. 0 never stops it. Labels (`set_f1`) decide. The clue
     scores are written too, since a policy can buy labels with reasoning that nobody saw in the clip.
     """
 
@@ -71,7 +71,7 @@ class DevScore(TrainerCallback):
             control.should_training_stop = True
 
     def _score(self, state: TrainerState) -> None:
-        """Every process answers, since sharded weights need all of them; one writes."""
+        """Every process answers, since sharded weights need all processes. One of them writes."""
         line = {"step": state.global_step, **score(self.store, self.conversations, self.max_new_tokens)}
         if not state.is_world_process_zero:
             return
@@ -127,7 +127,7 @@ def score_held_out(
     options: HeldOut,
     max_new_tokens: int,
 ) -> None:
-    """Let a trainer score these conversations as it trains. Raises AffectError where that would be too slow."""
+    """Make a trainer score these conversations as it trains. Raises AffectError if that would be too slow."""
     if is_spread(trainer):
         raise AffectError(
             "--dev-every generates answers, which weights spread over processes do too slowly. Leave it out."
@@ -145,7 +145,7 @@ def best_of(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def take_best(backbone: "Backbone", folder: Path, writes: bool = True) -> None:
-    """Put the weights of the best dev score back into the model; the last ones are kept in `last/`.
+    """Put the weights of the best dev score back into the model. The last ones are kept in `last/`.
 
     One process of several `writes`.
     """
@@ -160,11 +160,11 @@ def take_best(backbone: "Backbone", folder: Path, writes: bool = True) -> None:
     else:
         backbone.model.load_state_dict(type(backbone.model).from_pretrained(folder / BEST).state_dict())
     if writes:
-        print(f"What is written is of step {best['step']}, dev set F1 {best['set_f1']:.3f}; the last is in {LAST}/")
+        print(f"Wrote weights of step {best['step']}, dev set F1 {best['set_f1']:.3f}; the last ones are in {LAST}/")
 
 
 def write_weights(backbone: "Backbone", folder: Path) -> None:
-    """The adapter, or the whole model with its processor where it learns itself."""
+    """Write the adapter, or, if the model itself learns, the whole model with its processor."""
     if hasattr(backbone.model, "peft_config"):
         backbone.model.save_pretrained(folder, selected_adapters=["default"])
     else:

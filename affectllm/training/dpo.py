@@ -1,7 +1,7 @@
 """TRL's DPOTrainer over pairs of answers to a question about a clip.
 
-TRL's own preparation knows text and images; it is skipped, and a collator hands clip and answers to the forward, which
-passes on every key it is given.
+TRL's own preparation knows text and images. It is skipped: a collator gives clip and answers to the forward, which
+passes on every key that it gets.
 """
 
 from collections.abc import Sequence
@@ -64,8 +64,8 @@ class PairCollator:
 def decided_pairs(conversations: Sequence[Conversation]) -> list[Conversation]:
     """The pairs with a preferred description, each in both orders.
 
-    Undecided pairs teach nothing here. A judge trained on one order learns the order: raises AffectError, naming the
-    first pair whose mirror image is missing.
+    Undecided pairs are left out. A judge that is trained on one order learns the order, so this raises AffectError,
+    which names the first pair whose mirror image is missing.
     """
     asked = [conversation for conversation in conversations if conversation.task == "preference"]
     found = {conversation.id: conversation for conversation in asked if conversation.target.preference in OTHER}

@@ -10,13 +10,13 @@ class Data:
     """The conversations to learn from, and what the model sees of their clips."""
 
     data: Path
-    """Conversations from a data builder, one JSON object a line."""
+    """Conversations from a data builder, one JSON object per line."""
     media: Path | None = None
     """Root folder of the clips' paths. By default it is the folder of the data file."""
     split: str = "train"
     """Split of the data to learn from."""
     modalities: tuple[str, ...] = ("video", "audio")
-    """What the model gets of a clip in addition to the subtitle. Give none for a text-only baseline."""
+    """Parts of a clip that the model gets in addition to the subtitle. Give none for a text-only baseline."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,9 +26,9 @@ class Model:
     model: str = "nano"
     """'nano', a model folder, a hub name, or the folder of an adapter to train further."""
     frames: int | None = None
-    """Frames of a clip. By default they are those that the model was trained with, or 8 where that is unknown."""
+    """Number of frames of a clip. By default as many as the model was trained with, or 8 if that is unknown."""
     max_pixels: int | None = None
-    """Most pixels of a frame, which sets how many tokens a clip takes. By default the processor's own limit holds."""
+    """Largest number of pixels of a frame. It sets the tokens of a clip. By default the processor's limit holds."""
     dtype: str = "auto"
     """Precision of frozen weights and of forwards: float32, bfloat16 or float16. With auto it is what the hardware
     multiplies natively. Weights that learn are float32 in each case."""
@@ -54,7 +54,7 @@ class HeldOut:
     dev_split: str = "dev"
     """Split of --data to score. Never use one that a result is reported on."""
     dev_limit: int | None = 200
-    """Score only the first clips of that split, this many of them."""
+    """Number of clips of that split to score. The first ones are taken."""
     patience: int = 0
     """Stop the run after this many scores in a row without a better one. With 0 all steps are run."""
 

@@ -1,6 +1,6 @@
-"""In which order rows are learned: data sets mixed by weight, rows of like length in one batch.
+"""The order in which rows are learnt: data sets are mixed by weight, and a batch has rows of similar length.
 
-The order of an epoch depends on the seed and the epoch's number alone, so that a resumed run goes on with the very
+The order of an epoch depends only on the seed and the epoch's number, so that a resumed run continues with the very
 next batch, and every process of a distributed run has the same.
 """
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 from torch.utils.data import Sampler
 
 POOL = 64
-"""Batches whose rows are sorted by length together: few enough to leave most of the order to chance."""
+"""Number of batches whose rows are sorted by length together: few enough to leave most of the order to chance."""
 
 
 class Mix(NamedTuple):
@@ -19,14 +19,14 @@ class Mix(NamedTuple):
 
     source_of_row: Sequence[int]
     weights: Sequence[float]
-    """Shares of the samples, in any unit; of one data set they mean nothing."""
+    """Shares of the samples, in any unit. With one data set they have no effect."""
 
 
 class BatchOrder(Sampler[int]):
-    """Row numbers, `batch` after `batch` of like length; an epoch is as long as all data sets together.
+    """Row numbers, in batches of similar length. An epoch is as long as all data sets together.
 
-    A data set of w weights among W gives w / W of an epoch, whatever its size: a small one comes round several times,
-    and of a large one each epoch goes on where the last ended, so that no row comes twice before all came once.
+    A data set of w weights among W gives w / W of an epoch, whatever its size: a small one is repeated,
+    and in a large one each epoch continues where the last one ended, so that no row comes twice before all came once.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class BatchOrder(Sampler[int]):
         return found
 
     def in_groups(self, rows: list[int], rng: random.Random) -> list[int]:
-        """Whole batches of like length in random order, then the rest of the rows, which fill none.
+        """Whole batches of similar length in random order, then the remaining rows, which do not fill a batch.
 
         Batches that processes take at the same time stay side by side, since the fastest waits for the slowest.
         """
@@ -83,7 +83,7 @@ class BatchOrder(Sampler[int]):
 
 
 def shares(total: int, weights: Sequence[float]) -> list[int]:
-    """`total` split by weight into whole numbers; the largest remainders are rounded up.
+    """`total` split by weight into whole numbers. The largest remainders are rounded up.
 
     >>> shares(10, [2, 1])
     [7, 3]

@@ -1,4 +1,4 @@
-"""What DPO and the reward model have in common: one way through a run over pairs of descriptions."""
+"""What DPO and the reward model have in common: a run over pairs of descriptions."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -45,7 +45,7 @@ class PairStage(NamedTuple):
     def train(
         self, folder: RunFolder, make_trainer: Callable[["MediaStore", Sequence[Conversation]], "Trainer"]
     ) -> None:
-        """Train in this folder, or only print the plan with --dry-run."""
+        """Train in this folder, or, with --dry-run, only print the plan."""
         from affectllm.training.callbacks import RunLog
         from affectllm.training.dpo import decided_pairs
         from affectllm.training.tuning import Tuning, make_trainable
@@ -92,7 +92,7 @@ def pair_config(
 def make_pair_trainer(
     kind: Callable[..., Made], store: "MediaStore", pairs: Sequence[Conversation], config: Any, collator: Any
 ) -> Made:
-    """A trainer of this kind; the collator hands clips and answers to its forward."""
+    """A trainer of this kind. The collator gives clips and answers to its forward."""
     from datasets import Dataset
 
     from affectllm.training.spread import make_ready

@@ -1,6 +1,6 @@
-"""What a run will do, computed before it starts: what reaches the model, what is trained, memory and arithmetic.
+"""The plan of a run, computed before it starts: what reaches the model, what is trained, memory and arithmetic.
 
-A trainer that drops media shows an ordinary loss curve; only the inputs tell. The formulas are written out in
+A trainer that drops media shows an ordinary loss curve; only the inputs show the fault. The formulas are written out in
 docs/training.md; they count what dominates and leave out what does not (norms, biases, allocator, CUDA context).
 """
 
@@ -35,38 +35,38 @@ class Work(NamedTuple):
     prompts: int
     """Prompts, with their clips, that are read in one forward and backward."""
     answers: int
-    """Answers to them: one a prompt, or G where a group shares it."""
+    """Answers to these prompts: one per prompt, or G if a group shares it."""
     answer_tokens: int
     forwards: int = 0
     """Whole forwards in addition to the one that is trained on: generation, reference."""
     accumulation: int = 1
-    """Forwards and backwards summed up in one step."""
+    """Number of forwards and backwards that are summed up in one step."""
     checkpointing: bool = False
-    """Activations of the layers are computed again in the backward."""
+    """Whether activations of the layers are computed again in the backward."""
     optimizer: str = "adamw_torch"
     quantised: bool = False
-    """The language model's layers are in 4 bits."""
+    """Whether the language model's layers are in 4 bits."""
 
 
 @dataclass(frozen=True)
 class Plan:
     model: str
     conversations: int
-    """Of all data sets together."""
+    """Number of conversations in all data sets together."""
     tokens: dict[str, int]
-    """Of the row looked at: text, each medium, the answer, all."""
+    """Tokens of the row that was examined: text, each medium, the answer, total."""
     frames: int
     audio_s: float
     media: dict[str, list[int]]
     """Shapes of the model inputs."""
     parameters: dict[str, int]
     trainable: dict[str, int]
-    """Parameters by part of the model."""
+    """Number of parameters by part of the model."""
     dtype: str
     memory_gib: float
     memory_parts_gib: dict[str, float]
     flops: float
-    """Of one optimiser step on one device."""
+    """FLOPs of one optimiser step on one device."""
 
     def to_json(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -88,7 +88,7 @@ def make_plan(
 ) -> Plan:
     """The plan of a run over these conversations; `work.answer_tokens` 0 means the row's own answer.
 
-    Raises AffectError when a modality asked for does not reach the model.
+    Raises AffectError if a modality that is asked for does not reach the model.
     """
     row, *others = rows_to_look_at(conversations, modalities)
     decoded, sample, media_tokens = look_at(backbone, row, root, modalities)
@@ -116,7 +116,7 @@ def make_plan(
 
 
 def rows_to_look_at(conversations: Sequence[Conversation], modalities: Sequence[str]) -> list[Conversation]:
-    """The row with the most of the modalities first, then a row for each modality that it lacks."""
+    """The row with the most modalities first, then a row for each modality that it lacks."""
     richest = max(conversations, key=lambda row: len(used_modalities(row, modalities)))
     rows = [richest]
     for kind in modalities:
@@ -125,7 +125,7 @@ def rows_to_look_at(conversations: Sequence[Conversation], modalities: Sequence[
             if not having:
                 raise AffectError(
                     f"Modality {kind} was asked for, but none of {len(conversations)} conversations brings it to the "
-                    f"model. Build the data with {kind} parts, or name what there is with --modalities."
+                    f"model. Build the data with {kind} parts, or name with --modalities what the data have."
                 )
             rows.append(having[0])
     return rows
@@ -134,7 +134,7 @@ def rows_to_look_at(conversations: Sequence[Conversation], modalities: Sequence[
 def look_at(
     backbone: Backbone, row: Conversation, root: Path, modalities: Sequence[str]
 ) -> tuple[Media, Sample, dict[str, int]]:
-    """A row's clip as decoded, its sample, and the tokens of each medium; none for a modality it has is an error."""
+    """A row's decoded clip, its sample, and the tokens of each medium; 0 tokens for a modality is an error."""
     used = used_modalities(row, modalities)
     decoded = backbone.read(row.media, root, used)
     sample = backbone.assemble(row, used, backbone.preprocess(decoded) if used else {})
@@ -158,14 +158,14 @@ def last_answer(row: Conversation) -> str:
 def count_parameters(backbone: Backbone, trained: bool = False) -> dict[str, int]:
     counts: Counter[str] = Counter(dict.fromkeys([*backbone.parts, "adapter"], 0))
     for name, parameter in backbone.model.named_parameters():
-        # A part that is trained whole together with an adapter is there twice, as it was and as it becomes.
+        # A part that is trained whole together with an adapter is there twice: the old weights and the new ones.
         if (parameter.requires_grad or not trained) and "original_module." not in name:
             counts[part_of(backbone, name)] += count_of(parameter)
     return dict(counts)
 
 
 def memory_gib(backbone: Backbone, prompt: int, media: dict[str, Tensor], work: Work) -> dict[str, float]:
-    """Estimated memory by what takes it, in GiB."""
+    """Estimated memory in GiB, by what it is used for."""
     weights = sum(
         NF4_BYTES * p.numel() if work.quantised and goes_to_4_bits(name, p) else size_of(p)
         for name, p in backbone.model.named_parameters()
@@ -202,7 +202,7 @@ def goes_to_4_bits(name: str, parameter: nn.Parameter) -> bool:
 
 
 def rows_of(prompt: int, work: Work) -> int:
-    """Tokens that pass the language model in one forward."""
+    """Number of tokens that pass through the language model in one forward."""
     return work.prompts * prompt + work.answers * work.answer_tokens
 
 
@@ -218,7 +218,7 @@ class Attention(NamedTuple):
 
 
 def attention_of(backbone: Backbone) -> Attention:
-    """Measured on the layers themselves: in some families head size and sharing of keys differ from layer to layer."""
+    """It is measured on the layers themselves: in some families head size and sharing of keys differ between layers."""
     queries: list[int] = []
     keys: list[int] = []
     for name, module in backbone.model.named_modules():
@@ -228,14 +228,14 @@ def attention_of(backbone: Backbone) -> Attention:
 
 
 def feed_forward_size(text: Any) -> int:
-    """Width that a token meets in the feed-forward: of its own experts only, where there are several."""
+    """Width of the feed-forward for one token. With several experts, only its own ones count."""
     if getattr(text, "moe_intermediate_size", None) and getattr(text, "num_experts", None):
         return text.moe_intermediate_size * (getattr(text, "num_experts_per_tok", None) or text.top_k_experts)
     return text.intermediate_size
 
 
 def activations(backbone: Backbone, rows: int, work: Work) -> int:
-    """Bytes kept for the backward: of all layers, or the input of each and one layer whole."""
+    """Bytes kept for the backward: those of all layers, or the input of each layer and one whole layer."""
     text, bytes_each = text_config(backbone), backbone.core.dtype.itemsize
     width = text.hidden_size
     attention = attention_of(backbone)
@@ -269,7 +269,7 @@ def flops(backbone: Backbone, prompt: int, media: dict[str, Tensor], work: Work)
     body, head = language_model_parameters(backbone)
     rows, scored = rows_of(prompt, work), work.answers * work.answer_tokens
     per_prompt = work.answers // work.prompts
-    # Each token looks at half of those before it on average; answers of a group do not look at each other.
+    # On average each token attends to half of the tokens before it; answers of a group do not attend to each other.
     seen = work.prompts * (prompt**2 / 2 + per_prompt * work.answer_tokens * (prompt + work.answer_tokens / 2))
     attention = attention_of(backbone)
     layers = 2 * body * rows + 4 * attention.layers * attention.query * seen

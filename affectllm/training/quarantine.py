@@ -1,4 +1,4 @@
-"""Clips that can no longer be read: written down with the reason, announced, and never tried again in a run."""
+"""Quarantine of clips that can no longer be read: each is written down with the reason and not tried again."""
 
 import sys
 from pathlib import Path
@@ -11,7 +11,7 @@ QUARANTINE = "quarantine.jsonl"
 
 
 class Quarantine:
-    """What a run, or its part before a kill, has lost; `ids` names the conversations."""
+    """The clips that a run, or its part before a kill, has lost. `ids` names the conversations."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / QUARANTINE

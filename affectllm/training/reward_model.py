@@ -41,7 +41,7 @@ def fit_question(pair: Conversation, name: str) -> Conversation:
 
 
 def answer_tokens(backbone: Backbone, language: str | None) -> tuple[int, int]:
-    """The first tokens of 'yes' and 'no' as this model begins an answer with them."""
+    """The tokens with which this model begins the answers 'yes' and 'no'."""
     yes, no = (backbone.answer_ids(word)[0] for word in WORDS.get(language or "en", WORDS["en"]))
     return yes, no
 

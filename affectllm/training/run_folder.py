@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from affectllm.models.base.backbone import Backbone
 
 OPTIONS, FINISHED = "options.json", "run.json"
-# Options that do not change the result: a run may be resumed with other values of these.
+# Options that do not change the result: a run may be resumed with other values for these.
 HARMLESS = {"save_every", "dry_run", "report_to", "cache_gib", "vllm_url", "check_exact"}
 
 

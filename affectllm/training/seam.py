@@ -1,4 +1,4 @@
-"""What is changed inside TRL, in one place.
+"""All changes inside TRL, in one place.
 
 The rest of the code overrides TRL's methods and reads its attributes where it needs them. tests/training/test_seam.py
 lists them all, and says what a new version has changed.
@@ -11,7 +11,7 @@ compiles = trl_utils._use_triton
 
 
 def score_labels_only() -> None:
-    """Let TRL's fused head skip positions without a label on a CPU too, as it does on a GPU.
+    """Make TRL's fused head skip positions without a label on a CPU too, as it does on a GPU.
 
     TRL scores every position where kernels are compiled per shape; a plain CPU has no such kernels, and the
     vocabulary projection is a fifth of a small model's step.

@@ -1,4 +1,4 @@
-"""What every stage does before it trains: load the model, open the store of its clips, say or only print the plan."""
+"""What every stage does before it trains: load the model, open the store of its clips, print the plan."""
 
 import contextlib
 import json
@@ -46,7 +46,7 @@ def open_store(backbone: "Backbone", source: Data, cache_gib: float) -> "MediaSt
 
 
 def complete(work: "Work", trainer: Mapping[str, Any], quantised: bool) -> "Work":
-    """The work of a step with what `trainer` says about it."""
+    """The work of a step with the settings of `trainer`."""
     import torch
 
     return work._replace(
@@ -58,7 +58,7 @@ def complete(work: "Work", trainer: Mapping[str, Any], quantised: bool) -> "Work
 
 
 def show_plan(backbone: "Backbone", conversations: Sequence[Conversation], source: Data, work: "Work") -> None:
-    """Say what reaches the model, what is trained and what it takes.
+    """Print what reaches the model, what is trained and how much memory it takes.
 
     Raises AffectError when a modality that was asked for does not reach the model.
     """
@@ -80,7 +80,7 @@ def dry_run(
 
     `config` names TRL's options class of this stage, against which the keys of `trainer` are checked.
     """
-    # Libraries below greet on stdout when they are imported, and would spoil the one object printed there.
+    # Some libraries print to stdout when they are imported, and would spoil the one JSON object there.
     with contextlib.redirect_stdout(sys.stderr):
         import trl
 
@@ -99,7 +99,7 @@ def dry_run(
 
 
 def watch(trainer: "Trainer", log: "RunLog") -> None:
-    """Let the run log itself, in place of transformers' own printer of every number."""
+    """Make the run log itself, in place of transformers' own printer of every number."""
     from transformers import PrinterCallback
 
     trainer.remove_callback(PrinterCallback)

@@ -1,7 +1,7 @@
-"""TRL's SFTTrainer over clips: its own order of rows, weighted tokens, a learning rate for each part, clear ends.
+"""TRL's SFTTrainer over clips: own order of rows, weighted tokens, learning rates by part, clear errors.
 
-What is trained and how stays TRL's; the overrides decide which rows come when, how much a token counts, and what a
-run says that cannot go on.
+The training itself is TRL's. The overrides decide the order of rows, how much a token counts, and what a run says
+when it cannot continue.
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ FAILED = "failed_batch.json"
 class ClipSFTTrainer(SFTTrainer):
     """`rates` names the parts (vision, audio, projector, llm) whose learning rate is not the common one.
 
-    `order` gives the rows of each epoch. A loss that is no number stops the run, and its batch is written down in
+    `order` gives the rows of each epoch. A loss that is not a number stops the run, and its batch is written down in
     `folder`.
     """
 
@@ -90,7 +90,7 @@ class ClipSFTTrainer(SFTTrainer):
         return found
 
     def not_a_number(self, rows: Tensor, loss: float, mask: Tensor) -> str:
-        """Write the batch down; what to say."""
+        """Write the batch down; return the text of the error."""
         known: Any = self.train_dataset
         ids = [msgspec.json.decode(known[row]["conversation"], type=Conversation).id for row in rows.tolist()]
         path = self.folder / FAILED

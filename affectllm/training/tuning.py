@@ -31,12 +31,12 @@ class Tuning(Adapter):
     dropout: float = 0.0
     """Share of the adapter's inputs that is dropped in training."""
     train_vision: bool = False
-    """Train the vision encoder whole."""
+    """Train all weights of the vision encoder."""
     train_audio: bool = False
-    """Train the audio encoder whole."""
+    """Train all weights of the audio encoder."""
     train_projector: bool = False
-    """Train the projectors whole: the layers between encoders and language model. Those of composed models always
-    learn."""
+    """Train all weights of the projectors, the layers between encoders and language model. The projectors of composed
+    models always learn."""
     train_llm: bool = True
     """Train the language model: by an adapter, or its own weights with --tune full."""
 
@@ -51,9 +51,9 @@ class Tuning(Adapter):
 
 
 def make_trainable(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
-    """Let the chosen weights learn, with an adapter on the language model unless that learns itself.
+    """Make the chosen weights trainable, with an adapter on the language model unless its own weights learn.
 
-    An adapter that is there already is trained on as it is. Raises AffectError for what the model cannot learn.
+    An existing adapter is trained further as it is. Raises AffectError for what the model cannot learn.
     """
     from peft import PeftModel
 
@@ -69,7 +69,7 @@ def make_trainable(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
     elif isinstance(backbone.model, PeftModel):
         if tuning.whole:
             raise AffectError(
-                f"{backbone.name} is trained on as its adapter is, which holds no whole {' or '.join(tuning.whole)}. "
+                f"{backbone.name} keeps its own adapter, which holds no whole {' or '.join(tuning.whole)}. "
                 "Merge it first (affectllm train merge), or leave the switches of those parts out."
             )
     else:
@@ -85,10 +85,10 @@ def make_trainable(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
 
 
 def begin_at_words(core: Any) -> None:
-    """Let gradients begin at the word embeddings when checkpointing asks for inputs that have them.
+    """Make gradients begin at the word embeddings when checkpointing asks for inputs with gradients.
 
-    transformers lets the patches of an image have them too: activations of frozen encoders would be kept, and gone
-    through backwards, for nothing.
+    transformers would also give the patches of an image gradients: activations of frozen encoders would be kept, and
+    used in the backward, for nothing.
     """
 
     def enable_input_require_grads() -> None:
@@ -102,7 +102,7 @@ def begin_at_words(core: Any) -> None:
 
 
 def keep_off_the_hub(model: "PeftModel") -> None:
-    """Let no save of the adapter, the trainer's own included, ask the hub for the base model's size of vocabulary.
+    """Keep every save of the adapter, also by the trainer, from asking the hub for the base model's vocabulary size.
 
     PEFT does so to tell whether word embeddings must be saved too; those that learn are saved in any case.
     """
@@ -146,9 +146,9 @@ def add_adapter(backbone: "Backbone", tuning: Tuning, seed: int) -> None:
 
 @contextmanager
 def own_precision(backbone: "Backbone", config: "TrainingArguments") -> Iterator[None]:
-    """Keep what learns in a 4-bit model as it is while TRL makes its trainer.
+    """Keep the trained weights of a 4-bit model as they are while TRL makes its trainer.
 
-    TRL turns all of it into bfloat16, in which small steps, and digits of what had been learnt, are lost. Raises
+    TRL turns them into bfloat16, in which small steps, and digits of what was learnt before, are lost. Raises
     AffectError when the trainer would compute in another precision than the model was loaded for.
     """
     computes: Mixed = "bf16" if config.bf16 else "fp16" if config.fp16 else "no"
@@ -164,10 +164,10 @@ def own_precision(backbone: "Backbone", config: "TrainingArguments") -> Iterator
 
 
 def modules_of(backbone: "Backbone", part: str) -> Iterator[str]:
-    """The largest modules that are of this part alone; lists are entered, since PEFT wraps what is called."""
+    """The largest modules that belong to this part only. Lists are entered, since PEFT wraps called modules."""
     import torch
 
-    # The parts that are trained whole anyway.
+    # The parts that are trained whole in any case.
     ours = backbone.trained_modules
 
     def descend(name: str, module: "nn.Module") -> Iterator[str]:
@@ -186,7 +186,7 @@ def is_extra(backbone: "Backbone", name: str) -> bool:
 
 
 def part_of(backbone: "Backbone", name: str) -> str:
-    """The part of the model that a parameter belongs to; what an adapter adds is its own part."""
+    """The part of the model that a parameter belongs to. What an adapter adds is a part of its own."""
     import re
 
     plain = name.removeprefix("base_model.model.")
@@ -200,7 +200,7 @@ def part_of(backbone: "Backbone", name: str) -> str:
 def split_by_rate(
     groups: list[dict[str, Any]], names: dict[int, str], backbone: "Backbone", rates: dict[str, float]
 ) -> list[dict[str, Any]]:
-    """An optimiser's groups with the parts that have a learning rate of their own apart.
+    """An optimiser's groups; parts that have their own learning rate are groups of their own.
 
     `names` gives the name of each parameter by its id; groups keep their order, so that a resumed run finds its states.
     """

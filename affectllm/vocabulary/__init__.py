@@ -22,7 +22,7 @@ def load(protocol: str = OURS, assets: Path | None = None) -> Wheels:
         raise AffectError(f"No protocol '{protocol}'. Known: {', '.join(PROTOCOLS)}.")
     if assets is None:
         raise AffectError(
-            f"Protocol {protocol} needs MERTools' vocabulary, which is not ours to ship: point --assets at the "
+            f"Protocol {protocol} needs MERTools' vocabulary, which we may not ship: point --assets at the "
             "emotion_wheel folder of your copy of github.com/zeroQiaoba/MERTools."
         )
     from affectllm.vocabulary import mertools

@@ -17,11 +17,11 @@ PROTOCOL = "affectllm-1"
 CACHED = 65536
 INVISIBLE = re.compile(r"[\u200b-\u200f\u202a-\u202e\u2060-\u2064\ufeff\u00ad\x00-\x08\x0e-\x1f\x7f]")
 OUTER = re.compile(r"^[^\w]+|[^\w]+$")
-# Cyrillic and Greek letters that look Latin; only words that also hold Latin letters are mended.
+# Cyrillic and Greek letters that look Latin; they are replaced only in words that also hold Latin letters.
 LOOKALIKES = str.maketrans("аеорсухіјѕɡαορνικτ", "aeopcyxijsgaopvikt")
 LATIN = re.compile(r"[a-z]")
 CHINESE = re.compile(r"[\u3400-\u9fff]")
-# What frames an emotion word in Chinese: 感到, 一丝 before it, 的, 情绪, 的样子 after it.
+# The frame of an emotion word in Chinese: 感到, 一丝 before it, 的, 情绪, 的样子 after it.
 CHINESE_SHELL = re.compile(
     r"^(?:感到|觉得|感觉|显得|表现出|表现得|充满|带有|带着|一丝|一种|内心)+"
     r"|(?:的|地|得|了|着|之情|之意|情绪|情感|心情|心理|感受|的样子)+$"
@@ -42,7 +42,7 @@ class Resolved(NamedTuple):
 
 
 def normalise(word: str) -> str:
-    """Case, width, invisible characters, look-alike letters, quotes, underscores and outer punctuation evened out.
+    """The text with case, width, invisible characters, look-alike letters, quotes, underscores and outer marks unified.
 
     >>> normalise("  “Lack_of  Concern”. ")
     'lack of concern'
@@ -57,7 +57,7 @@ def normalise(word: str) -> str:
 
 @lru_cache(maxsize=CACHED)
 def resolve(word: str) -> Resolved | None:
-    """The base word that a label stands for and the step that found it; None for a word we do not know."""
+    """The base word of a label and the step that found it. None for a word that we do not know."""
     form = normalise(word)
     if found := find(form):
         return Resolved(form, *found)
@@ -69,7 +69,7 @@ def resolve(word: str) -> Resolved | None:
 
 
 def find(form: str) -> tuple[str, str] | None:
-    """Base word and rule for a phrase as it stands, without looking at its parts."""
+    """Base word and rule for a whole phrase, without looking at its parts."""
     known = tables()
     if form in known.forms:
         base = known.forms[form]
@@ -108,7 +108,7 @@ def head_word(form: str) -> str | None:
 
 
 def knows(phrase: str) -> bool:
-    """Whether a phrase as it stands is in the lexicon, inflected or not; no head-word back-off."""
+    """Whether the whole phrase is in the lexicon, inflected or not; there is no head-word back-off."""
     return find(normalise(phrase)) is not None
 
 
@@ -142,7 +142,7 @@ def is_prose_word(token: str) -> bool:
 
 
 def longest_chinese(run: str, at: int) -> int:
-    """How many signs from `at` make the longest Chinese entry that names an emotion in prose; 0 for none."""
+    """How many characters from `at` make the longest Chinese entry that names an emotion in prose; 0 for none."""
     known = tables()
     if run[at] not in known.chinese_starts:
         return 0
@@ -198,7 +198,7 @@ class Place(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """How a word lands where it lands; `base` and what follows are None for a word we do not know."""
+    """How a word gets to its groups. `base` and the fields after it are None for a word that we do not know."""
 
     word: str
     form: str
@@ -213,7 +213,7 @@ class Explanation(NamedTuple):
 
 
 def explain(word: str) -> Explanation:
-    """The way of a word: form -> base -> concept with its other words -> group on every wheel, and why."""
+    """The path of a word: form -> base -> concept with its other words -> group on every wheel, and why."""
     found = resolve(word)
     placed = groups(word)
     if found is None:

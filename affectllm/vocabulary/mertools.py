@@ -1,7 +1,7 @@
 """The MERTools emotion vocabulary, from the user's own copy of its asset files, under the published look-up rule.
 
 Source: github.com/zeroQiaoba/MERTools, `emotion_wheel/` (data) and `my_affectgpt/evaluation/wheel.py` (rule) of MER2025
-and MER2026. A label goes: surface form -> base words -> wheel words -> group of a wheel.
+and MER2026. The look-up of a label is: surface form -> base words -> wheel words -> group of a wheel.
 """
 
 import csv
@@ -28,7 +28,7 @@ class Vocabulary(NamedTuple):
     bases: dict[str, list[str]]
     """Surface form -> base words (`format_mapping`)."""
     canonical: dict[str, list[str]]
-    """Base word -> words that stand on a wheel (`raw_mapping`)."""
+    """Base word -> words that are on a wheel (`raw_mapping`)."""
     groups: dict[str, dict[str, dict[str, str]]]
     """Wheel -> level -> word -> group (`wheel_map_whole`)."""
 
@@ -63,7 +63,7 @@ def find_groups(form: str, vocabulary: Vocabulary) -> Groups:
     """Group of a known surface form in each of COLUMNS, by the official rule.
 
     M1 (`case1`) is the alphabetically first base word, M2 (`case2`) that word's first wheel word. A wheel's group
-    (`case3`) is that of the alphabetically first candidate that stands on the wheel. This moves words off their own
+    (`case3`) is that of the alphabetically first candidate that is on the wheel. This moves words off their own
     sector ('satisfied' is genius on wheel 4): a published quirk, kept.
     """
     bases = sorted(vocabulary.bases[form])

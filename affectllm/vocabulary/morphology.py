@@ -6,7 +6,7 @@ that changes the meaning is never undone: un-, dis-, in-, non-, -less and -ful s
 
 from collections.abc import Iterator
 
-# Ending -> what may stand in its place; longer endings first. Schoolbook rules of English inflection; -ed and -ing find
+# Ending -> what may replace it; longer endings first. Schoolbook rules of English inflection; -ed and -ing find
 # each other, since many verbs of feeling are listed by a participle only (captivated, captivating).
 ENDINGS = (
     ("iness", ("y",)),
@@ -68,7 +68,7 @@ def once(word: str) -> Iterator[str]:
         if not word.endswith(ending) or len(word) - len(ending) < SHORTEST_STEM - (replacements[0] != ""):
             continue
         stem = word[: len(word) - len(ending)]
-        # 'kiss' and 'anxious' are no plurals.
+        # 'kiss' and 'anxious' are not plurals.
         if ending == "s" and stem[-1] in "su":
             continue
         for replacement in replacements:

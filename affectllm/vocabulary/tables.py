@@ -42,11 +42,11 @@ class Tables(NamedTuple):
     terms: dict[str, dict[str, str]]
     """Wheel -> base word that the taxonomy itself places -> level-2 sector."""
     forms: dict[str, str]
-    """Irregular form -> base word; '-' bars a form from being taken for an inflection."""
+    """Irregular form -> base word; '-' prevents that a form is taken for an inflection."""
     phrase_starts: frozenset[str]
     """First words of the phrases of two words and more."""
     chinese_starts: frozenset[str]
-    """First signs of the Chinese words."""
+    """First characters of the Chinese words."""
 
 
 @cache
@@ -76,13 +76,13 @@ def read_concept(name: str, cells: list[str], wheels: list[str]) -> Concept:
 
 @cache
 def function_words(kind: str) -> frozenset[str]:
-    """Words with a job beside emotion words: 'intensifier', 'negator', 'clause' ... (`data/function_words.tsv`)."""
+    """Words with a function near emotion words: 'intensifier', 'negator', 'clause' ... (`data/function_words.tsv`)."""
     return frozenset(word for row_kind, word, _ in rows("function_words.tsv") if row_kind == kind)
 
 
 @cache
 def data_hash() -> str:
-    """First 16 hexadecimal digits of the SHA-256 over all tables: names the vocabulary beside every number."""
+    """First 16 hexadecimal digits of the SHA-256 over all tables: names the vocabulary next to every number."""
     digest = hashlib.sha256()
     for name in TABLES:
         digest.update((DATA / name).read_bytes())

@@ -1,4 +1,4 @@
-"""What every vocabulary offers to the scores: a label in, its group on each wheel out."""
+"""What every vocabulary gives to the scores: a label in, its group on each wheel out."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from operator import itemgetter
 Groups = tuple[str | None, ...]
 """One group per column of the wheels; None where the label is not on that wheel."""
 Sets = tuple[set[str | None], ...]
-"""The groups named on each wheel, None never among them."""
+"""The groups named on each wheel; None is never among them."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +23,11 @@ class Wheels:
     columns: tuple[str, ...]
     """What is looked up, e.g. 'M1', 'wheel1/level1', 'wheel1/level2'."""
     hash: str
-    """First 16 hexadecimal digits of the SHA-256 of the vocabulary data; printed beside every number."""
+    """First 16 hexadecimal digits of the SHA-256 of the vocabulary data; printed next to every number."""
     find: Callable[[str], Groups]
     """Groups of a lower-cased, stripped label."""
     level: str = "level1"
-    """The ring that rewards look at."""
+    """The ring that rewards use."""
 
     def groups(self, label: str) -> Groups:
         """Group of a label in each of `columns`."""
@@ -35,10 +35,10 @@ class Wheels:
 
     @cached_property
     def sets(self) -> Callable[[frozenset[str], str], Sets]:
-        """The groups that labels stand in, one set a wheel of the level.
+        """The groups that labels are in, one set per wheel of the level.
 
-        Words that a wheel does not know are left out: a published quirk. Our own vocabulary knows every word. With a
-        memory: all completions of a clip are compared with the same gold, and often say the same.
+        Words that a wheel does not know are left out: a published quirk. Our own vocabulary knows every word. Results
+        are remembered: all completions of a clip are compared with the same gold, and often say the same.
         """
         return lru_cache(maxsize=8192)(self._sets)
 
@@ -51,7 +51,7 @@ class Wheels:
 
     @cached_property
     def _row(self) -> Callable[[str, str], Groups]:
-        """A label's groups on the wheels of one level, with a memory: models say few words often."""
+        """A label's groups on the wheels of one level. Results are remembered: models say few words often."""
         return lru_cache(maxsize=65536)(lambda label, level: self._pick[level](self.groups(label)))
 
     def at(self, level: str) -> tuple[int, ...]:
@@ -71,7 +71,7 @@ class Wheels:
 
 
 def picker(columns: tuple[int, ...]) -> Callable[[Groups], Groups]:
-    """Takes the columns of one level out of a label's groups."""
+    """A function that takes the columns of one level out of a label's groups."""
     if len(columns) == 1:
         return lambda groups: (groups[columns[0]],)
     return itemgetter(*columns)

@@ -258,7 +258,7 @@ def test_a_file_name_that_does_not_fit_is_rejected(tmp_path: Path) -> None:
         "03a09Wa": "text 'a09' is not one of the card's",
         "noise.wav": "the file's name does not fit the card",
     }
-    with pytest.raises(AffectError, match="is no folder"):
+    with pytest.raises(AffectError, match="is not a folder"):
         main(TableBuild(name="emodb", source=tmp_path / "wav" / "noise.wav", out=tmp_path / "out"))
     (tmp_path / "empty").mkdir()
     with pytest.raises(AffectError, match="holds no picture, sound or video"):

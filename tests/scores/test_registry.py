@@ -94,7 +94,7 @@ def test_a_file_without_literals_cannot_be_read() -> None:
     ("name", "message"),
     [
         ("no_such_module:f", "no module 'no_such_module'"),
-        ("json:loads", "json:loads is no metric"),
+        ("json:loads", "json:loads is not a metric"),
         ("json:absent", "has no attribute 'absent'"),
     ],
 )

@@ -113,7 +113,7 @@ def test_a_checkpoint_of_another_model_is_refused(tmp_path: Path) -> None:
     lost = next(name for name in weights if name.startswith("thinker."))
     save_file({name: tensor for name, tensor in weights.items() if name != lost}, shard)
     adapter = save_adapter(tmp_path / "thinker", tmp_path / "adapter")
-    with pytest.raises(AffectError, match=f"1 weights are in one of them only, such as {lost}"):
+    with pytest.raises(AffectError, match=f"1 weights are in only one of the two, such as {lost}"):
         main(Merge(adapter=adapter, out=tmp_path / "merged", full=full))
     assert not (tmp_path / "merged").exists()
 

@@ -1,1 +1,1 @@
-"""What can be wrong with data sets together: leaks, repeats, labels and media. `affectllm data check` prints it."""
+"""Checks of data sets, alone and together: leaks, repeats, labels and media. `affectllm data check` prints it."""

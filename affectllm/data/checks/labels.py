@@ -1,4 +1,4 @@
-"""How labels are distributed, over groups too, and which of them a model's scores cast doubt on."""
+"""How labels are distributed, also over groups, and which labels a model's scores contradict."""
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,9 +13,9 @@ from affectllm.records import Conversation
 from affectllm.vocabulary import lexicon
 
 TAIL = 10
-"""A label said fewer times than this belongs to the long tail."""
+"""A label that occurs fewer times than this belongs to the long tail."""
 FEWEST = 30
-"""Rows from which a group's mix of labels is compared with the whole."""
+"""Number of rows from which a group's mix of labels is compared with the whole."""
 
 
 def labels_of(row: Conversation) -> list[str]:
@@ -52,8 +52,8 @@ def share(part: float, whole: float) -> float:
 def by_split(rows: Iterable[Conversation]) -> dict[str, dict[str, Any]]:
     """The labels of each split, so that a shift between them shows.
 
-    `tail_share` is the part of a split's labels that are rare in all rows together, `new` that which train never says;
-    it is None where there is no train.
+    `tail_share` is the part of a split's labels that are rare in all rows together, `new` the part that train
+    never has; it is None if there is no train split.
     """
     found: dict[str, Counter[str]] = defaultdict(Counter)
     sizes, empty = Counter[str](), Counter[str]()
@@ -119,7 +119,7 @@ def divergence(first: Mapping[str, int], second: Mapping[str, int]) -> float:
 
 
 class Doubt(NamedTuple):
-    """A row whose label a model's scores speak against."""
+    """A row whose label a model's scores contradict."""
 
     id: str
     given: str
@@ -127,7 +127,7 @@ class Doubt(NamedTuple):
     confidence: float
     """Score of the given label, in 0..1."""
     margin: float
-    """Score of the given label less the best other one, in -1..1; the lowest come first."""
+    """Score of the given label minus the best other one, in -1..1. The lowest come first."""
 
 
 def read_scores(path: Path) -> dict[str, dict[str, float]]:
@@ -150,7 +150,7 @@ def doubts(rows: Sequence[Conversation], scores: Mapping[str, Mapping[str, float
     """Rows with one label that confident learning considers wrong, the most doubtful first.
 
     A label's threshold is the mean score that rows with this label give it. A row is suspect when the best of the
-    labels that reach their threshold is another one than its own. Northcutt et al., arXiv 1911.00068, eqs. 1-2; ranked
+    labels that reach their threshold is not its own. Northcutt et al., arXiv 1911.00068, eqs. 1-2; ranked
     by normalised margin (section 3.2). Scores must be out of sample, or the model has learnt the errors.
 
     Raises AffectError when no scored row has exactly one label, or a row's scores leave out its label.

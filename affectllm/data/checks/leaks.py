@@ -24,9 +24,9 @@ FEWEST_WORDS, FEWEST_CHINESE = 6, 8
 NEAR = 0.8
 """Jaccard similarity of word pairs from which two texts count as nearly the same."""
 BANDS, ROWS = 16, 4
-"""Of a signature: pairs at similarity 0.8 share a band with probability 0.9998, pairs at 0.3 with 0.12."""
+"""Size of a signature: pairs at similarity 0.8 share a band with probability 0.9998, pairs at 0.3 with 0.12."""
 WORD = re.compile(r"\w+")
-# The lists of data sets name clips with and without their ending.
+# Some lists name clips with the suffix of the file, others without it.
 ENDINGS = {".mp4", ".avi", ".mkv", ".mov", ".webm", ".wav", ".mp3", ".flac", ".jpg", ".jpeg", ".png"}
 
 
@@ -76,10 +76,10 @@ class Near(NamedTuple):
 
 
 def near_duplicates(rows: Sequence[Conversation]) -> list[Near]:
-    """Pairs of rows whose texts share most word pairs without being equal, the likest first.
+    """Pairs of rows whose texts share most word pairs without being equal, the most similar first.
 
-    Of each text, one training and one held-out row are compared. Time and memory grow with the number of rows, not with
-    that of pairs.
+    For each text, one training row and one held-out row are compared. Time and memory grow with the number of rows,
+    not with the number of pairs.
     """
     first: dict[tuple[str, bool], Conversation] = {}
     for row in rows:

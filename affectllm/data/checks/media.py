@@ -1,7 +1,7 @@
 """The clips of data folders: which are missing, broken or duplicated, and how long they are.
 
-Clips are probed in parallel processes, and what was found is appended to a file: a check that was killed goes on where
-it was, and a clip that could be read is not opened twice unless it changes.
+Clips are probed in parallel processes, and what was found is appended to a file: a check that was killed continues
+where it stopped, and a clip that could be read is not opened twice unless it changes.
 """
 
 import os
@@ -23,13 +23,13 @@ from affectllm.progress import progress
 from affectllm.records import Conversation, Record
 
 NOTES = "media_probe.jsonl"
-# Decoding all of a long clip takes longer than a look at its packets.
+# Decoding the whole of a long clip takes longer than reading its packets.
 TIMEOUT_S = 60.0
 BUCKETS_S = (0.0, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0)
 
 
 class Probed(Record):
-    """What is known of one clip file, and of which state of it."""
+    """What is known about one clip file, and for which version of the file."""
 
     id: str
     """Path under the media root."""
@@ -53,7 +53,7 @@ def named(row: Conversation) -> list[str]:
 def scan(
     paths: Sequence[str], root: Path, notes: Path, verify: bool = False, also: Sequence[Path] = ()
 ) -> dict[str, Probed]:
-    """Each file under the root that is there, probed; `notes` remembers them. `verify` also decodes every frame.
+    """What probing each existing file under the root finds, kept in `notes`. `verify` also decodes every frame.
 
     `also` are the notes of other folders, which are read too. Clips that could not be read are tried again: a time-out
     may have been the machine's.
@@ -79,7 +79,7 @@ def scan(
 
 
 def probe_all(root: Path, paths: Sequence[str], verify: bool) -> Iterator[Probed]:
-    """The clips in their order, a process for each processor at work on them.
+    """The clips in their order, probed by one process per processor.
 
     Threads only wait: every file is opened in a guard's process, which ends by itself when this one is killed.
     """
@@ -101,7 +101,7 @@ def probe_all(root: Path, paths: Sequence[str], verify: bool) -> Iterator[Probed
 
 
 def probe_one(guards: "SimpleQueue[Guard]", root: Path, path: str, verify: bool) -> Probed:
-    """One clip; what cannot be read is a finding, not an error."""
+    """One clip. A clip that cannot be read is a finding, not an error."""
     guard = guards.get()
     try:
         stat = (root / path).stat()
@@ -123,12 +123,12 @@ def probe_one(guards: "SimpleQueue[Guard]", root: Path, path: str, verify: bool)
 
 
 def error_of(path: str, root: Path, found: dict[str, Probed]) -> str | None:
-    """Why a clip cannot be used, if so."""
+    """Why a clip cannot be used, or None."""
     return found[path].error if path in found else f"no clip {path} under {root}"
 
 
 def describe(found: dict[str, Probed]) -> dict[str, Any]:
-    """Durations in seconds, tracks and oddities of the clips that could be read."""
+    """Durations in seconds, tracks and defects of the clips that could be read."""
     readable = [clip for clip in found.values() if clip.error is None]
     durations = [clip.duration_s for clip in readable if clip.duration_s]
     ends = [*(f"{end:g}" for end in BUCKETS_S[1:]), "more"]

@@ -5,7 +5,7 @@ import unicodedata
 from collections import Counter
 from functools import cache
 
-# As Unicode begins the names of its letters. Serbian, Punjabi and others that use several scripts are not judged.
+# By the first word of a letter's Unicode name. Serbian, Punjabi and others that use several scripts are not judged.
 SCRIPTS = {
     ("CJK",): "zh",
     ("CJK", "HIRAGANA", "KATAKANA"): "ja",
@@ -33,7 +33,7 @@ LETTERS = 100
 
 
 def script_of(text: str) -> str:
-    """The script of most letters at a text's beginning, as Unicode names it; 'no letters' without any.
+    """The script of most letters at the beginning of a text, as Unicode names it. 'no letters' if there is none.
 
     >>> script_of("Yes, there 你好"), script_of("2:17.")
     ('LATIN', 'no letters')

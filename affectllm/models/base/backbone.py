@@ -22,7 +22,7 @@ from affectllm.models.base.family import Modality
 from affectllm.records import Clip, Conversation, Message, Part
 
 MODALITIES: tuple[Modality, ...] = ("video", "audio")
-# Times of the frames (1, T) in seconds: some families write them into the prompt; no forward takes them.
+# Times of the frames (1, T) in seconds. Some families write them into the prompt; no forward takes them.
 TIMES = "frame_times_s"
 
 
@@ -42,20 +42,20 @@ class Piece(NamedTuple):
 
     ids: list[int]
     answer: str | None
-    """What the assistant said, or None for what was said to it."""
+    """What the assistant said, or None if the piece was said to it."""
 
 
 class Look(NamedTuple):
-    """A clip from outside."""
+    """Size and length of a clip, without decoding it."""
 
     width: int
     height: int
-    """0 without a picture."""
+    """0 if there is no picture."""
     sound_s: float
 
 
 class Media(NamedTuple):
-    """A clip as decoded."""
+    """A decoded clip."""
 
     frames_THWC: np.ndarray | None
     """uint8"""
@@ -68,13 +68,13 @@ class Backbone(ABC):
     """A model with its processor, and what this project must know of its family."""
 
     modalities: tuple[Modality, ...] = MODALITIES
-    """What the family can see or hear at all."""
+    """The modalities that the family takes."""
     num_frames = 8
-    """Frames sampled from a clip, evenly over its time."""
+    """Number of frames that are sampled from a clip, evenly over its time."""
     lora_targets: str
     """Regular expression of the language model's linear layers; encoders are never matched."""
     trained_modules: tuple[str, ...] = ()
-    """Modules trained whole beside the adapter, e.g. projectors."""
+    """Modules that are trained whole, in addition to the adapter, e.g. projectors."""
     parts: dict[str, str] = {
         "projector": r"model\.visual\.(merger|deepstack_merger)|model\.audio_tower\.proj",
         "vision": r"model\.visual\.",
@@ -88,7 +88,7 @@ class Backbone(ABC):
     """Where adapted layers are, and how the published checkpoint of the whole model names them: vLLM turns these names
     into its own, whatever they are in its version. Empty where a vLLM server takes no adapters from here."""
     encoders_in_forward = True
-    """Encoders run in every forward and so can learn, rather than once a clip ahead of it."""
+    """Whether encoders run in every forward, and so can learn, instead of once per clip before it."""
 
     # What model and processor offer beyond transformers' base classes depends on the family, so they are not typed.
     def __init__(self, model: Any, processor: Any, name: str) -> None:
@@ -99,16 +99,16 @@ class Backbone(ABC):
         """The run's precision, of frozen weights and of what forwards compute in; what learns is float32."""
         self.guard = Guard()
         self.view: dict[str, int] = {}
-        """What `look_at` has changed: kept beside adapters, so that a model answers about clips as it saw them."""
+        """What `look_at` has changed. It is saved with adapters, so that clips are shown as they were in training."""
         self.apart: dict[str, nn.Module] = {}
-        """Encoders that are no modules of the model while its weights are spread; see `training/spread.py`."""
+        """Encoders that are not modules of the model while its weights are spread; see `training/spread.py`."""
         self.scalars: list[str] = []
-        """Weights that have a dimension of 1 there, and none when they are saved."""
+        """Weights that have a dimension of 1 while they are spread, and none when they are saved."""
 
     def look_at(self, frames: int | None = None, max_pixels: int | None = None) -> None:
-        """Show the model so many frames of each clip, of at most so many pixels each; None leaves what is set.
+        """Show the model this many frames of each clip, of at most `max_pixels` pixels each. None changes nothing.
 
-        Raises AffectError where the family fixes them.
+        Raises AffectError if the family fixes them.
         """
         if frames is not None:
             self.set_frames(frames)
@@ -150,7 +150,7 @@ class Backbone(ABC):
     @property
     @abstractmethod
     def placeholders(self) -> dict[str, int]:
-        """Token id whose repetitions stand for a medium, by its name: at least one entry for each modality."""
+        """Token id whose repetitions are the placeholder of a medium, by its name: at least one entry per modality."""
 
     @abstractmethod
     def preprocess(self, media: Media) -> dict[str, Tensor]:
@@ -163,7 +163,7 @@ class Backbone(ABC):
     @property
     @abstractmethod
     def fingerprint(self) -> str:
-        """Changes whenever `preprocess` would give other tensors for the same clip: part of the cache key."""
+        """Text that changes whenever `preprocess` would give other tensors for the same clip: part of the cache key."""
 
     def sample(self, conversation: Conversation, root: Path, modalities: Sequence[str] = MODALITIES) -> Sample:
         """Read, preprocess and tokenise one conversation; the cached way to this is `models.store.MediaStore`."""
@@ -190,14 +190,14 @@ class Backbone(ABC):
         return read_media(clip, root, used, self.num_frames, self.guard)
 
     def prompt_ids(self, conversation: Conversation, used: Sequence[str], media: dict[str, Tensor]) -> list[int]:
-        """Everything up to the answer that is wanted: earlier answers of the conversation are part of the question."""
+        """Everything up to the answer that is wanted. Earlier answers of the conversation are part of the question."""
         return [token for piece in self.turns(conversation, used, media)[:-1] for token in piece.ids]
 
     def turns(self, conversation: Conversation, used: Sequence[str], media: dict[str, Tensor]) -> list[Piece]:
         """The conversation as pieces, asked and answered in turn; the last one is an answer, empty where none is known.
 
         Raises AffectError when the chat template does not repeat earlier answers as they were given: the model would
-        learn them behind a prompt that it never meets.
+        learn them after a prompt that it never gets.
         """
         messages = [chat_message(message, used) for message in conversation.messages]
         if not messages or messages[-1]["role"] != "assistant":
@@ -225,13 +225,13 @@ class Backbone(ABC):
         return [*self.tokenizer(text, add_special_tokens=False)["input_ids"], self.tokenizer.eos_token_id]
 
     def prompt_hash(self, conversation: Conversation, modalities: Sequence[str]) -> str:
-        """Names the question as it was put, so that answers to different questions are never taken for the same."""
+        """A key for the question as it was put, so that answers to different questions are kept apart."""
         used = used_modalities(conversation, modalities)
         messages = [chat_message(message, used) for message in question_of(conversation)]
         return hashlib.sha256(repr(messages).encode()).hexdigest()[:16]
 
     def media_tokens(self, used: Sequence[str], look: Callable[[], Look]) -> int:
-        """About how many tokens a clip takes in the prompt, told without decoding it: for batches of like lengths.
+        """About how many tokens a clip takes in the prompt, without decoding it: for batches of similar length.
 
         `look` opens the clip's file; families whose clips all take the same do not call it.
         """
@@ -240,19 +240,19 @@ class Backbone(ABC):
     def positions(self, input_ids: Tensor, attention_mask: Tensor, media: dict[str, Tensor]) -> Tensor:
         """Position ids of left-padded prompts, as generation counts them: (B, P), or (axes, B, P) under M-RoPE.
 
-        Text behind a prompt counts on from the prompt's last token, on every axis.
+        Positions of text after a prompt continue from the prompt's last token, on every axis.
         """
         return self.core._prepare_position_ids_for_generation(input_ids, {"attention_mask": attention_mask, **media})
 
     def encode(self, media: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Media that one forward or several may take in the place of these, with frozen encoders already run.
+        """Media that forwards may take instead of these, with frozen encoders already run.
 
-        What a family cannot prepare stays as it is, and is encoded by each forward.
+        Media that a family cannot encode ahead stay as they are, and are encoded by each forward.
         """
         return media
 
     def frozen_encoders(self) -> list[nn.Module]:
-        """What `encode` runs ahead of the forward; none where it runs there anyway, or learns."""
+        """The encoders that `encode` runs ahead of the forward. None if they run in it anyway, or learn."""
         return []
 
     def encoders_ahead(self) -> list[nn.Module]:
@@ -260,11 +260,11 @@ class Backbone(ABC):
         return self.frozen_encoders()
 
     def adapter_targets(self) -> str | list[str]:
-        """The layers that take adapters, as PEFT wants them told."""
+        """The layers that take adapters, in the form that PEFT takes."""
         return self.lora_targets
 
     def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
-        """What each encoder reads of these media in every forward, in rows of its layers; none where it ran before."""
+        """How much each encoder reads in every forward, in rows of its layers. Empty if encoders ran before."""
         return {}
 
     def suppressed(self) -> dict[str, Any]:
@@ -281,7 +281,7 @@ def used_modalities(conversation: Conversation, modalities: Sequence[str]) -> li
 
 
 def question_of(conversation: Conversation) -> list[Message]:
-    """The messages in front of the answer that is wanted: the last one, or one not given yet."""
+    """The messages before the answer that is wanted, which is the last one, or one that is not given yet."""
     messages = conversation.messages
     return messages[:-1] if messages and messages[-1].role == "assistant" else messages
 
@@ -300,7 +300,7 @@ def part_dict(part: Part) -> dict[str, Any]:
 
 
 def read_media(clip: Clip, root: Path, used: Sequence[str], num_frames: int, guard: Guard) -> Media:
-    """Decode what the question needs of a clip, in the guard's worker: a file that kills a decoder costs one error.
+    """Decode what the question needs of a clip, in the guard's worker: a file that crashes a decoder costs one error.
 
     Raises AffectError when the clip lacks a modality the question names: silence or black frames in its place
     would teach the model that they mean something.
@@ -333,7 +333,7 @@ def media_path(relative: str | None, root: Path, kind: str) -> Path:
 
 
 def join_media(samples: Sequence[Sample]) -> dict[str, Tensor]:
-    """The media of a batch as model inputs: items one behind the other, smaller ones padded with zeros at the end."""
+    """The media of a batch as model inputs: items one after the other, smaller ones padded with zeros at the end."""
     joined: dict[str, Tensor] = {}
     for name in dict.fromkeys(name for sample in samples for name in sample.media):
         tensors = [sample.media[name] for sample in samples if name in sample.media]

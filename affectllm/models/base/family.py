@@ -1,4 +1,4 @@
-"""What a family of models is: the row that its file declares, and that `affectllm models list` shows."""
+"""A family of models: the row that its file declares and `affectllm models list` shows."""
 
 from typing import Literal, NamedTuple
 
@@ -6,18 +6,18 @@ Modality = Literal["video", "audio"]
 
 
 class Family(NamedTuple):
-    """Declared as `FAMILY = Family(...)` in the family's own file, from literals alone, so that no import reads it."""
+    """A family's file declares it as `FAMILY = Family(...)`, with literals only, so that no import reads it."""
 
     name: str
     types: tuple[str, ...]
     """`model_type` in config.json of what can be loaded: the model itself, or a full checkpoint that holds it."""
     model: str
-    """module:class that is loaded."""
+    """The class that is loaded, as module:class."""
     backbone: str
-    """The class around it, in the same file; from there on module:class."""
+    """The backbone class, in the same file; `families.declared` makes it module:class."""
     modalities: tuple[Modality, ...]
     example: str
-    """What --model may be."""
+    """An example of what --model may be."""
     untested: str = "published weights"
     """What no test of this project has run."""
     since: str = ""

@@ -8,7 +8,7 @@ from torch import Tensor
 from affectllm.models.base.backbone import Backbone, Sample, join_media
 
 ANSWERS = 8
-"""Answers a forward when their likelihood is asked for."""
+"""Number of answers per forward when their likelihood is asked for."""
 
 
 @torch.inference_mode()
@@ -52,12 +52,12 @@ def left_padded(samples: Sequence[Sample], pad_id: int) -> tuple[Tensor, Tensor]
 def answer_log_probabilities(
     backbone: Backbone, samples: Sequence[Sample], answers: Sequence[Sequence[int]]
 ) -> list[float]:
-    """Mean log-probability, in nats per token, that the model gives to each answer (token ids) behind its prompt."""
+    """Mean log-probability, in nats per token, that the model gives to each answer (token ids) after its prompt."""
     device, values = backbone.model.device, list[float]()
     for start in range(0, len(samples), ANSWERS):
         rows = list(zip(samples[start : start + ANSWERS], answers[start : start + ANSWERS], strict=True))
         longest = max(len(sample.prompt_ids) + len(answer) for sample, answer in rows)
-        # Padding stands on the left, as in generation, so that all answers end together.
+        # Padding is on the left, as in generation, so that all answers end together.
         padding = [longest - len(sample.prompt_ids) - len(answer) for sample, answer in rows]
         ids = torch.tensor(
             [

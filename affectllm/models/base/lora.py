@@ -47,8 +47,8 @@ class LeanLinear(lora.Linear):
 
 
 def make_lean(model: nn.Module) -> None:
-    """Give the model's LoRA layers that forward, in place."""
+    """Give the model's LoRA layers this forward, in place."""
     for module in model.modules():
-        # Layers of other kinds (4 bits, embeddings) have a forward of their own.
+        # Layers of other kinds (4 bits, embeddings) have their own forward.
         if type(module) is lora.Linear:
             module.__class__ = LeanLinear

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 def nf4(kept: Sequence[str], dtype: "torch.dtype") -> Any:
     """transformers' options for NF4 with double quantisation, computing in `dtype`.
 
-    `kept` are full paths of modules that stay as they are: short names match nothing of the encoders, which are then
-    quantised without a word.
+    `kept` are full paths of modules that stay as they are. Short names match no encoder, and the encoders would then
+    be silently quantised.
     """
     from transformers import BitsAndBytesConfig
 
@@ -35,10 +35,10 @@ def quantised(model: Any) -> list[str]:
 
 
 def check(model: Any, name: str) -> None:
-    """Raises AffectError when anything but the language model was quantised, or nothing at all."""
+    """Raise AffectError if anything but the language model was quantised, or if nothing was."""
     found = quantised(model)
     others = [module for module in found if "language_model" not in module]
     if others:
-        raise AffectError(f"4 bits reached {others[0]} of {name}, which is no part of its language model.")
+        raise AffectError(f"4 bits reached {others[0]} of {name}, which is not part of its language model.")
     if not found:
         raise AffectError(f"No layer of {name} was quantised. Train without --quantise.")

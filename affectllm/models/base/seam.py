@@ -1,7 +1,7 @@
-"""What differs between versions of transformers, in one place.
+"""All code that depends on the version of transformers.
 
-Tried with 5.17 to 5.24. The rest of the code asks here and knows no version; tests/models/test_seam.py says what a new
-version has changed.
+Tried with 5.17 to 5.24. The rest of the code asks here and checks no version itself; tests/models/test_seam.py says
+what a new version has changed.
 """
 
 import inspect
@@ -22,7 +22,7 @@ CACHE = next(name for name in CACHE_NAMES if name in {field.name for field in fi
 
 
 def cache_in(given: dict[str, Any]) -> Any:
-    """The cache among the arguments of a forward, under either name; None where there is none."""
+    """The cache among the arguments of a forward, under either name. None if there is none."""
     return next((given[name] for name in CACHE_NAMES if given.get(name) is not None), None)
 
 
@@ -37,13 +37,13 @@ def takes(module: nn.Module, name: str) -> bool:
 
 
 def video_options(processor: Any) -> dict[str, Any]:
-    """What a processor tells its video processor in every call. Until 5.22 that belongs to the class."""
+    """What a processor passes to its video processor in every call. Until 5.22 that belongs to the class."""
     own = getattr(processor, "videos_kwargs", None)
     return processor.valid_processor_kwargs._defaults.get("videos_kwargs", {}) if own is None else own
 
 
 def read_frames_alone(body: Any) -> None:
-    """Let Gemma's body until 5.22 read clips of different length, whose frames come one after the other.
+    """Make Gemma's body (until 5.22) read clips of different length, whose frames come one after the other.
 
     Until 5.18 it takes clips of one length only, then none at all in a forward, which forgets to hand on the counts of
     frames. The vision tower reads each frame alone: frames shown as videos of one frame give the same tokens.
@@ -62,7 +62,7 @@ def read_frames_alone(body: Any) -> None:
 
 
 def tell_masks(model: Any, kinds: Tensor | None) -> None:
-    """Let masks that `generate` makes ahead of a forward know the kinds of tokens, which it drops until 5.22."""
+    """Make masks that `generate` makes before a forward respect the kinds of tokens, which it drops until 5.22."""
     if older_than("5.23"):
         stock = type(model).create_masks_for_generate
         model.create_masks_for_generate = lambda **given: stock(**{**given, "mm_token_type_ids": kinds})

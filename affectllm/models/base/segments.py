@@ -2,7 +2,7 @@
 
 transformers calls its kernels once for each stretch, where flash-attn is not installed: a batch of clips has thousands
 of windows in each layer, and launching takes longer than computing. Here all stretches of one length are one call, with
-the same numbers but for rounding.
+the same numbers except for rounding.
 """
 
 from collections.abc import Sequence
@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-# Models hand over all stretches at once only to what they take for a flash kernel, by its name.
+# Models pass all stretches at once only to what they take for a flash kernel, by its name.
 NAME = "affectllm_flash_segments"
 
 
 class Plan:
-    """Where the tokens of each length of stretch are; kept for the layers that follow, which have the same."""
+    """Where the tokens of each length of stretch are. It is kept for later layers, which have the same ones."""
 
     lengths: tuple[int, ...] = ()
     device: torch.device | None = None
@@ -88,7 +88,7 @@ ALL_ATTENTION_FUNCTIONS.register(NAME, attend)
 
 
 def use(towers: Sequence[nn.Module]) -> None:
-    """Let these encoders attend so, where they would call a kernel for each stretch."""
+    """Make these encoders use this attention, if they would call a kernel for each stretch."""
     for tower in towers:
         config: Any = tower.config
         if config._attn_implementation == "sdpa":

@@ -1,4 +1,4 @@
-"""Kinds and times of tokens, as several families of transformers want to be told them."""
+"""Kinds and times of tokens, in the form that several families of transformers take."""
 
 from typing import Any
 
@@ -15,8 +15,8 @@ def token_types(config: Any, input_ids: Tensor) -> Tensor:
 def add_token_types(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
     """Forward pre-hook of a model's body: derives `mm_token_type_ids` from the ids.
 
-    Without them M-RoPE falls back to text positions, and Gemma to one-way frames, in silence. They follow from the
-    ids, so no trainer, collator or generation loop has to carry them. Behind the prompt only text is read.
+    Without them M-RoPE silently falls back to text positions, and Gemma to one-way frames. They follow from the
+    ids, so no trainer, collator or generation loop has to carry them. After the prompt only text is read.
     """
     past = seam.cache_in(kwargs)
     prompt = past is None or past.get_seq_length() == 0
@@ -26,7 +26,7 @@ def add_token_types(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, A
 
 
 def metadata(times_s: Tensor) -> Any:
-    """Frames at these times, as transformers tells times: indices over a rate, here milliseconds."""
+    """Frames at these times in transformers' form: indices over a rate, here milliseconds."""
     from transformers.video_utils import VideoMetadata
 
     milliseconds = (times_s * 1000).round().long().tolist()

@@ -1,4 +1,4 @@
-"""Gemma 4 as a backbone: native video and audio; each frame stands in the prompt behind its minute and second."""
+"""Gemma 4 as a backbone: native video and audio; in the prompt each frame comes after its minute and second."""
 
 import hashlib
 import json
@@ -46,7 +46,7 @@ class Gemma4Backbone(Backbone):
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:
         super().__init__(model, processor, name)
-        # Not by subclassing, for the reason given in qwen_vl.py.
+        # This is not a subclass, for the reason given in qwen_vl.py.
         model.model.register_forward_pre_hook(add_token_types, with_kwargs=True)
         self.counts_frames = not seam.older_than("5.23")
         if not self.counts_frames:
@@ -88,7 +88,7 @@ class Gemma4Backbone(Backbone):
         """Mel features (1, frames, mels) and their mask (1, frames)."""
         longest_s = self.processor.audio_seq_length * self.processor.audio_ms_per_token / 1000
         if len(wave) > longest_s * RATE_HZ:
-            # The extractor would cut the rest off in silence.
+            # The extractor would silently cut off the rest.
             raise AffectError(
                 f"{len(wave) / RATE_HZ:.1f} s of sound; {self.name} reads {longest_s:.0f} s. "
                 "Cut the clip with start_s and end_s."
@@ -100,12 +100,12 @@ class Gemma4Backbone(Backbone):
         }
 
     def media_tokens(self, used: Sequence[str], look: Callable[[], Look]) -> int:
-        """At most as many a frame as the processor allows, which most shapes come near; sound by its seconds."""
+        """Per frame the most that the processor allows, which most shapes nearly reach; audio by its seconds."""
         shown = self.num_frames * self.processor.video_processor.max_soft_tokens * ("video" in used)
         return shown + (round(look().sound_s * 1000 / self.processor.audio_ms_per_token) if "audio" in used else 0)
 
     def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
-        """Patches, padding included; audio frames behind two convolutions of stride 2."""
+        """Patches, padding included; audio frames after two convolutions of stride 2."""
         rows = {}
         if "pixel_values_videos" in media:
             rows["vision"] = media["pixel_values_videos"].shape[:2].numel()

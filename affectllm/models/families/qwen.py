@@ -1,7 +1,7 @@
 """What the Qwen families share: frames as patches with their own times, and the kinds of tokens that M-RoPE reads.
 
 Differences from the stock processor call, each with its reason:
-- one clip a call, since the processor knows one frame rate a call and clips differ in length;
+- one clip per call, since the processor takes one frame rate per call and clips differ in length;
 - seconds per grid step from the frames' own times, not from a nominal rate.
 """
 
@@ -20,7 +20,7 @@ from affectllm.models.base.backbone import Backbone, Look, Media
 
 
 class QwenBackbone(Backbone):
-    """Video of a Qwen model; a family adds its sound, or how it writes time into the prompt."""
+    """Video of a Qwen model. A family adds its audio, or how it writes time into the prompt."""
 
     lora_targets = r".*language_model.*\.(q_proj|k_proj|v_proj|o_proj|gate_proj|up_proj|down_proj)"
     seconds_key: str
@@ -57,18 +57,18 @@ class QwenBackbone(Backbone):
 
     @property
     def frame_size(self) -> dict[str, int]:
-        """Least and most pixels of a clip; what a processor sets beside its video processor's own size wins."""
+        """Smallest and largest number of pixels of a clip. The processor's setting overrides its video processor's."""
         return seam.video_options(self.processor).get("size") or dict(self.processor.video_processor.size)
 
     def set_pixels(self, max_pixels: int) -> None:
         least = (self.processor.video_processor.patch_size * self.processor.video_processor.merge_size) ** 2
         if max_pixels < least:
             raise AffectError(f"--max-pixels {max_pixels}: {self.name} makes a token of {least} pixels.")
-        # A mapping of its own: processors of one class share theirs.
+        # The mapping is copied, since processors of one class share theirs.
         self.processor.videos_kwargs = {**seam.video_options(self.processor), "size": self.size_of(max_pixels)}
 
     def size_of(self, max_pixels: int) -> dict[str, int]:
-        """The processor's limits for frames of at most so many pixels each."""
+        """The processor's limits for frames of at most `max_pixels` pixels each."""
         return {"shortest_edge": min(self.frame_size["shortest_edge"], max_pixels), "longest_edge": max_pixels}
 
     def video_tokens(self, media: dict[str, Tensor]) -> int:
@@ -81,7 +81,7 @@ class QwenBackbone(Backbone):
         return self.tokenizer(prompt, add_special_tokens=False)["input_ids"]
 
     def media_tokens(self, used: Sequence[str], look: Callable[[], Look]) -> int:
-        """By the pixels that the video processor leaves of the frames."""
+        """The number by the pixels that the video processor leaves of the frames."""
         if "video" not in used:
             return 0
         processor = self.processor.video_processor
@@ -90,7 +90,7 @@ class QwenBackbone(Backbone):
         return round(steps * self.pixels_left(look()) / patch**2)
 
     def pixels_left(self, clip: Look) -> float:
-        """Of a frame, within the limits that the processor sets for a frame."""
+        """Size of a frame within the limits that the processor sets for a frame."""
         size = self.frame_size
         return min(max(clip.width * clip.height, size["shortest_edge"]), size["longest_edge"])
 
@@ -128,7 +128,7 @@ class QwenBackbone(Backbone):
 
 
 def place_tokens(body: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """Forward pre-hook of the body: encoded media go to their placeholders, as the body itself would put them."""
+    """Forward pre-hook of the body: it puts encoded media at their placeholders, as the body itself would."""
     names = {"video_tokens": "video_token_id", "audio_tokens": "audio_token_id"}
     given = {getattr(body.config, names[name]): kwargs.pop(name) for name in names if kwargs.get(name) is not None}
     if given:

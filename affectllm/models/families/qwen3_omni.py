@@ -24,8 +24,8 @@ FAMILY = Family(
 
 class Qwen3OmniBackbone(QwenOmniBackbone):
     def adapter_targets(self) -> list[str]:
-        # Of a mixture of experts PEFT takes a pattern apart into bare names such as "q_proj", which sit in the audio
-        # encoder too, and adds the experts. Whole names stay what they are.
+        # For a mixture of experts, PEFT takes a pattern apart into bare names such as "q_proj", which sit in the audio
+        # encoder too, and adds the experts. Whole names are left as they are.
         return [name for name, _ in self.core.named_modules() if re.fullmatch(self.lora_targets, name)]
 
     def frozen_encoders(self) -> list[nn.Module]:
@@ -41,7 +41,7 @@ class Qwen3OmniBackbone(QwenOmniBackbone):
 
 
 def audio_tokens(frames: int, n_window: int = 50) -> int:
-    """Tokens of so many mel frames: the encoder reads windows of 2 x `n_window` frames, 13 tokens each.
+    """Number of tokens for a number of mel frames: the encoder reads windows of 2 x `n_window` frames, 13 tokens each.
 
     The rest, shorter than a window, passes three convolutions of stride 2.
 

@@ -1,4 +1,4 @@
-"""Qwen3-VL as a backbone: video and text; time stands in the prompt as words, `<1.5 seconds>` before each grid step."""
+"""Qwen3-VL as a backbone: video and text; time is in the prompt as words, `<1.5 seconds>` before each grid step."""
 
 from typing import Any
 
@@ -45,7 +45,7 @@ class Qwen3VLBackbone(QwenVLBackbone):
         return super().frozen_encoders() if seam.takes(self.core.model, "mm_encoder_outputs") else []
 
     def encode_video(self, patches: Tensor, grid: Tensor) -> Tensor:
-        """The encoder's last states, and beside them the inner ones that the language model's layers read."""
+        """The encoder's last states, and the inner ones that the language model's layers read."""
         found = self.core.model.get_video_features(patches, grid, return_dict=True)
         return torch.cat([torch.cat(states) for states in (found.pooler_output, *found.deepstack_features)], -1)
 
@@ -54,7 +54,7 @@ class Qwen3VLBackbone(QwenVLBackbone):
         return {**self.patches(frames_THWC), TIMES: torch.from_numpy(times_s)[None]}
 
     def pixels_left(self, clip: Look) -> float:
-        """Of a frame, within the limits that this processor sets for all frames together."""
+        """Size of a frame within the limits that this processor sets for all frames together."""
         size = self.frame_size
         pixels = min(max(self.num_frames * clip.width * clip.height, size["shortest_edge"]), size["longest_edge"])
         return pixels / self.num_frames

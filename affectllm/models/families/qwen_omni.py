@@ -1,6 +1,6 @@
 """Qwen2.5-Omni's Thinker as a backbone: native video and audio, media as the processor makes them.
 
-One difference from the stock call beside those of `qwen.py`: mel features at the clip's true length instead of
+One difference from the stock call in addition to those of `qwen.py`: mel features at the clip's true length instead of
 padded to 300 s, equal on every valid frame.
 """
 
@@ -29,7 +29,7 @@ FAMILY = Family(
     backbone="QwenOmniBackbone",
     modalities=("video", "audio"),
     example="Qwen/Qwen2.5-Omni-7B",
-    # Before, the encoders were no part of the model's body, and no fused head of TRL could run it.
+    # Before, the encoders were not part of the model's body, and no fused head of TRL could run it.
     since="5.21",
 )
 
@@ -50,14 +50,14 @@ class QwenOmniBackbone(QwenBackbone):
 
     @property
     def placeholders(self) -> dict[str, int]:
-        # By the tokens: the processor has no ids of them until transformers 5.22.
+        # The ids come from the tokens: the processor has none until transformers 5.22.
         video, audio = self.tokenizer.convert_tokens_to_ids([self.processor.video_token, self.processor.audio_token])
         return {"video": video, "audio": audio}
 
     @property
     def media_token_ids(self) -> list[int]:
         p = self.processor
-        # Begin and end marks too: M-RoPE counts them to find the media of a row.
+        # Begin and end marks are included: M-RoPE counts them to find the media of a row.
         marks = [p.vision_bos_token, p.vision_eos_token, p.audio_bos_token, p.audio_eos_token]
         return self.tokenizer.convert_tokens_to_ids([p.image_token, p.video_token, p.audio_token, *marks])
 
@@ -86,7 +86,7 @@ class QwenOmniBackbone(QwenBackbone):
         return super().media_tokens(used, look) + (self.audio_tokens(frames) if frames else 0)
 
     def encoder_rows(self, media: dict[str, Tensor]) -> dict[str, int]:
-        # A convolution of stride 2 stands before the audio layers.
+        # A convolution of stride 2 comes before the audio layers.
         sound = {"audio": media["input_features"].shape[-1] // 2} if "input_features" in media else {}
         return super().encoder_rows(media) | sound
 
@@ -110,10 +110,10 @@ def true_length_mel(extractor: "WhisperFeatureExtractor", wave: np.ndarray) -> T
     """Mel features (1, mels, frames) of a 16 kHz wave, equal on every frame to those of the call that pads to 300 s.
 
     Qwen3-Omni's stock call pads only to the longest clip of a batch: the last frame of the longest sees its sound
-    mirrored, and a begun frame is dropped, which in one clip of eight makes one audio token less than here. Here no
-    clip's features depend on its neighbours.
+    mirrored, and an incomplete frame is dropped, which in one clip of eight gives one audio token less than here. Here
+    no clip's features depend on its neighbours.
     """
-    # One window of silence behind the clip stands for the padding that the stock call would add, so that the
+    # One window of silence after the clip replaces the padding that the stock call would add, so that the
     # last frames are equal to its; the frames of that silence are cut off again.
     padded = np.concatenate([wave, np.zeros(WINDOW, np.float32)])
     mel = extractor(padded, sampling_rate=RATE_HZ, padding="longest", return_tensors="pt")["input_features"]
@@ -121,7 +121,7 @@ def true_length_mel(extractor: "WhisperFeatureExtractor", wave: np.ndarray) -> T
 
 
 def audio_tokens(frames: int) -> int:
-    """Tokens of so many mel frames: a convolution of stride 2, then pooling by 2.
+    """Number of tokens for a number of mel frames: a convolution of stride 2, then pooling by 2.
 
     >>> audio_tokens(100)
     25

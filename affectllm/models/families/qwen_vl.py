@@ -31,7 +31,7 @@ class QwenVLBackbone(QwenBackbone):
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:
         super().__init__(model, processor, name)
-        # Not by subclassing: transformers renames old checkpoint keys for its own classes only, and a subclass
+        # This is not a subclass: transformers renames old checkpoint keys for its own classes only, and a subclass
         # would silently keep random weights.
         model.model.register_forward_pre_hook(self.placed, with_kwargs=True)
         model.model.register_forward_pre_hook(add_token_types, with_kwargs=True)

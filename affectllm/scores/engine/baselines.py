@@ -1,4 +1,4 @@
-"""What an answer scores that never looked at the clip: the number to read next to every score."""
+"""Scores of answers that ignore the clip: the numbers to read next to every score."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,7 +25,7 @@ def best_constants(
     """The best constant answer of each size 1..sizes among the most frequent gold words.
 
     Words are added one at a time and then exchanged one at a time as long as that helps: a lower bound of the true
-    optimum, found the same way every time.
+    optimum, which is the same in every run.
     """
     counts = Counter(label.strip().lower() for labels in gold for label in labels)
     words = [word for word, _ in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:candidates]]
@@ -38,7 +38,7 @@ def best_constants(
 
 
 def exchange(labels: list[str], words: Sequence[str], score: Callable[[Labels], float]) -> list[str]:
-    """Replace words of an answer, the last first, until no single exchange helps; '' is a place still free."""
+    """Replace words of an answer, the last first, until no single exchange helps. '' is a free place."""
     value = -1.0
     while True:
         before = value
@@ -54,12 +54,12 @@ def exchange(labels: list[str], words: Sequence[str], score: Callable[[Labels], 
 
 
 def best(constants: Sequence[Constant]) -> Constant | None:
-    """The highest of them, the shortest where several are; None for none."""
+    """The constant with the highest score, the shortest of several. None without any."""
     return max(constants, key=lambda it: (it.value, -len(it.labels)), default=None)
 
 
 def random_answers(gold: Sequence[Labels], score: Callable[[Sequence[Labels]], float], seed: int = 0) -> float:
-    """Mean score of answering with another clip's gold, over 20 shuffles: chance at the right label frequencies."""
+    """Mean score, over 20 shuffles, of answering with another clip's gold: chance at the right label frequencies."""
     random = np.random.default_rng(seed)
     shuffles = [random.permutation(len(gold)) for _ in range(SHUFFLES)]
     return float(np.mean([score([gold[i] for i in order]) for order in shuffles]))

@@ -1,4 +1,4 @@
-"""What a metric is given: predictions and gold of the same clips; and what it gives: a number before its interval."""
+"""Input and output of a metric: predictions and gold of the same clips; a number before its interval."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -22,7 +22,7 @@ from affectllm.vocabulary.mertools import split_list
 class Said(NamedTuple):
     labels: list[str]
     failed: bool
-    """True when text was there and no label could be read from it, or when the model gave an error."""
+    """Whether no label could be read from the text, or the model gave an error."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,11 +37,11 @@ class Case:
     level: str = "level1"
     assets: Path | None = None
     classes: Sequence[str] = ()
-    """The closed list of labels; empty, the labels that are gold somewhere."""
+    """The closed list of labels. If it is empty, the labels that are gold somewhere."""
     scale: Literal["cmu", "sims"] = "cmu"
     """Scale of sentiment strengths: -3..3 (cmu) or -1..1 (sims)."""
     clue_encoder: str | None = None
-    """Text encoder that compares clues by meaning; without it their words are compared."""
+    """Text encoder that compares clues by meaning. Without it, their words are compared."""
 
     @cached_property
     def answers(self) -> list[Said]:
@@ -53,7 +53,7 @@ class Case:
 
     @cached_property
     def parsed(self) -> list[Parsed]:
-        """The answers' texts, read; an empty answer where a row holds none."""
+        """The parsed texts of the answers. A row without text gives an empty answer."""
         return [answers.parse("" if row.error is not None else row.text or "") for row in self.said_rows]
 
     @property
@@ -71,12 +71,12 @@ class Case:
         """The one gold label of every clip, or an error that names the clip with none or several."""
         for name, labels in zip(self.ids, self.gold, strict=True):
             if len(labels) != 1:
-                raise AffectError(f"This metric needs one gold label a clip; '{name}' has {len(labels)}: {labels}.")
+                raise AffectError(f"This metric needs one gold label per clip; '{name}' has {len(labels)}: {labels}.")
         return [labels[0].strip().lower() for labels in self.gold]
 
     @property
     def known_wheels(self) -> Wheels:
-        """The wheels, which a metric has that declares needs=("wheels",)."""
+        """The wheels. A metric has them if it declares needs=("wheels",)."""
         if self.wheels is None:
             raise AffectError("This metric compares words on emotion wheels; declare it with needs=('wheels',).")
         return self.wheels
@@ -100,7 +100,7 @@ class Case:
         return [cell(row, key, f"prediction '{name}'", what) for name, row in rows]
 
     def clusters(self, by: str) -> list[str]:
-        """What groups the clips: a field of the gold rows, or an expression on the id with one group."""
+        """The group of each clip: a field of the gold rows, or an expression on the id with one group."""
         if "(" not in by:
             return [str(value) for value in self.gold_field(by, "--cluster names it")]
         found = [re.search(by, name) for name in self.ids]
@@ -141,13 +141,13 @@ class Measured(NamedTuple):
     n: int
     """Clips, questions or pairs that count."""
     constants: Sequence[Constant] = ()
-    """Answers that never looked at a clip, with what they score."""
+    """Constant answers, which ignore the clip, with their scores."""
     chance: float | None = None
-    """The gold, or the reasoning, of another clip as answer."""
+    """Score of answering with the gold, or the reasoning, of another clip."""
     ceiling: float | None = None
-    """What people reach against each other, where several rated a clip."""
+    """Score of people against each other, if several rated a clip."""
     failures: int | None = None
-    """Answers that could not be read; without it, those without a label."""
+    """Number of answers that could not be read. Without it, answers without a label are counted."""
     skipped: Mapping[str, int] = {}
     precision: float | None = None
     recall: float | None = None

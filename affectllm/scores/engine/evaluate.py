@@ -1,4 +1,4 @@
-"""A metric's number with all that it takes to believe it: interval, baselines, what was skipped."""
+"""A metric's number with what is needed to judge it: interval, baselines, what was skipped."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,7 +11,7 @@ from affectllm.scores.engine.metric import Metric
 
 @dataclass(frozen=True)
 class Result:
-    """A number and what it takes to believe it; keys of the JSON object printed."""
+    """A number and what is needed to judge it. The fields are the keys of the printed JSON object."""
 
     value: float
     n: int
@@ -25,11 +25,11 @@ class Result:
     recall: float | None = None
     per_wheel: Mapping[str, Mapping[str, float]] | None = None
     constants: list[dict[str, Any]] | None = None
-    """Every constant answer tried; for open sets the best of every size 1..8."""
+    """Every constant answer that was tried. For open sets, the best one of every size 1..8."""
     random_baseline: float | None = None
-    """The gold of another clip as answer, a class drawn at gold frequencies, or another clip's reasoning."""
+    """Score of another clip's gold, of a class drawn at gold frequencies, or of another clip's reasoning."""
     ceiling: float | None = None
-    """What one rater reaches against the others."""
+    """Score of one rater against the others."""
 
 
 def evaluate(metric: Metric, case: Case, groups: Sequence[str] | None = None) -> Result:
@@ -58,5 +58,5 @@ def evaluate(metric: Metric, case: Case, groups: Sequence[str] | None = None) ->
 
 
 def gain(metric: Metric, case: Case, against: Case, groups: Sequence[str] | None = None) -> uncertainty.Difference:
-    """The paired difference of two models' answers to the same clips, the first less the second."""
+    """The paired difference of two models' answers to the same clips: the first minus the second."""
     return uncertainty.difference(metric(case).drawn, metric(against).drawn, len(case.ids), groups)

@@ -19,15 +19,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class Declaration:
-    """What is known of a metric before it is computed."""
+    """What is known about a metric before it is computed."""
 
     name: str
     about: str
     """First line of the function's docstring."""
     gold: str
-    """What a gold row needs, as the table in the docs says it."""
+    """What a gold row needs, in the words of the table in the docs."""
     predictions: str
-    """What a prediction holds, as the table in the docs says it."""
+    """What a prediction holds, in the words of the table in the docs."""
     needs: tuple[str, ...] = ()
     """'wheels' for a metric that compares words on the emotion wheels of --protocol."""
     reads: tuple[str, ...] = ()
@@ -36,13 +36,13 @@ class Declaration:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Fields with which a row is valid that holds neither labels nor text nor a value."""
+        """Fields that make a row valid even if it holds neither labels nor text nor a value."""
         return () if "wheels" in self.needs else self.reads
 
 
 @dataclass(frozen=True, kw_only=True)
 class Metric(Declaration):
-    """A declared metric; call it with a case."""
+    """A declared metric. Call it with a case."""
 
     compute: "Callable[[Case], Measured]"
 
@@ -63,7 +63,7 @@ def metric(
     if isinstance(needs, str) or isinstance(reads, str):
         raise AffectError(f"Metric '{name}': needs and reads are tuples of words, as reads=('confidence',).")
     if unknown := set(needs) - {"wheels"}:
-        raise AffectError(f"Metric '{name}' needs {min(unknown)!r}; the one thing a metric can need is 'wheels'.")
+        raise AffectError(f"Metric '{name}' needs {min(unknown)!r}; a metric can only need 'wheels'.")
 
     def declare(compute: "Callable[[Case], Measured]") -> Metric:
         about = (compute.__doc__ or "").strip().partition("\n")[0]

@@ -1,4 +1,4 @@
-"""Files of predictions and labels, whatever made them, as one row per clip.
+"""Reads files of predictions and labels from many programs as one row per clip.
 
 *-openset.npz   AffectGPT: arrays `filenames` and `fileitems` (open sets, or one sentiment word each)
 *.npz           AffectGPT: `name2reason`, free text per clip
@@ -33,9 +33,9 @@ class Row(NamedTuple):
     value: float | None = None
     """Sentiment or valence."""
     error: str | None = None
-    """Why there is no answer."""
+    """The reason why there is no answer."""
     cells: Mapping[str, Any] = {}
-    """Everything the row holds, of a conversation its target too: the fields that only some metrics need."""
+    """All cells of the row, and those of a conversation's target: fields that only some metrics need."""
 
 
 Table = dict[str, Row]
@@ -70,7 +70,7 @@ def collect(rows: Iterable[tuple[str, Row]], path: Path) -> Table:
         if not name:
             raise AffectError(f"{path}: row {len(table) + 1} has no id.")
         if name in table:
-            raise AffectError(f"{path}: id '{name}' occurs twice. Keep one row a clip.")
+            raise AffectError(f"{path}: id '{name}' occurs twice. Keep one row per clip.")
         if row.value is not None and math.isnan(row.value):
             raise AffectError(f"{path}: the value of '{name}' is nan. Take the row out or correct it.")
         table[name] = row
@@ -96,7 +96,7 @@ def read_archive(path: Path, corpus: str, classes: Sequence[str]) -> Iterator[tu
 
 
 def archived(item: Any, name: str, path: Path, classes: Sequence[str]) -> Row:
-    """A reason, or the labels of MERBench; a `val` of -10 means none."""
+    """A reason, or the labels of MERBench. A `val` of -10 means none."""
     if isinstance(item, str):
         return Row(text=item)
     if not isinstance(item, dict) or not {"emo", "val"} <= set(item):
@@ -136,7 +136,7 @@ def with_cells(cells: dict[str, Any], path: Path, fields: Collection[str]) -> Ro
 
 
 def row_of(cells: dict[str, Any], path: Path, fields: Collection[str] = ()) -> Row:
-    """The row in a csv line or a JSON object; of a conversation its target, of an answer its text."""
+    """The row in a csv line or a JSON object: the target of a conversation, the text of an answer."""
     if "target" in cells:
         target = cells["target"]
         labels = target.get("labels") or ([target["basic"]] if target.get("basic") else [])

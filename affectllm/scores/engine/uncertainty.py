@@ -29,13 +29,13 @@ class Interval(NamedTuple):
 
 
 class Difference(NamedTuple):
-    """Of two models on the same clips."""
+    """Difference of two models on the same clips."""
 
     value: float
     low: float
     high: float
     p: float
-    """Two-sided: twice the smaller share of draws on either side of zero, counting the draw that was observed."""
+    """Two-sided p-value: twice the smaller share of draws on either side of zero, the observed draw included."""
 
 
 def mean_of(sums: Values) -> Values:
@@ -44,24 +44,24 @@ def mean_of(sums: Values) -> Values:
 
 
 def divide(above: Values, below: Values) -> Values:
-    """above / below, nan where below is 0."""
+    """above / below, or nan if below is 0."""
     return np.divide(above, below, out=np.full(np.shape(above), np.nan), where=below != 0)
 
 
 def with_count(values: Sequence[float] | Values) -> Values:
-    """Columns of a mean from one value a clip; nan leaves a clip out."""
+    """Columns of a mean from one value per clip. nan leaves a clip out."""
     array = np.asarray(values, float)
     counted = ~np.isnan(array)
     return np.stack([np.where(counted, array, 0.0), counted.astype(float)], 1)
 
 
 def drawn_sums(columns: Values, statistic: Statistic) -> Drawn:
-    """A statistic of column sums as a function of how often each clip counts; `columns` has one row a clip."""
+    """A statistic of column sums as a function of how often each clip counts. `columns` has one row per clip."""
     return lambda counts: statistic(counts @ columns)
 
 
 def drawn_mean(values: Sequence[float] | Values) -> Drawn:
-    """The mean of one value a clip as a function of how often each clip counts; nan leaves a clip out."""
+    """The mean of one value per clip as a function of how often each clip counts. nan leaves a clip out."""
     return drawn_sums(with_count(values), mean_of)
 
 
@@ -91,7 +91,7 @@ def interval(
 ) -> Interval:
     """Interval of a statistic over resampled clips, or resampled groups of clips (dialogues, speakers).
 
-    A draw without a value (0/0) is left out; without any draw both ends are nan.
+    A draw without a value (0/0) is left out. If no draw has a value, both ends are nan.
     """
     return percentiles(np.concatenate([drawn(counts) for counts in resample(n, groups, draws, seed)]), level)
 
@@ -121,7 +121,7 @@ def bootstrap(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """`interval` of a statistic of column sums; `columns` has one row a clip."""
+    """`interval` of a statistic of column sums. `columns` has one row per clip."""
     return interval(drawn_sums(columns, statistic), len(columns), groups, draws, level, seed)
 
 
@@ -134,7 +134,7 @@ def compare(
     level: float = 0.95,
     seed: int = 0,
 ) -> Difference:
-    """`difference` of a statistic of column sums; both have one row a clip."""
+    """`difference` of a statistic of column sums. Both have one row per clip."""
     if first.shape != second.shape:
         raise ValueError(f"Paired models need the same clips: {first.shape} and {second.shape}")
     both = drawn_sums(first, statistic), drawn_sums(second, statistic)

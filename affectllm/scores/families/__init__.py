@@ -1,1 +1,1 @@
-"""One file a family of scores: the rule, its statistics, and the metrics of `affectllm eval score` by name."""
+"""One file per family of scores: the rule, its statistics, and the metrics of `affectllm eval score` by name."""

@@ -1,6 +1,6 @@
 """Does a confidence of 0.8 mean right in 80 of 100 cases? Confidences in 0..1 against right or wrong.
 
-An answer without a confidence is left out by the caller and reported, never given a made-up one.
+An answer without a confidence is left out by the caller and reported; it never gets an invented one.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def equal_mass(c: Values, y: Values) -> Drawn:
 
 
 def mass_error(counts: Values, gaps: Values) -> float:
-    """ECE of one draw: the gaps summed up to each bin's border, where a clip drawn often may lie on both sides."""
+    """ECE of one draw: the gaps summed up to each bin's border. A clip that is drawn often may be on both sides."""
     n = counts.sum()
     if n == 0:
         return float("nan")

@@ -13,7 +13,7 @@ from affectllm.scores.engine.metric import metric
 from affectllm.scores.engine.tables import Row
 from affectllm.scores.engine.uncertainty import Statistic, Values, divide, drawn_sums, value_of_sums
 
-GOLD = "`pairs` of (utterance, emotion, cause utterance), a row a dialogue"
+GOLD = "`pairs` of (utterance, emotion, cause utterance), one row per dialogue"
 PREDICTIONS = "`pairs`, or text with pairs"
 READS = ("pairs",)
 Pair = tuple[int, str, int]
@@ -21,7 +21,7 @@ Pair = tuple[int, str, int]
 
 
 def emotions_of(gold: Sequence[Sequence[Pair]]) -> list[str]:
-    """The emotions that have a gold pair; AffectError without any, or for 'neutral'."""
+    """The emotions that have a gold pair. AffectError if there is none, or for 'neutral'."""
     emotions = sorted({emotion for pairs in gold for _, emotion, _ in pairs})
     if not emotions or "neutral" in emotions:
         raise AffectError("Gold needs at least one pair, and none with the emotion 'neutral'.")
@@ -29,7 +29,7 @@ def emotions_of(gold: Sequence[Sequence[Pair]]) -> list[str]:
 
 
 def columns(said: Sequence[Sequence[Pair]], gold: Sequence[Sequence[Pair]], emotions: Sequence[str]) -> Values:
-    """One row a dialogue: hits, pairs said and gold pairs of every emotion; last, pairs of emotions never gold.
+    """One row per dialogue: hits, pairs said and gold pairs of every emotion; last, pairs of emotions never gold.
 
     Shape (dialogues, 3 * emotions + 1); the statistics take sums over dialogues.
     """
@@ -69,7 +69,7 @@ def cause_micro_f1(case: Case) -> Measured:
 
 
 def score_pairs(case: Case, statistic: Statistic) -> Measured:
-    """A statistic of the pairs of dialogues; a pair is right when utterance, emotion and cause are."""
+    """A statistic of the pairs of dialogues. A pair is right if utterance, emotion and cause are right."""
     gold = [read_pairs(it) for it in case.gold_field("pairs", "emotion-cause pairs")]
     said = [pairs_of(row) for row in case.said_rows]
     emotions = emotions_of(gold)
@@ -90,7 +90,7 @@ def self_cause(pairs: Sequence[Pair]) -> list[Pair]:
 
 
 def pairs_of(row: Row) -> list[Pair] | None:
-    """The pairs of a prediction, from its field or its text; None where none can be read."""
+    """The pairs of a prediction, from its field or its text. None if none can be read."""
     return read_pairs(row.cells["pairs"]) if "pairs" in row.cells else answers.read_pairs(row.text or "")
 
 

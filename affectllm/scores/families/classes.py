@@ -1,8 +1,8 @@
-"""One class a clip from a closed list: accuracy, mean recall and F1 of the confusion table.
+"""One class per clip from a closed list: accuracy, mean recall and F1 of the confusion table.
 
 The statistics are functions of one confusion table, or of thousands of resampled ones.
 
-`columns` gives one row a clip, whose sum over clips is the flattened table (gold classes down, said classes across).
+`columns` gives one row per clip, whose sum over clips is the flattened table (gold classes down, said classes across).
 The functions take sums of shape (draws, classes * (classes + 1)): a table's last column counts answers of no class.
 A class with neither gold nor answers counts nowhere, as in scikit-learn; a class without answers has precision 0.
 """

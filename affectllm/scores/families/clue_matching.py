@@ -1,4 +1,4 @@
-"""Matching the clue statements of gold with the parts of a reasoning, one to one; words or meaning may be compared."""
+"""Matching the clue statements of gold with the parts of a reasoning, one to one, by words or by meaning."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -39,7 +39,7 @@ def assign(table: Sequence[Sequence[float]]) -> float:
     if len(table) == 1:
         return max(table[0])
     best = [max(row) for row in table]
-    # Statements that like different parts best have their optimum already; only rivals need the assignment solved.
+    # Statements with different best parts are matched optimally already; only the others need the assignment.
     wanted = [row.index(value) for row, value in zip(table, best, strict=True) if value]
     if len(set(wanted)) == len(wanted):
         return sum(best)

@@ -2,7 +2,8 @@
 
 A user asks for it by naming the encoder (`--clue-encoder sentence-transformers/all-MiniLM-L6-v2`), so that no number
 depends on what happens to be installed. It finds paraphrases that share no word ("beaming" for "a wide smile"). Unlike
-the words it sees little of a negation, and any two sentences about a face are somewhat alike: the floor is higher.
+the comparison of words, it hardly sees a negation, and any two sentences about a face are somewhat alike: the floor is
+higher.
 """
 
 import re
@@ -50,7 +51,7 @@ class ClueEncoder:
         return (mean / mean.norm()).numpy()
 
     def table(self, statements: Sequence[str], parts: Sequence[str]) -> list[list[float]]:
-        """Cosines of every statement with every part, those below 0 as 0."""
+        """Cosines of every statement with every part; negative ones count as 0."""
         if not statements or not parts:
             return []
         a, b = (np.stack([self.vector(text) for text in texts]) for texts in (statements, parts))
@@ -63,7 +64,7 @@ class ClueEncoder:
         return {name: assign(self.table(its, parts)) / len(its) if its else None for name, its in texts.items()}
 
     def overlap(self, reasoning: str, gold: Clues) -> Overlap:
-        """As `clues.overlap`, by meaning; a reasoning's size is counted in the same way."""
+        """As `clues.overlap`, by meaning. The size of a reasoning is counted in the same way."""
         statements = [text for modality in MODALITIES for text in stated(getattr(gold, modality))]
         parts, said = sentences_and_clauses(reasoning), read(reasoning)
         if not statements or not parts or not said.sentences:

@@ -16,9 +16,9 @@ NEGATIONS = {
     "no", "not", "without", "never", "hardly", "barely", "rarely", "neither", "nor", "none", "nothing", "cannot",
     "cant", "dont", "isnt", "doesnt", "lack", "lacks", "lacking", "absence", "absent",
 }  # fmt: skip
-# "not only", "no doubt", "never stops": the word after the negation takes it back.
+# "not only", "no doubt", "never stops": the word after the negation cancels it.
 AFFIRMED = {"only", "just", "merely", "simply", "doubt", "stop", "stops", "stopped", "help"}
-# Words that frame a clue rather than being one: everybody has a face, and every voice "is" something.
+# Words that frame a clue and are not a clue: everybody has a face, and every voice "is" something.
 FRAME = {
     "a", "an", "the", "this", "that", "these", "those", "he", "she", "it", "they", "his", "her", "its", "their",
     "him", "them", "who", "which", "there", "here", "of", "in", "on", "at", "to", "for", "from", "by", "as", "any",
@@ -52,7 +52,7 @@ class Reading(NamedTuple):
     """A text as its candidates for a match."""
 
     parts: list[frozenset[str]]
-    """Content words of each sentence and of each of its clauses, so that a clue of either size finds its like."""
+    """Content words of each sentence and of each of its clauses, so that a clue of either size finds its match."""
     sentences: int
     words: int
     """Content words of all clauses, repeats included."""
@@ -84,7 +84,7 @@ def content_words(text: str) -> frozenset[str]:
     return frozenset().union(*read(text).parts)
 
 
-# Completions of one clip, and of a model that has learnt a form, repeat sentences.
+# Sentences repeat: in completions of one clip, and in those of a model that has learnt a form.
 @lru_cache(maxsize=4096)
 def sentence_parts(sentence: str) -> tuple[list[frozenset[str]], int]:
     """Content words of a sentence's clauses and of the sentence itself where it has several; how many words it has."""

@@ -59,11 +59,11 @@ def overlap(reasoning: str, gold: Clues) -> Overlap:
 
 
 def coverage(reasoning: str, gold: Clues) -> float:
-    """Mean over the annotated modalities of the share of clues mentioned, in 0..1; what more costs as in an F.
+    """Mean over the annotated modalities of the share of clues mentioned, in 0..1; more statements cost as in an F.
 
     With g gold statements and s > g of the reasoning (counted as in `overlap`) the mean is multiplied by 2g / (g + s),
-    the F of a reasoning that mentions all. Up to g statements nothing is lost: unlike with the F, which a policy climbs
-    by falling silent about the modality it hears worse, speaking of each modality is never worse than leaving it out.
+    the F of a reasoning that mentions all. Up to g statements nothing is lost. A policy can raise the F by saying
+    nothing about the modality that it perceives worse; here, speaking of a modality is never worse than leaving it out.
     """
     golds, every = by_modality(tuple(gold.visual), tuple(gold.audio), tuple(gold.text))
     if not golds:
@@ -81,7 +81,7 @@ class Statements(NamedTuple):
 
     sets: list[frozenset[str]]
     size: int
-    """Words of all of them, repeats included."""
+    """Words of all statements, repeats included."""
     words: frozenset[str]
 
 
@@ -94,7 +94,7 @@ def all_statements(texts: tuple[str, ...]) -> Statements:
 
 @lru_cache(maxsize=8192)
 def by_modality(*texts: tuple[str, ...]) -> tuple[list[Statements], Statements]:
-    """The statements of each modality that has any, and all of them together."""
+    """The statements of each modality that has any, and all statements together."""
     return [wanted for wanted in map(all_statements, texts) if wanted.sets], all_statements(tuple(chain(*texts)))
 
 
@@ -104,14 +104,14 @@ def mentioned(gold: Statements, parts: Sequence[frozenset[str]]) -> float:
 
 
 def touching(words: frozenset[str], parts: Sequence[frozenset[str]]) -> list[frozenset[str]]:
-    """The parts that hold one of the words; most hold none, which is faster to see than that they match nothing."""
+    """The parts that hold one of the words; most hold none, and this is faster to check than a match."""
     return [part for part in parts if not words.isdisjoint(part)]
 
 
 def shuffled_floor(reasonings: Sequence[str], golds: Sequence[Clues], seed: int = 7) -> float:
     """Mean recall over all modalities when every clip is compared with another clip's clues.
 
-    Raises AffectError for fewer than two clips: there is no other clip then.
+    Raises AffectError for fewer than two clips, since there is no other clip.
     """
     partner = partners(len(golds), seed)
     return fmean(overlap(text, golds[partner[i]]).recall for i, text in enumerate(reasonings))

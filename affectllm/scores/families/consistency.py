@@ -24,7 +24,7 @@ READS = ("reasoning",)
 
 
 class Agreement(NamedTuple):
-    """Of one clip, on the groups of the wheels' inner ring, mean over wheels."""
+    """Agreement of one clip, on the groups of the wheels' inner ring, mean over wheels."""
 
     eea: float
     """Whether the reasoning names a gold group."""

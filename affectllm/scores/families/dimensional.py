@@ -21,7 +21,7 @@ SAID_VAD = "the same, or three numbers in the text"
 LEVEL = "level as valence"
 DIMENSIONS = ("valence", "arousal", "dominance")
 Score = Callable[[Values, Values], Drawn]
-"""From numbers said and gold numbers."""
+"""A score from predicted numbers and gold numbers."""
 
 
 def columns(said: ArrayLike, gold: ArrayLike) -> Values:
@@ -48,7 +48,7 @@ def moments(sums: Values) -> tuple[Values, Values, Values, Values]:
 def concordance(sums: Values) -> Values:
     """2 cov / (var_said + var_gold + (mean_said - mean_gold)^2) of population variances, in -1..1 (Lin 1989).
 
-    0 where either side is constant and they differ; 1 where both are one equal constant.
+    0 if a side is constant and they differ; 1 if both are the same constant.
     """
     var_a, var_b, covariance, distance = moments(sums)
     spread = var_a + var_b + distance
@@ -56,7 +56,7 @@ def concordance(sums: Values) -> Values:
 
 
 def pearson(sums: Values) -> Values:
-    """In -1..1; nan where a side is constant."""
+    """Pearson's r, in -1..1. nan if a side is constant."""
     var_a, var_b, covariance, _ = moments(sums)
     return np.clip(divide(covariance, np.sqrt(var_a * var_b)), -1, 1)
 
@@ -178,7 +178,7 @@ def gold_value(row: Row, name: str) -> float:
 
 
 def score_dimension(case: Case, name: str, score: Score) -> Measured:
-    """A score of one dimension of `vad` triples; valence and arousal alone may also be fields of their name."""
+    """A score of one dimension of `vad` triples. A dimension alone may also be a field of its name."""
     place = DIMENSIONS.index(name)
 
     def from_cells(cells: Any) -> float | None:
@@ -187,7 +187,7 @@ def score_dimension(case: Case, name: str, score: Score) -> Measured:
         return None if cells.get(name) in (None, "") else float(cells[name])
 
     def from_text(text: str | None) -> float | None:
-        """This one of three numbers in an answer; no other count of numbers is a triple."""
+        """The number of this dimension in an answer with exactly three numbers."""
         numbers = read_numbers(text or "")
         return numbers[place] if len(numbers) == len(DIMENSIONS) else None
 

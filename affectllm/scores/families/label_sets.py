@@ -32,9 +32,9 @@ Sets = Sequence[Sequence[str]]
 
 
 def columns(said: Sets, gold: Sets, classes: Sequence[str]) -> Values:
-    """One row a clip whose sums over clips the statistics below take, shape (clips, 7 + 2 * classes).
+    """One row per clip whose sums over clips the statistics below take, shape (clips, 7 + 2 * classes).
 
-    Hits, labels on both sides, wrong decisions, F1, Jaccard, exactness and 1; then per class hits, and on both sides.
+    Hits, labels on both sides, wrong decisions, F1, Jaccard, exactness and 1; then, per class, hits and labels.
     """
     check(said, gold, classes)
     number = {label: i for i, label in enumerate(classes)}

@@ -26,7 +26,7 @@ class Overlap(NamedTuple):
 
 
 def overlap(said: Sequence[str], gold: Sequence[str], groups: Sequence[Sequence[str]]) -> Overlap:
-    """Of one clip; its score in the challenge is the mean of the two means over clips.
+    """Overlap of one clip. The score of the challenge is the mean of the two means over clips.
 
     >>> overlap(["joyful", "calm"], ["happy"], [["happy", "joyful"], ["calm"]])
     Overlap(accuracy=0.5, recall=1.0)

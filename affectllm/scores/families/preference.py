@@ -17,8 +17,8 @@ PREDICTIONS = "`preference` or text"
 READS = ("preference",)
 SWAPPED = {"a1": "a2", "a2": "a1", "same": "same"}
 Rule = Literal["mer2026", "strict"]
-"""What an answer `same` counts as: `mer2026` takes it for a1 (MERTools, utils/common.py), which pays a model for not
-choosing; `strict` counts it as wrong."""
+"""How an answer `same` counts: `mer2026` as a1 (MERTools, utils/common.py), which rewards a model for not choosing;
+`strict` as wrong."""
 
 
 def columns(said: Sequence[str], gold: Sequence[str], rule: Rule) -> Values:
@@ -70,7 +70,7 @@ def swap_consistency(case: Case) -> Measured:
 
 
 def score_preferences(case: Case, statistic: Statistic, rule: Rule) -> Measured:
-    """A statistic of the choices between a1 and a2; clips that people found equally good do not count."""
+    """A statistic of the choices between a1 and a2. Clips whose descriptions people found equally good do not count."""
     gold = case.gold_field("preference", "a1, a2 or same")
     said = chosen(case)
     kept = [i for i, it in enumerate(gold) if it != "same"]

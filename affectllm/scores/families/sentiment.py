@@ -30,7 +30,7 @@ CMU_LIMITS = {"acc3": 1, "acc5": 2, "acc7": 3}
 def unibench_columns(said: Sequence[float], gold: Sequence[float]) -> Values:
     """Rows of the binary confusion table; clips with gold 0 are all zeros, since they do not count.
 
-    What is not above 0 is negative, so an answer 'neutral' counts as negative: a published quirk.
+    An answer that is not above 0 is negative, so 'neutral' counts as negative: a published quirk.
     """
     felt = np.asarray(gold, float)
     table = classes.columns(two_classes(said), two_classes(gold), ["negative", "positive"])
@@ -47,7 +47,7 @@ def unibench(said: Sequence[float], gold: Sequence[float]) -> float:
 
 
 def nonnegative(said: Values, gold: Values, scale: str) -> tuple[Sides, Sides]:
-    """The side of 0 of both: MMSA puts 0 itself on the negative side for SIMS, on the other for the CMU sets."""
+    """On which side of 0 both are: MMSA puts 0 itself on the negative side for SIMS, on the other for the CMU sets."""
     return (said >= 0, gold >= 0) if scale == "cmu" else (said > 0, gold > 0)
 
 
@@ -85,7 +85,7 @@ def sentiment(case: Case) -> Measured:
 
 
 def said_sign(row: Row, said: Said) -> float | None:
-    """The sentiment said; None for a word that is no sentiment, which the published rule counts as neutral."""
+    """The sentiment of the answer. None for a word that is no sentiment; the published rule counts it as neutral."""
     if row.value is not None:
         return row.value
     words = [label.strip().lower() for label in said.labels]

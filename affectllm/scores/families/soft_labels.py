@@ -1,4 +1,4 @@
-"""Scores against the distribution of several raters, rather than their majority.
+"""Scores against the distribution of several raters instead of their majority.
 
 Said and gold are (clips, labels) with rows that sum to 1.
 """
@@ -23,7 +23,7 @@ EPSILON = 1e-12
 
 
 def columns(said: ArrayLike, gold: ArrayLike) -> Values:
-    """One row a clip whose sums over clips the statistics take: JS, KL, overlap and 1, shape (clips, 4)."""
+    """One row per clip whose sums over clips the statistics take: JS, KL, overlap and 1, shape (clips, 4)."""
     p, q = distributions(said), distributions(gold)
     if p.shape != q.shape:
         raise AffectError(f"Said {p.shape} and gold {q.shape} must have the same clips and labels.")
@@ -53,7 +53,7 @@ def divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.flo
 
 
 def from_raters(raters: Sequence[Sequence[Sequence[str]]], classes: Sequence[str]) -> NDArray[np.float64]:
-    """The share of each class among the labels of a clip's raters, one row a clip (raters x labels each)."""
+    """The share of each class among the labels of a clip's raters, one row per clip (raters x labels each)."""
     number = {label: i for i, label in enumerate(classes)}
     table = np.zeros((len(raters), len(classes)))
     for row, votes in zip(table, raters, strict=True):
@@ -67,9 +67,9 @@ def from_raters(raters: Sequence[Sequence[Sequence[str]]], classes: Sequence[str
 
 
 def rater_columns(raters: Sequence[Sequence[Sequence[str]]], classes: Sequence[str]) -> Values:
-    """`columns` of left-out raters against the others: what they reach is the most to be asked of a model.
+    """`columns` of left-out raters against the others: their score is the most that a model can be expected to reach.
 
-    Every rater of every clip with at least two is the answer once.
+    In clips with at least two raters, every rater is the answer once.
     """
     said, gold = [], []
     for votes in raters:
@@ -111,7 +111,7 @@ def soft_f1(case: Case) -> Measured:
 
 
 def score_distributions(case: Case, statistic: Statistic) -> Measured:
-    """A score against the raters' distribution; labels that are said without shares have equal ones."""
+    """A score against the raters' distribution. Labels without shares get equal ones."""
     raters = [row.cells.get("raters") for row in case.gold_rows]
     spread = [row.cells.get("distribution") for row in case.gold_rows]
     if lost := [it for it, a, b in zip(case.ids, raters, spread, strict=True) if not a and not b]:

@@ -49,7 +49,7 @@ def score_steps(case: Case, value: Callable[[float, float], float]) -> Measured:
 
 
 def mean_of_ratings(values: Sequence[float]) -> Measured:
-    """The mean of what people or a judge rated; what nobody rated (nan) is not counted and is reported."""
+    """The mean of what people or a judge rated; unrated items (nan) are not counted, and are reported."""
     unrated = sum(value != value for value in values)
     if unrated == len(values):
         raise AffectError(f"None of the {len(values)} rows holds a rating that can be read.")

@@ -10,7 +10,7 @@ from affectllm.vocabulary.wheels import Wheels
 
 
 class ConstantScore:
-    """Scores constant answers against one corpus, thousands of them in the time of one scoring run.
+    """Scores constant answers against one corpus: thousands of answers in the time of one scoring run.
 
     Per wheel, with the groups S that the answer names, P is the sum of the groups' shares of clips divided by |S|, and
     R the sum over S of 1/|G| over the clips whose gold groups G hold it, divided by all clips.

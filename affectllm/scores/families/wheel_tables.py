@@ -1,4 +1,4 @@
-"""The overlap of many clips at once, as tables of numbers: what makes corpora, rewards and intervals fast."""
+"""The overlap of many clips at once, as tables of numbers: this makes corpora, rewards and intervals fast."""
 
 from collections.abc import Sequence
 from itertools import chain
@@ -17,7 +17,7 @@ BLOCK = 4096
 def overlaps(said: Sequence[Labels], gold: Sequence[Labels], wheels: Wheels, level: str = "level1") -> Values:
     """`wheels.overlap` of many clips at once, shape (clips, wheels, 2).
 
-    The last axis is precision and recall, nan where a clip does not count on a wheel.
+    The last axis is precision and recall. nan means that the clip does not count on the wheel.
     """
     if len(said) != len(gold):
         raise ValueError(f"{len(said)} predictions for {len(gold)} gold sets")
@@ -75,5 +75,5 @@ def membership(clips: int, groups: int, rows: Numbers, numbers: Numbers) -> NDAr
     """Which group occurs in which clip, shape (groups, clips)."""
     table = np.zeros((groups + 1, clips), bool)
     table[numbers, rows] = True
-    # Unknown words, -1, went to the last row.
+    # Unknown words, -1, are in the last row.
     return table[:-1]

@@ -2,7 +2,7 @@
 
     overlap       one clip: precision and recall on every wheel; rewards call it
     wheel_score   a corpus: the published wheel score, or ours, depending on the vocabulary
-    ew, hit_rate, mscore   the metrics; mscore is the companion of the hit rate that officially is never printed
+    ew, hit_rate, mscore   the metrics; mscore is the companion of the hit rate, which the official code never prints
 
 Source: MERTools `my_affectgpt/evaluation/{wheel,ew_metric}.py` (MER2025, MER2026) and AffectGPT (arXiv 2501.16566).
 Labels are grouped first and made a set then, so duplicates and order never matter.
@@ -26,13 +26,13 @@ from affectllm.vocabulary.wheels import Groups, Wheels
 
 PREDICTIONS = "labels or text"
 NEEDS = ("wheels",)
-# These protocols call 0/0 zero; the older official code lets it become nan.
+# These protocols count 0/0 as 0; in the older official code it is nan.
 GUARDED = ("mer2026", "affectllm-1")
 NO_WHEEL = "no gold label stands on a wheel"
 
 
 class Overlap(NamedTuple):
-    """Of one clip on one wheel; nan where no gold label is on that wheel, so that the clip does not count there."""
+    """Overlap of one clip on one wheel. nan if no gold label is on the wheel: the clip does not count there."""
 
     precision: float
     recall: float
@@ -47,11 +47,11 @@ class WheelScore(NamedTuple):
     precision: float
     recall: float
     n: int
-    """Clips that count on this wheel."""
+    """Number of clips that count on this wheel."""
 
 
 class EW(NamedTuple):
-    """Unweighted means over wheels; hence `f1` is not the harmonic mean of the other two."""
+    """Unweighted means over wheels, so `f1` is not the harmonic mean of the other two."""
 
     f1: float
     precision: float
@@ -73,7 +73,7 @@ def overlap(said: Labels, gold: Labels, wheels: Wheels, level: str = "level1") -
 
 
 def f1(said: Labels, gold: Labels, wheels: Wheels, level: str = "level1") -> float:
-    """F of one clip: per wheel 2PR/(P+R), then the mean over the wheels that count; nan when none does."""
+    """F of one clip: per wheel 2PR/(P+R), then the mean over the wheels that count. nan if no wheel counts."""
     total, counted = 0.0, 0
     for named, felt in zip(wheels.sets(frozenset(said), level), wheels.sets(frozenset(gold), level), strict=True):
         if felt:
@@ -98,7 +98,7 @@ def corpus_score(values: Values, wheels: Wheels, level: str = "level1") -> EW:
     scores = {}
     for wheel, column in enumerate(wheels.at(level)):
         counted = values[~np.isnan(values[:, wheel, 1]), wheel]
-        # Copies lie in memory as the official lists do, so the sums round alike.
+        # Copies are in memory like the official lists, so that the sums round in the same way.
         p, r = (float(np.copy(counted[:, i]).mean()) if len(counted) else math.nan for i in (0, 1))
         scores[wheels.columns[column]] = guarded(p, r, len(counted), wheels.protocol)
     means = [float(np.mean([score[i] for score in scores.values()])) for i in range(3)]

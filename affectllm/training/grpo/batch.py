@@ -1,4 +1,4 @@
-"""The rows of a batch: in which order they come, which share a prompt, and how they are exchanged and put together."""
+"""The rows of a batch: their order, which rows share a prompt, and how rows are exchanged and joined."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from affectllm.models.base.backbone import Sample
 
 
 class EpochSampler(RepeatSampler):
-    """TRL's sampler with an order that depends on seed and epoch alone.
+    """TRL's sampler with an order that depends on seed and epoch only.
 
     TRL draws each epoch's order from one running generator, which a resumed run starts anew: it would repeat the
     first epoch's order.
@@ -27,9 +27,9 @@ class Groups(NamedTuple):
     """Which rows have the same prompt."""
 
     samples: list[Sample]
-    """One a unique prompt (U), in order of appearance."""
+    """One per unique prompt (U), in order of appearance."""
     members: list[list[int]]
-    """The rows of each of them."""
+    """The rows of each prompt."""
     of_row: list[int]
     """Index of each row's prompt (R)."""
 
@@ -49,7 +49,7 @@ def group_rows(samples: Sequence[Sample]) -> Groups:
 
 
 def put_rows(into: Tensor, rows: slice, new: Tensor, left: bool, pad: int) -> Tensor:
-    """`into` with these rows replaced; the narrower of both is padded to the wider, in front or at the end."""
+    """`into` with these rows replaced. The narrower one is padded to the width of the other, in front or at the end."""
     if into.ndim == 2:
         width = max(into.shape[1], new.shape[1])
         into, new = (

@@ -1,4 +1,4 @@
-"""`completions.jsonl` of a GRPO run, one completion a line; docs/grpo.md explains every field.
+"""`completions.jsonl` of a GRPO run, one completion per line; docs/grpo.md explains every field.
 
 The file only grows. A resumed run cuts what was written after its checkpoint, so that no step is there twice.
 """
@@ -44,7 +44,7 @@ class CompletionLog:
         replayed: Sequence[bool],
         paid: Paid,
     ) -> dict[str, float]:
-        """Put these completions in `drawn`; means over those that the policy sampled, on all processes."""
+        """Put these completions in `drawn`. Return means over those that the policy sampled, on all processes."""
         from accelerate.utils import gather_object
 
         self.drawn = []
@@ -67,7 +67,7 @@ class CompletionLog:
                     **({"replayed": True} if replayed[i] else {}),
                 }
             )  # fmt: skip
-        # What was replayed was not said by the policy.
+        # Replayed answers do not come from the policy.
         sampled = [row for row in gather_object(self.drawn) if not row.get("replayed")]
         return {**means(sampled), "quarantined": float(len(self.quarantine.ids))}
 
@@ -81,7 +81,7 @@ class CompletionLog:
 
 
 def means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
-    """What log.jsonl says of the completions of a step."""
+    """What log.jsonl says about the completions of a step."""
     count = len(rows)
     return {
         "labels_per_answer": sum(len(row["labels"]) for row in rows) / count,
@@ -94,7 +94,7 @@ def means(rows: Sequence[dict[str, Any]]) -> dict[str, float]:
 
 
 def parts_of(paid: Paid, i: int) -> dict[str, Any]:
-    """Every reward of one completion, with the numbers that the rewards logged of it."""
+    """Every reward of one completion, with the numbers that the rewards logged for it."""
     extra = {
         column: plain(values[i])
         for column, values in paid.extra.items()
@@ -108,12 +108,12 @@ def gold_labels(target: Target) -> list[str]:
 
 
 def plain(value: Any) -> Any:
-    """JSON has no NaN: where no reward applies it has null."""
+    """JSON has no NaN: null means that no reward applies."""
     return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def most_common_share(texts: Iterable[str]) -> float:
-    """Share of the answer said most often.
+    """Share of the most frequent answer.
 
     >>> most_common_share(["happy", "sad", "happy", "happy"])
     0.75

@@ -14,7 +14,7 @@ from affectllm.records import Conversation
 def draw(
     conversations: list[Conversation], clips: int | None, curriculum: Path | None, seed: int
 ) -> list[Conversation]:
-    """The clips that are learnt from, in the order of the data or of the curriculum."""
+    """The clips to learn from, in the order of the data or of the curriculum."""
     if clips is not None and clips < len(conversations):
         chosen = sorted(random.Random(seed).sample(range(len(conversations)), clips))
         conversations = [conversations[i] for i in chosen]
@@ -25,9 +25,9 @@ def draw(
 
 
 def mean_rewards(completions: Path) -> dict[str, float]:
-    """Of each clip in the completions of an earlier run."""
+    """Mean reward of each clip in the completions of an earlier run."""
     if not completions.is_file():
-        raise AffectError(f"--curriculum {completions} is no file; it is the completions.jsonl of a GRPO run.")
+        raise AffectError(f"--curriculum {completions} is not a file. Give the completions.jsonl of a GRPO run.")
     found: defaultdict[str, list[float]] = defaultdict(list)
     for row in jsonl.read_dicts(completions):
         if row.get("reward") is not None and not row.get("replayed"):

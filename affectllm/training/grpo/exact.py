@@ -1,9 +1,9 @@
-"""Whether sharing prompts is exact: the first completions are scored both ways, in float32 in every precision.
+"""Checks that sharing prompts is exact: the first completions are scored both ways, in float32 in every precision.
 
-In half precision rounding hides what a wrong mask does. So weights stay as they are, and every operation of the check
-takes them in float32, one at a time: the memory is that of one weight more. What the shared way computes of a batch is
-compared with each completion alone, with its own clip and prompt, without padding and without neighbors; that shows
-rows that were exchanged as well. Both ways start from the clip itself, not from what is kept of it.
+In half precision rounding hides the effect of a wrong mask. Weights therefore stay as they are, and every operation of
+the check reads them in float32, one at a time: this takes the memory of one more weight. The result of the shared way
+is compared with each completion alone, with its own clip and prompt, without padding and without neighbours; this also
+shows rows that were exchanged. Both ways start from the clip itself, not from what is kept of it.
 """
 
 import sys
@@ -27,13 +27,13 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
 EXACT = 1e-4
-"""Largest difference of a log-probability that is rounding in any case, in float32."""
+"""Largest difference of a log-probability that always counts as rounding, in float32."""
 ROUNDING = 4.0
-"""Times what a row alone differs from itself when it is padded: rounding as well, in models that are very deep."""
+"""Difference that also counts as rounding in very deep models, as a multiple of the one that padding makes to a row."""
 BLURRED = 1e-2
-"""A model that differs so much from itself cannot be checked."""
+"""A model that differs from itself by this much cannot be checked."""
 KEPT, KEPT_HALF = 1e-3, 0.05
-"""Largest relative difference of media that are kept from media that are made anew, in float32 and below."""
+"""Largest relative difference between kept media and newly made media, in float32 and in half precision."""
 
 
 class ExactCheck:
@@ -52,7 +52,7 @@ class ExactCheck:
             self._asked[id(sample)] = (sample, conversation)
 
     def check(self, model: nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int) -> None:
-        """Check these rows, unless that is done or none of them has a token. Raises AffectError for a difference."""
+        """Check these rows, unless the check is done or no row has a token. Raises AffectError for a difference."""
         if self.done:
             return
         backbone = self.store.backbone
@@ -98,7 +98,7 @@ def compare(
     """The largest difference that sharing prompts makes to a log-probability of these rows; AffectError above rounding.
 
     `samples` holds one sample a row, the same object for rows of one prompt, with the media as preprocessed; `ids` and
-    `mask` (rows, prompt + keep) are padded as the trainer pads them. `spread` is for weights that lie in parts on
+    `mask` (rows, prompt + keep) are padded as the trainer pads them. `spread` is for weights whose parts are on
     several processes: all rows are taken at once, in the precision of the run, since every process must call the same
     layers as often as the others.
     """
@@ -121,25 +121,25 @@ def compare(
     if limit > ROUNDING * BLURRED:
         raise AffectError(
             f"{backbone.name} cannot be checked: a completion alone differs from itself by {limit / ROUNDING:.1e} when "
-            "it is padded, so that a fault would not show. Leave out --check-exact, or train with "
+            "it is padded, so that the check would not see a fault. Leave out --check-exact, or train with "
             "--grpo-step rows and another --out."
         )
     if not difference <= limit:
         row, token = divmod(int(gaps.nan_to_num(torch.inf).argmax()), keep)
         raise AffectError(
             f"Sharing prompts changes log-probabilities of {backbone.name} by up to {difference:.1e} (allowed: "
-            f"{limit:.0e}), most of all at token {token + 1} of completion {row + 1}. Train with --grpo-step rows and "
+            f"{limit:.0e}), most at token {token + 1} of completion {row + 1}. Train with --grpo-step rows and "
             "another --out."
         )
     return difference
 
 
 def check_prompts(samples: Sequence[Sample], ids: Tensor, mask: Tensor) -> None:
-    """Raise AffectError where a row (rows, prompt) holds another prompt than its clip's."""
+    """Raise AffectError if a row (rows, prompt) holds another prompt than its clip's."""
     for row, sample in enumerate(samples):
         if ids[row][mask[row].bool()].tolist() != sample.prompt_ids:
             raise AffectError(
-                f"Completion {row + 1} of the batch lies with another prompt than that of its clip: rows were "
+                f"Completion {row + 1} of the batch has another prompt than that of its clip: rows were "
                 "exchanged. Train with --grpo-step rows and another --out."
             )
 
@@ -152,11 +152,11 @@ def first_rows(samples: Sequence[Sample], valid: Tensor) -> list[int]:
 
 
 def refuse_half(store: MediaStore) -> None:
-    """Raise AffectError where weights that are spread over processes, or forwards over them, are not float32."""
+    """Raise AffectError if weights that are spread over processes, or forwards over these weights, are not float32."""
     if store.precision != "no" or store.backbone.core.dtype != torch.float32:
         raise AffectError(
             "--check-exact cannot take weights in float32 that are spread over processes (FSDP, ZeRO-3), and in half "
-            "precision it would see nothing. Check with --dtype float32, with one process, or with "
+            "precision it would not see a fault. Check with --dtype float32, with one process, or with "
             "train/accelerate/ddp.yaml, each in another --out; then leave out --check-exact here."
         )
 
@@ -164,7 +164,7 @@ def refuse_half(store: MediaStore) -> None:
 def made_anew(
     store: MediaStore, samples: Sequence[Sample], asked: Mapping[int, tuple[Sample, Conversation]]
 ) -> list[Sample]:
-    """The same samples with their clips read again; AffectError where a run has kept something else of them.
+    """The same samples with their clips read again. AffectError if what the run has kept of a clip differs.
 
     `asked` holds the conversation of each, by the sample's identity. Both ways would learn alike from what is kept, so
     comparing them cannot show that it is wrong.
@@ -190,14 +190,14 @@ def check_kept(name: str, kept: Mapping[str, Tensor], made: Mapping[str, Tensor]
         gap = difference_of(kept[key], made[key]) if key in kept and key in made else float("inf")
         if not gap <= limit:
             raise AffectError(
-                f"What is kept of the clip of conversation '{name}' ({key}) differs from what the clip gives now, by "
-                f"{gap:.1e} of its size (allowed: {limit:.0e}). Empty the cache with 'affectllm cache prune "
+                f"The media kept of the clip of conversation '{name}' ({key}) differ from what the clip gives now, by "
+                f"{gap:.1e} of their size (allowed: {limit:.0e}). Empty the cache with 'affectllm cache prune "
                 "--max-gib 0', and start again."
             )
 
 
 def difference_of(kept: Tensor, made: Tensor) -> float:
-    """The norm of what two tensors differ by, as a part of the second; infinite where their shapes differ."""
+    """The norm of the difference of two tensors, relative to the second one. It is infinite if their shapes differ."""
     if kept.shape != made.shape:
         return float("inf")
     gap, size = (kept.cpu().double() - made.cpu().double()).norm(), made.cpu().double().norm()

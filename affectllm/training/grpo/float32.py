@@ -1,4 +1,4 @@
-"""Forwards in float32 over weights of any precision: every operation raises its arguments as it runs."""
+"""Forwards in float32 over weights of any precision: every operation converts its arguments as it runs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,16 +15,16 @@ HALF = (torch.bfloat16, torch.float16)
 
 
 class InFloat32(TorchDispatchMode):
-    """Within it, every operation takes numbers of half precision in float32, and gives float32.
+    """Inside it, every operation reads numbers of half precision as float32, and returns float32.
 
-    It lies below autocast and below custom autograd functions, so that neither leads around it. Weights themselves do
-    not change. For forwards without gradients.
+    It is below autocast and below custom autograd functions, so that neither bypasses it. Weights themselves do not
+    change. It is for forwards without gradients.
     """
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         known = traits(func)
-        # A view of a weight is no arithmetic yet: raised here, all of the weight would be copied for a part of it.
+        # A view of a weight computes nothing yet: converting it here would copy all of the weight for a part of it.
         if known.view:
             return func(*args, **kwargs)
         if known.lookup:
@@ -46,7 +46,7 @@ class InFloat32(TorchDispatchMode):
 
 
 class AtTheDoor(TorchFunctionMode):
-    """Convolutions compare the precision of their arguments before `InFloat32` sees them: raised here."""
+    """Convolutions compare the precision of arguments before `InFloat32` sees them, so they are converted here."""
 
     SEEN = frozenset(getattr(torch, f"conv{kind}{n}d") for kind in ("", "_transpose") for n in (1, 2, 3))
 
@@ -56,13 +56,13 @@ class AtTheDoor(TorchFunctionMode):
 
 
 class Traits(NamedTuple):
-    """What an operation does with its arguments."""
+    """How an operation uses its arguments."""
 
     view: bool
     lookup: bool
-    """It picks rows of its first argument, so that these alone need be raised."""
+    """Whether it picks rows of its first argument, so that only these need to be converted."""
     written: frozenset[int | str]
-    """Arguments that it changes, by place and by name."""
+    """Arguments that it changes, by position and by name."""
 
 
 @cache
@@ -87,7 +87,7 @@ def raised(value: Any) -> Any:
 
 @contextmanager
 def in_float32() -> Iterator[None]:
-    """Forwards in float32 to the last digit: no half precision, no autocast, no TF32."""
+    """Inside it, forwards are in float32 to the last digit: no half precision, no autocast, no TF32."""
     backends: Any = torch.backends
     cudnn, mkldnn = backends.cudnn, backends.mkldnn
     parts = [backends.cuda.matmul, cudnn.conv, cudnn.rnn, mkldnn.matmul, mkldnn.conv]
@@ -100,5 +100,5 @@ def in_float32() -> Iterator[None]:
     finally:
         for part, precision in zip(parts, before, strict=True):
             part.fp32_precision = precision
-        # An autocast around this one would take the copies that were made in it for its own.
+        # An autocast around this one would reuse the copies that were made inside it.
         torch.clear_autocast_cache()

@@ -1,6 +1,6 @@
-"""Annotated answers in addition to sampled ones: replayed within the groups, or learnt as in the supervised stage.
+"""Uses annotated answers in addition to sampled ones: replayed in groups, or learnt as in the supervised stage.
 
-Both hold a policy near what people wrote where its own samples have nothing good to offer. Replay puts the annotated
+Both keep a policy near what people wrote if its own samples are not good. Replay puts the annotated
 answer among a group's completions, where it is compared with the samples (off-policy guidance, as in LUFFY, arXiv
 2504.14945, without its shaping of the ratio); mixing adds the supervised loss on a step's clips to GRPO's.
 """
@@ -19,7 +19,8 @@ from affectllm.training.grpo.batch import group_rows
 class Guidance:
     """What was annotated for the clips of a step.
 
-    `replay` is how many completions of each group are the annotated answer, `weight` that of the supervised loss.
+    `replay` is the number of completions of each group that are the annotated answer, `weight` is the weight of the
+    supervised loss.
     """
 
     def __init__(self, backbone: Backbone, replay: int, weight: float) -> None:
@@ -27,16 +28,16 @@ class Guidance:
         self.replay = replay
         self.weight = weight
         self.replayed: list[bool] = []
-        """Of the completions last generated, which are annotated answers."""
+        """Which of the last generated completions are annotated answers."""
         self._answers: dict[int, tuple[Sample, list[int]]] = {}
 
     def note(self, sample: Sample, conversation: Conversation) -> None:
-        """Remember the annotated answer to a question, if there is one."""
+        """Remember the annotated answer to a question, if it has one."""
         if (self.replay or self.weight) and conversation.messages[-1].role == "assistant":
             self._answers[id(sample)] = (sample, self.backbone.answer_ids(answer_of(conversation)))
 
     def forget(self, kept: Sequence[Sample]) -> None:
-        """Drop all answers but those to `kept`."""
+        """Drop all answers except those to `kept`."""
         ids = {id(sample) for sample in kept}
         self._answers = {key: value for key, value in self._answers.items() if key in ids}
 
@@ -53,7 +54,7 @@ class Guidance:
     ) -> None:
         """The last completions of each group become its annotated answer, if that has at most `longest` tokens.
 
-        Nobody sampled it, so its log-probabilities become None: TRL then corrects for nothing.
+        It was not sampled, so its log-probabilities become None: TRL then does not correct for the sampler.
         """
         self.replayed = [False] * len(completions)
         for sample, members in zip(*group_rows(samples)[:2], strict=True):
@@ -70,7 +71,7 @@ class Guidance:
         score: Callable[[Sequence[Sample], Tensor, Tensor], Tensor],
         device: torch.device,
     ) -> Tensor | None:
-        """The supervised loss on the annotated answers to these prompts; None where none of them has one.
+        """The supervised loss on the annotated answers to these prompts. None if no prompt has one.
 
         `score` gives log-probabilities (clips, tokens) of answers to prompts; its last argument is 1 on their tokens.
         """
@@ -81,7 +82,7 @@ class Guidance:
         return supervised_loss(score(found, answers, valid), valid)
 
     def annotated(self, samples: Sequence[Sample]) -> tuple[list[Sample], Tensor, Tensor]:
-        """Each clip that has an annotated answer once, the answers (clips, tokens) padded at the end, 1 on tokens."""
+        """Each clip with an annotated answer once; answers (clips, tokens) padded at the end; 1 on their tokens."""
         found = [sample for sample in group_rows(samples).samples if self.answer(sample)]
         answers = [self.answer(sample) for sample in found]
         return found, pad(answers, self.backbone.tokenizer.pad_token_id), pad([[1] * len(row) for row in answers], 0)

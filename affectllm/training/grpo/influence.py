@@ -1,6 +1,6 @@
 """How much each sampled answer depends on what the clip shows: its likelihood with and without the decisive modality.
 
-Two more forwards a completion buy a reward that no answer copied from the subtitle can earn.
+It takes two more forwards per completion, and gives a reward that an answer copied from the subtitle cannot earn.
 """
 
 from collections.abc import Sequence
@@ -12,7 +12,7 @@ from affectllm.records import Conversation
 
 
 def decisive(conversation: Conversation, used: Sequence[str]) -> list[str]:
-    """The modality the data set names, else the only one with clues, else everything that was shown and heard."""
+    """The modality that the data set names, else the only one with clues, else everything that was shown and heard."""
     target = conversation.target
     if target.decisive and target.decisive in used:
         return [target.decisive]
@@ -25,7 +25,7 @@ def decisive(conversation: Conversation, used: Sequence[str]) -> list[str]:
 def influence(
     store: MediaStore, conversations: Sequence[Conversation], answers: Sequence[Sequence[int]]
 ) -> list[float | None]:
-    """Nats a token that each answer (token ids) loses without its clip's decisive modality; None without any medium."""
+    """Nats a token that each answer (token ids) loses without its clip's decisive modality. None without any medium."""
     whole: list[Sample] = []
     without: list[Sample] = []
     places: list[int] = []

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
 
 
 class LogProbs:
-    """Forwards that score completions. `step` "shared" reads each prompt once, where the model can; "rows" does not.
+    """Forwards that score completions. `step` "shared" reads each prompt once if the model allows it; "rows" does not.
 
-    With `check_exact` the first batch that has something to compare is scored both ways. `spread` says that the
-    weights lie in parts on several processes.
+    With `check_exact` the first batch that has something to compare is scored both ways. `spread` says that parts of
+    the weights are on several processes.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class LogProbs:
     def _score(
         self, model: nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int, router: bool
     ) -> Scores:
-        # The router's balance is a mean over tokens: it would be another one where a prompt counts once.
+        # The router's balance is a mean over tokens: it would differ if a prompt counted only once.
         if self.shared is None or router:
             return self.score_each(model, samples, ids, mask, keep, router)
         if self.exact:
@@ -80,7 +80,7 @@ class LogProbs:
     def score_each(
         self, model: nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int, router: bool = False
     ) -> Scores:
-        """The same row by row: each reads its own clip and prompt."""
+        """The same, row by row: each row reads its own clip and prompt."""
         with self.accelerator.autocast():
             return score_rows(model, samples, ids, mask, keep, router)
 

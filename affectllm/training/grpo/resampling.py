@@ -1,4 +1,4 @@
-"""Which rows a batch is made of: clips that cannot be read, and groups without a signal, are replaced by other rows."""
+"""Chooses the rows of a batch: clips that cannot be read, and groups without a signal, are replaced by other rows."""
 
 from collections.abc import Callable, Container, Sequence
 from itertools import islice
@@ -22,7 +22,7 @@ Note = Callable[[Sample, Conversation], None]
 
 
 class ClipReader:
-    """Reads the clips of a batch; a clip that can no longer be read goes to quarantine, and another takes its place.
+    """Reads the clips of a batch. A clip that can no longer be read goes to quarantine, and another takes its place.
 
     TRL needs full groups, so a row cannot just be left out.
     """
@@ -32,7 +32,7 @@ class ClipReader:
         """All training data."""
         self.quarantine = quarantine
         self.samples: dict[str, Sample] = {}
-        """What was read last, by prompt."""
+        """The samples that were read last, by prompt."""
 
     def read(self, inputs: Sequence[Row], read: Read, notes: Sequence[Note], step: int) -> list[Row]:
         """The rows, with other rows of the data in place of those whose clip cannot be read.
@@ -51,14 +51,14 @@ class ClipReader:
                 spare = spare if chosen is not row else iter(torch.randperm(len(self.rows)).tolist())
                 found = next(spare, None)
                 if found is None:
-                    raise AffectError(f"None of {len(self.rows)} clips can be read any more. Is the disk there?")
+                    raise AffectError(f"None of {len(self.rows)} clips can be read any more. Is the disk mounted?")
                 chosen = self.rows[found]
             if chosen is not row:
                 other[row["prompt"]] = chosen
         return [other.get(row["prompt"], row) for row in inputs]
 
     def _attempt(self, row: Row, read: Read, notes: Sequence[Note], step: int) -> bool:
-        """Read one row's clip; false when it is in quarantine, or is put there now."""
+        """Read one row's clip. False if it is in quarantine or is put there now."""
         if row["id"] in self.quarantine.ids:
             return False
         conversation = msgspec.json.decode(row["prompt"], type=Conversation)
@@ -80,7 +80,7 @@ class Draw(NamedTuple):
     """TRL's batch."""
     samples: list[Sample]
     records: list[Row]
-    """What is written down of each completion; those of `samples` come first."""
+    """What is written down about each completion; those of `samples` come first."""
 
 
 class DynamicSampling:
@@ -102,7 +102,7 @@ class DynamicSampling:
         accelerator: "Accelerator",
         pad_id: int,
     ) -> int:
-        """Replace silent groups of the batch, in place; the number of groups that were drawn for it.
+        """Replace silent groups of the batch, in place. Return the number of groups that were drawn for it.
 
         `draw` generates and scores rows; clips whose prompts are in `taken` are not drawn while there are others.
         """
@@ -123,14 +123,14 @@ class DynamicSampling:
         """Which groups of `count` completions have no signal."""
         if count % self.size:
             raise AffectError(
-                f"Dynamic sampling needs whole groups on each process, but {count} rows are no multiple of --group "
+                f"Dynamic sampling needs whole groups on each process, but {count} rows are not a multiple of --group "
                 f"{self.size}."
             )
         groups = range(count // self.size)
         return [i for i in groups if not alive([row["reward"] for row in records[self.rows_of(i)]])]
 
     def other_rows(self, taken: Container[str], wanted: int) -> list[Row]:
-        """Rows of other clips, as far as there are any: of little data the same clips are sampled once more."""
+        """Rows of other clips, as far as there are any. With few data, the same clips are sampled once more."""
         order = (self.rows[i] for i in torch.randperm(len(self.rows)).tolist())
         fresh = list(islice((row for row in order if row["prompt"] not in taken), wanted))
         return fresh + [self.rows[i % len(self.rows)] for i in range(wanted - len(fresh))]
@@ -140,7 +140,7 @@ class DynamicSampling:
 
     @staticmethod
     def exchange(batch: Draw, to: slice, new: Draw, source: slice, pad_id: int) -> None:
-        """Put rows of `new` into the batch; the records of both are swapped."""
+        """Put rows of `new` into the batch, and swap the records of both."""
         batch.samples[to] = new.samples[source]
         batch.records[to], new.records[source] = new.records[source], batch.records[to]
         for key, value in batch.output.items():

@@ -10,20 +10,20 @@ from affectllm.models.base.backbone import Sample, join_media
 
 
 class Scores(NamedTuple):
-    """What a forward says about completions."""
+    """What a forward gives for completions."""
 
     log_probs: Tensor
     """(rows, tokens)"""
     entropies: Tensor | None
     """(rows, tokens)"""
     auxiliary: Tensor | None
-    """The router's loss, of models with experts."""
+    """The router's loss, for models with experts."""
 
 
 def score_rows(
     model: nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int, router: bool = False
 ) -> Scores:
-    """Scores of the last `keep` tokens of each row; with `router` its loss too."""
+    """Scores of the last `keep` tokens of each row. With `router`, the router's loss too."""
     labels = ids.masked_fill(mask == 0, -100)
     labels[:, :-keep] = -100
     media = {name: tensor.to(ids.device) for name, tensor in join_media(samples).items()}
@@ -36,7 +36,7 @@ def score_rows(
 def score_alone(
     model: nn.Module, samples: Sequence[Sample], ids: Tensor, mask: Tensor, keep: int, pad: int = 0
 ) -> Tensor:
-    """Log-probabilities (rows, keep) of each row on its own, with `pad` places of padding in front of it."""
+    """Log-probabilities (rows, keep) of each row on its own, with `pad` positions of padding in front of it."""
     found = torch.zeros(len(ids), keep, device=ids.device)
     for row, sample in enumerate(samples):
         said = int(mask[row, -keep:].sum())

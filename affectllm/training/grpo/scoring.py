@@ -1,4 +1,4 @@
-"""What completions are paid: each reward's value, the weighted total, and which reward failed on what."""
+"""Rewards of completions: each reward's value, the weighted total, and which reward failed on which completion."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -16,9 +16,9 @@ class Paid(NamedTuple):
     """The rewards of this process's completions, in their order."""
 
     names: Sequence[str]
-    """Of the reward functions."""
+    """Names of the reward functions."""
     parts: Sequence[Sequence[float]]
-    """Each completion's value by every function; NaN where it does not apply."""
+    """Each completion's value by every function. NaN if the function does not apply."""
     totals: Sequence[float]
     """Weighted sums."""
     extra: Mapping[str, Sequence[Any]]
@@ -26,7 +26,7 @@ class Paid(NamedTuple):
 
 
 def total(rewards_per_function: Tensor, weights: Tensor) -> Tensor:
-    """Weighted rewards (rows,) of (rows, functions); NaN where no function applies."""
+    """Weighted rewards (rows,) of (rows, functions). NaN if no function applies."""
     summed = (rewards_per_function * weights.to(rewards_per_function.device)).nansum(1)
     return summed.masked_fill(rewards_per_function.isnan().all(1), float("nan"))
 
@@ -43,7 +43,7 @@ def add_influence(
     prompts: Sequence[str],
     completion_ids: Sequence[Sequence[int]],
 ) -> list[dict[str, Any]]:
-    """The rows with the column `influence`, where a reward reads it; measuring costs two forwards a completion."""
+    """The rows with the column `influence`, if a reward reads it. Measuring takes two forwards per completion."""
     if not needs_influence(functions):
         return list(inputs)
     asked = [msgspec.json.decode(prompt, type=Conversation) for prompt in prompts]
@@ -58,7 +58,7 @@ def blame(
     completions: Sequence[Any],
     error: Exception,
 ) -> str:
-    """Which reward failed on which completion, found by asking for one completion at a time.
+    """Which reward failed on which completion, found by scoring one completion at a time.
 
     `given` are the arguments that TRL passes to every reward in addition to the columns of the data.
     """

@@ -5,10 +5,10 @@ Here the completions follow their prompt in one row,
 
     prompt without its last token | last token, completion 1 | last token, completion 2 | ...
 
-and a block mask lets each of them see the prompt and itself alone. The prompt's last token opens every block, since
-it predicts each completion's first token; G - 1 copies of one token are all that is computed twice. Position ids
-are those of the row on its own, so that log-probabilities and gradients are equal to those of the row path but for
-rounding. Prior art for text: PrefixGrouper (arXiv 2506.05433).
+and a block mask lets each completion see the prompt and itself only. The prompt's last token begins every block, since
+it predicts each completion's first token; only G - 1 copies of one token are computed twice. Position ids are those of
+the row on its own, so that log-probabilities and gradients are equal to those of the row path except for rounding.
+Prior art for text: PrefixGrouper (arXiv 2506.05433).
 
 Shapes: R rows (completions), U unique prompts, P prompt tokens, C completion tokens, L tokens of a packed row.
 """
@@ -28,7 +28,7 @@ IGNORED = -100
 
 
 def obstacle(backbone: Backbone) -> str | None:
-    """Why this model cannot share prompts, or None when it can."""
+    """Why this model cannot share prompts, or None if it can."""
     text = backbone.core.config.get_text_config()
     attention = text._attn_implementation
     if attention not in ("sdpa", "eager"):
@@ -69,7 +69,7 @@ def pack(groups: Groups, positions: Sequence[Tensor], completions: Tensor, valid
     for u, row in enumerate(rows):
         for member, start in zip(groups.members[u], row.starts, strict=True):
             places[member, : lengths[member]] = u * longest + start + torch.arange(lengths[member])
-    # Padding is a block of its own after all others: it sees itself, since a softmax over nothing is not a number.
+    # Padding is a block of its own after all others. It sees itself, since a softmax over nothing is not a number.
     blocks = stack([row.blocks for row in rows], longest, -1)
     reached = (blocks[:, None, :] == 0) | (blocks[:, None, :] == blocks[:, :, None])
     sees = reached & torch.ones(longest, longest, dtype=torch.bool).tril()
@@ -99,7 +99,7 @@ def pack_group(groups: Groups, u: int, positions: Tensor, completions: Tensor, l
     labels, starts, length = [torch.full((head,), IGNORED)], [], head
     for number, member in enumerate(groups.members[u], 1):
         completion = completions[member, : lengths[member]]
-        # A completion that is masked out whole has no tokens, and no block.
+        # A completion that is masked out as a whole has no tokens and no block.
         starts.append(length)
         length += len(completion)
         ids.append(torch.cat([prompt[-1:], completion])[: len(completion)])
@@ -128,15 +128,15 @@ def attention_mask(sees: Tensor, backbone: Backbone) -> Tensor:
 
 
 class SharedForward:
-    """Forwards over groups; what is known of a prompt (encoded media, positions) is kept until `forget`."""
+    """Forwards over groups. What is known about a prompt (encoded media, positions) is kept until `forget`."""
 
     def __init__(self, backbone: Backbone) -> None:
         self.backbone = backbone
-        # By identity; the sample is kept together with what was made of it, so that its id cannot pass to another.
+        # The key is the sample's id. The sample is kept with its results, so that no other object can get its id.
         self._known: dict[int, tuple[Sample, Sample, Tensor]] = {}
 
     def forget(self, kept: Sequence[Sample]) -> None:
-        """Drop all prompts but those of `kept`."""
+        """Drop all prompts except those of `kept`."""
         ids = {id(sample) for sample in kept}
         self._known = {key: value for key, value in self._known.items() if key in ids}
 
@@ -190,7 +190,7 @@ class SharedForward:
 
     @contextmanager
     def one_prefill_a_prompt(self, samples: Sequence[Sample]) -> Iterator[None]:
-        """Within it, the model's `generate` over these rows reads each prompt once and copies its keys and values."""
+        """Inside it, the model's `generate` over these rows reads each prompt once and copies its keys and values."""
         core = self.backbone.core
         stock = core.generate
         groups = group_rows(samples)

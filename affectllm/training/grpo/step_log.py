@@ -1,4 +1,4 @@
-"""`log.jsonl` of a GRPO run, one step a line, and the alarm when no group has a signal any more.
+"""`log.jsonl` of a GRPO run, one step per line, and the alarm when no group has a signal any more.
 
 docs/grpo.md explains every field.
 """
@@ -73,9 +73,9 @@ def step_line(step: int, logs: dict[str, Any]) -> dict[str, Any]:
 
 
 def likely_cause(line: dict[str, Any]) -> str:
-    """Why rewards do not differ, by what else the step shows, with what to do."""
+    """Why rewards do not differ, judged by the other numbers of the step, and what to do."""
     if line["reward"] is None:
-        return "no reward can tell anything about these clips. Does the gold have what the rewards read?"
+        return "no reward applies to these clips. Check that the gold has what the rewards read."
     if line["truncated"] is not None and line["truncated"] > 0.9:
         return "nearly all completions are cut off before they end. Raise --max-new-tokens."
     if line["parse_rate"] == 0:

@@ -1,11 +1,11 @@
 """TRL's GRPOTrainer with clips: media reach generation and every log-probability.
 
 TRL 1.16 passes images, but neither video nor audio, to the forwards that compute log-probabilities, and raises no
-error. A few overrides add them; none copies TRL's long bodies. Prompts travel as conversation JSON. The media of a row
+error. A few overrides add them; none copies TRL's long methods. Prompts travel as conversation JSON. The media of a row
 are found again by its index, which TRL shuffles and splits as it does every row tensor.
 
-There are two ways through a step. `rows` is TRL's: every completion is a row that reads its clip and its prompt.
-`shared` reads them once a group (`shared.py`), with the same numbers.
+A step can be computed in two ways. `rows` is TRL's: every completion is a row that reads its clip and its prompt.
+`shared` reads them once per group (`shared.py`), with the same numbers.
 """
 
 import time
@@ -77,10 +77,10 @@ class ClipGRPOTrainer(GRPOTrainer):
         self._active: list[Sample] = []
         self._seconds: defaultdict[str, float] = defaultdict(float)
         if sampler:
-            # Set after TRL's own start, which would look for a vLLM in this environment. What the option still does is
-            # the correction for the difference between the sampler's probabilities and the trainer's.
+            # This is set after TRL's own start, which would look for a vLLM in this environment. The option still turns
+            # on the correction for the difference between the sampler's probabilities and the trainer's.
             self.use_vllm = True
-            # Now rather than with the first batch: an adapter that the server does not take ends the run here.
+            # This is done now and not with the first batch: an adapter that the server does not take ends the run here.
             sampler.upload(self.accelerator.unwrap_model(self.model), self.state.global_step)
 
     def _get_train_sampler(self, dataset: Dataset | None = None) -> EpochSampler:
@@ -99,7 +99,7 @@ class ClipGRPOTrainer(GRPOTrainer):
 
     def _tokenize_prompts(self, prompts: list[str]) -> tuple[list[list[int]], None, dict[str, Any]]:
         self._generated = [self.reader.samples[prompt] for prompt in prompts]
-        # Until a slice of them is trained on, log-probabilities (old policy, reference) are of these rows.
+        # Until a slice of these rows is trained on, log-probabilities (old policy, reference) are those of these rows.
         self._active = self._generated
         return [sample.prompt_ids for sample in self._generated], None, {}
 
@@ -202,7 +202,7 @@ class ClipGRPOTrainer(GRPOTrainer):
         return rewards
 
     def _save_now(self) -> str:
-        """Write a checkpoint of the last whole step, where there is one to write; what was done, in words."""
+        """Write a checkpoint of the last whole step, if there is one. Return a sentence that says what was done."""
         if not self.state.global_step or self.accelerator.num_processes > 1:
             return "The run goes on from its last checkpoint."
         self._save_checkpoint(self.model, trial=None)

@@ -1,4 +1,4 @@
-"""A question about a clip as a vLLM server takes it: the frames and the audio that training reads, unchanged."""
+"""A question about a clip in the form that a vLLM server takes: frames and audio are unchanged from training."""
 
 import base64
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ def sampling(config: "GRPOConfig", backbone: Backbone) -> dict[str, Any]:
         "top_k": config.top_k,
         "min_p": config.min_p or 0.0,
         "repetition_penalty": config.repetition_penalty,
-        # The least that the endpoint takes, and by far enough: a sampled placeholder breaks the next forward.
+        # The lowest bias that the endpoint takes, which is far enough: a sampled placeholder breaks the next forward.
         "logit_bias": {str(token): -100.0 for token in backbone.media_token_ids},
         "logprobs": True,
         "top_logprobs": 0,
@@ -37,7 +37,7 @@ def sampling(config: "GRPOConfig", backbone: Backbone) -> dict[str, Any]:
 
 
 def request_of(backbone: Backbone, conversation: Conversation, used: Sequence[str], media: Media) -> dict[str, Any]:
-    """A question and its clip as the server takes them: frames and audio are those that training reads."""
+    """A question and its clip in the server's form. Frames and audio are those that training reads."""
     data: dict[str, dict[str, Any]] = {}
     options: dict[str, Any] = {}
     if media.frames_THWC is not None and media.times_s is not None:
@@ -52,24 +52,24 @@ def request_of(backbone: Backbone, conversation: Conversation, used: Sequence[st
 
 
 def video_options(backbone: Backbone, times_s: np.ndarray) -> dict[str, Any]:
-    """What makes the server take the frames as they are, all of them, at their times and in the size of training."""
+    """Options that make the server take all frames as they are, at their times and in the size of training."""
     size: dict[str, Any] = {"size": backbone.frame_size} if hasattr(backbone, "frame_size") else {}
     if backbone.core.config.model_type == "qwen3_vl":
         times = metadata(torch.from_numpy(times_s))
         seen = {"fps": times.fps, "frames_indices": times.frames_indices, "total_num_frames": times.total_num_frames}
     else:
         seen = {"fps": 1 / frame_step_s(times_s)}
-        # Qwen-Omni's processor looks at this rate alone for the seconds of its positions.
+        # Qwen-Omni's processor uses only this rate for the seconds of its positions.
         size |= seen
     return {
-        # Of a sequence of frames the server keeps the first 32 by default.
+        # By default the server keeps the first 32 frames of a sequence.
         "media_io_kwargs": {"video": {"num_frames": -1, "do_sample_frames": False, **seen}},
         "mm_processor_kwargs": {"do_sample_frames": False, **size},
     }
 
 
 def frames_url(frames_THWC: np.ndarray) -> str:
-    """Frames as vLLM's sequence of images; the type must say JPEG, the images are PNG so that no pixel changes."""
+    """Frames as vLLM's sequence of images; the type must say JPEG; the images are PNG, so that no pixel changes."""
     from PIL import Image
 
     coded = []

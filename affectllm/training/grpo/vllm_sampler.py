@@ -2,8 +2,8 @@
 
 The server is the one that `vllm serve` starts, asked through its OpenAI-compatible endpoints. TRL's own client does not
 serve here: it needs vLLM in the trainer's environment, whose torch and transformers are pinned to others than ours, and
-it carries images alone. Of the model only the adapter moves. It is written into the run's folder after every step, with
-names as the published checkpoint has them, and the server loads it.
+it carries images only. Only the adapter of the model is sent. It is written into the run's folder after every step,
+with names as the published checkpoint has them, and the server loads it.
 
 Three things are checked. The server's version and model are checked before anything is trained. The ids of every
 prompt, media placeholders included, are compared with those that training reads. The server's log-probabilities are
@@ -35,12 +35,12 @@ if TYPE_CHECKING:
 
 PREFIX = "base_model.model."
 # Mean difference, in nats, between the server's and the trainer's log-probabilities of the sampled tokens. bfloat16
-# and other kernels make some hundredths; another adapter, clip or temperature makes more than this.
+# and other kernels differ by some hundredths; another adapter, clip or temperature differs by more than this.
 GAP = 0.25
 # vLLM's value for a log-probability that it does not know.
 UNKNOWN = -9999.0
 AT_ONCE = 16
-"""Prompts that are on their way at the same time; the server puts them into batches."""
+"""Number of prompts that are sent at the same time; the server puts them into batches."""
 
 
 def check_options(config: "GRPOConfig", quantised: bool) -> None:
@@ -87,13 +87,13 @@ class VLLMSampler:
         self._step = -1
         self._requests: dict[int, dict[str, Any]] = {}
         if self.folder.is_dir():
-            # Of a run that was killed.
+            # An adapter of a run that was killed may be there.
             shutil.rmtree(self.folder)
 
     @property
     def adapter(self) -> str:
-        """The server's name of the newest adapter: one of its own for every step, so that nothing which the server
-        computed with an older one is taken for it (vLLM's prefix cache goes by this name)."""
+        """The server's name of the newest adapter. Every step has its own name, so that the server does not reuse what
+        it computed with an older adapter (vLLM's prefix cache goes by this name)."""
         return f"affectllm-{self._run}-{self._step}"
 
     def note(self, sample: Sample, conversation: Conversation) -> None:
@@ -121,7 +121,7 @@ class VLLMSampler:
             self._drop(old)
 
     def close(self) -> None:
-        """Leave the server as it was."""
+        """Remove the adapter, so that the server is as it was before."""
         self._drop(self.adapter)
         shutil.rmtree(self.folder)
 
@@ -132,7 +132,7 @@ class VLLMSampler:
     def sample(self, samples: Sequence[Sample]) -> tuple[list[list[int]], list[list[float | None]]]:
         """One completion a row, as token ids, and the log-probabilities they were sampled with."""
         groups = group_rows(samples)
-        # From the generator that every checkpoint holds: a resumed run asks with the same seeds.
+        # The seeds come from the generator that every checkpoint holds: a resumed run asks with the same ones.
         seeds = torch.randint(2**31, (len(groups.samples),)).tolist()
         options = [
             self._requests[id(sample)] | self._sampling | {"model": self.adapter, "n": len(members), "seed": seed}
@@ -161,7 +161,7 @@ class VLLMSampler:
         return sorted(answer["choices"], key=lambda choice: choice["index"])
 
     def compare(self, gap: float) -> None:
-        """Raise AffectError when the server's log-probabilities are, in the mean, not those of the model trained."""
+        """Raise AffectError if the server's log-probabilities are, in the mean, not those of the trained model."""
         if not gap <= GAP:
             raise AffectError(
                 f"The server's log-probabilities differ from the trainer's by {gap:.2f} nats a token (allowed: {GAP}), "
@@ -193,7 +193,7 @@ def vllm_name(name: str, names: dict[str, str]) -> str:
 
 
 def save_adapter(model: "PeftModel", folder: Path, names: dict[str, str]) -> None:
-    """The adapter that is trained, as a folder for vLLM."""
+    """The trained adapter, as a folder for vLLM."""
     from peft import get_peft_model_state_dict
 
     weights = get_peft_model_state_dict(model, adapter_name="default", save_embedding_layers=False)

@@ -9,13 +9,13 @@ from typing import Any
 
 from affectllm.errors import AffectError
 
-# The oldest and the newest vLLM whose own front end and adapter loader took what is sent here.
+# The oldest and the newest vLLM whose front end and adapter loader accepted what is sent here.
 OLDEST, NEWEST = (0, 22), (0, 33)
 HOW = "docs/grpo.md, 'Sampling on a vLLM server', has the command that starts it."
 
 
 class VLLMServer:
-    """A running server of a version that is known; AffectError when there is none."""
+    """A running server of a known version. AffectError if there is none."""
 
     def __init__(self, url: str) -> None:
         self.url = url.rstrip("/")
@@ -53,7 +53,7 @@ class VLLMServer:
 
 
 def check_model(server: VLLMServer, name: str) -> None:
-    """The server must serve the base model of this name or folder, by what it was started with or calls it."""
+    """Check that the server serves the base model of this name or folder: its path or its alias must fit."""
     base = [card for card in server.models if not card.get("parent")]
     served = [value for card in base for value in (card.get("root"), card["id"]) if value]
     if Path(name).expanduser().resolve() not in {Path(value).expanduser().resolve() for value in served}:

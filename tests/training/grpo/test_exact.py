@@ -242,7 +242,7 @@ def test_media_kept_of_another_clip_are_noticed(
         return Sample(stock(store, conversation).prompt_ids, stock(store, other).media)
 
     monkeypatch.setattr(MediaStore, "encoded_sample", exchanged)
-    with pytest.raises(AffectError, match=r"What is kept of the clip of conversation 'clip\d'"):
+    with pytest.raises(AffectError, match=r"The media kept of the clip of conversation 'clip\d'"):
         trainer.train()
 
 
@@ -264,7 +264,7 @@ def test_spread_weights_are_checked_in_float32_alone(
 
 def test_a_row_with_the_prompt_of_another_clip_is_named(prepared: Any) -> None:
     backbone, (samples, ids, mask, keep) = prepared("AffectLLM")
-    with pytest.raises(AffectError, match="Completion 1 of the batch lies with another prompt"):
+    with pytest.raises(AffectError, match="Completion 1 of the batch has another prompt"):
         compare(backbone.model, backbone, samples[::-1][1:] + samples[:1], ids, mask, keep)
 
 

@@ -166,7 +166,7 @@ def test_what_cannot_work_is_refused_before_training(folder: Path, server: Serve
     with pytest.raises(AffectError, match=r"serves /models/another alias served, and the model .* is .*model\. Start"):
         grpo(options(folder, server, tmp_path / "another"))
     save_tiny_affect(folder / "composed")
-    with pytest.raises(AffectError, match=r"family 'affectllm', whose adapters a vLLM server takes not"):
+    with pytest.raises(AffectError, match=r"family 'affectllm', whose adapters a vLLM server does not take"):
         grpo(options(folder, server, tmp_path / "family", model=str(folder / "composed"), frames=None, max_pixels=None))
     assert not server.asked
 

@@ -1,8 +1,8 @@
-"""A published AffectGPT checkpoint in the place of a composed model's untrained fusion, its adapter merged.
+"""Puts a published AffectGPT checkpoint in the place of a composed model's untrained fusion, its adapter merged.
 
 AffectGPT (arXiv 2501.16566) saves what it trains: single linear maps for each modality and for both, and a LoRA of
 rank 16 (alpha 32) on Qwen2.5. The maps go into the fusion `affectgpt` of a model composed of the same parts, the
-adapter into the language model's weights. What is not taken over is its input: eight windows of two seconds of sound
+adapter into the language model's weights. Its input is not taken over: eight windows of two seconds of sound
 rather than slices of all of it, face crops by OpenFace, and its prompt.
 """
 
@@ -31,7 +31,7 @@ MAPS = {
 }
 """AffectGPT's linear maps -> ours."""
 UNUSED = ("image_llama_proj.weight", "image_llama_proj.bias")
-"""For single images, which no clip has."""
+"""Weights for single images, which no clip has."""
 ADAPTED = re.compile(r"llama_model\.base_model\.model\.model\.(layers\..+)\.lora_([AB])(?:\.default)?\.weight")
 SHOWN = 5
 
@@ -80,7 +80,7 @@ def fill(fusion: torch.nn.Module, given: dict[str, Tensor], checkpoint: Path) ->
     over = [name for name in given if name not in wanted and name not in UNUSED]
     if missing or over:
         raise AffectError(
-            f"{checkpoint} is no AffectGPT with attention fusion. Missing: {', '.join(missing[:SHOWN]) or 'none'} "
+            f"{checkpoint} is not an AffectGPT with attention fusion. Missing: {', '.join(missing[:SHOWN]) or 'none'} "
             f"({len(missing)}); without a place: {', '.join(over[:SHOWN]) or 'none'} ({len(over)})."
         )
     for theirs, ours in wanted.items():

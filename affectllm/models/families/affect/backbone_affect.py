@@ -1,4 +1,4 @@
-"""The composed model as a backbone: encoders are frozen, so a clip is encoded once and only its features travel."""
+"""The composed model as a backbone: encoders are frozen, so a clip is encoded once and its features are kept."""
 
 import hashlib
 import json
@@ -37,7 +37,7 @@ class AffectBackbone(Backbone):
 
     def __init__(self, model: Any, processor: Any, name: str) -> None:
         super().__init__(model, processor, name)
-        # Frozen here rather than in the model, since loading weights makes parameters anew.
+        # They are frozen here rather than in the model, since loading weights creates new parameters.
         model.model.face_encoder.requires_grad_(False)
         model.model.voice_encoder.requires_grad_(False)
 
@@ -82,14 +82,14 @@ class AffectBackbone(Backbone):
         return self.tokenizer(self.processor.widen(prompt), add_special_tokens=False)["input_ids"]
 
     def media_tokens(self, used: Sequence[str], look: Callable[[], Look]) -> int:
-        """Exact: every clip takes the same."""
+        """The exact number of tokens: every clip takes the same."""
         extractor = self.processor.feature_extractor
         face, voice = extractor.face_tokens * ("video" in used), extractor.voice_tokens * ("audio" in used)
         return face + voice + extractor.fusion_tokens * bool(used)
 
     @property
     def fingerprint(self) -> str:
-        """The extractor's options, every weight of the two encoders, and the precision that they run in."""
+        """A key over the extractor's options, every weight of the two encoders, and the precision that they run in."""
         options = [self.processor.feature_extractor.to_dict(), str(self.dtype)]
         digest = hashlib.sha256(json.dumps(options, sort_keys=True, default=str).encode())
         for encoder in (self.core.model.face_encoder, self.core.model.voice_encoder):

@@ -1,4 +1,4 @@
-"""Put a composed model together from a language model, an image tower and a speech encoder; the fusion is untrained."""
+"""Build a composed model from a language model, an image tower and a speech encoder. The fusion is untrained."""
 
 from pathlib import Path
 from typing import Any
@@ -75,7 +75,7 @@ def add_tokens(tokenizer: Any, language_model: Any) -> None:
     tokenizer.eos_token = TURNS[1]
     tokenizer.pad_token = tokenizer.pad_token or TURNS[1]
     embeddings = language_model.get_input_embeddings().weight
-    # Tables are often larger than the vocabulary; then the new tokens have rows already.
+    # Embedding tables are often larger than the vocabulary; then the new tokens have rows already.
     if len(tokenizer) > len(embeddings):
         language_model.resize_token_embeddings(len(tokenizer))
 

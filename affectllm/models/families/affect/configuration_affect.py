@@ -17,8 +17,8 @@ PROSODY_SCALE = [1.0, 0.6, 0.7, 0.5, 0.15, 0.5, 0.5, 0.2, 1.2, 0.12]
 class AffectConfig(PreTrainedConfig):
     """Configuration of `AffectForConditionalGeneration`.
 
-    Tokens a clip costs in the prompt: `face_tokens`, `voice_tokens`, and `fusion_tokens` behind them, in which both
-    have met. With the fusion "queries" a frame is a token, each of `voice_chunks` slices is one, and prosody one more.
+    Tokens of a clip in the prompt: `face_tokens`, `voice_tokens`, and after them `fusion_tokens`, in which both are
+    fused. With the fusion "queries" a frame is a token, each of `voice_chunks` slices is one, and prosody one more.
     """
 
     model_type = "affectllm"
@@ -29,18 +29,18 @@ class AffectConfig(PreTrainedConfig):
     vision_config: dict[str, Any] | PreTrainedConfig | None = None
     """None for the face-expression network on face crops; else a CLIP, SigLIP or DINOv2 tower on whole frames."""
     audio_layers: int = 2
-    """Of Whisper the first layers, which alone are run: vocal emotion reads best from an early one, later ones turn
-    into text. Of HuBERT and WavLM the last layers, whose mean is taken."""
+    """Number of layers. Of Whisper only the first ones are run: vocal emotion is read best from an early layer, later
+    ones turn into text. Of HuBERT and WavLM the mean of the last ones is taken."""
     fusion: str = "queries"
-    """How modalities meet: queries (see `Fusion`), attention, attention_softmax, qformer, none, affectgpt (see
+    """How modalities are fused: queries (see `Fusion`), attention, attention_softmax, qformer, none, affectgpt (see
     prefusion.py)."""
     num_frames: int = 8
     face_size: int = 2048
-    """Values of one face: mini-XCEPTION's 4 x 4 x 128 map; an image tower sets it."""
+    """Number of values of one face: mini-XCEPTION's 4 x 4 x 128 map; an image tower sets it."""
     face_tokens: int = 0
-    """Tokens of a clip's frames; 0 for one a frame, which the fusions queries and none always give."""
+    """Tokens of a clip's frames. 0 is one per frame, which the fusions queries and none always give."""
     voice_tokens: int = 0
-    """Tokens of a clip's voice; 0 for as many as there are slices, and one of prosody with the fusion queries."""
+    """Tokens of a clip's voice. 0 is one per slice, and one more of prosody with the fusion queries."""
     voice_chunks: int = 8
     """Equal slices of the clip's time; each gives mean and deviation of the encoder's states."""
     fusion_size: int = 256
@@ -82,12 +82,12 @@ class AffectConfig(PreTrainedConfig):
 
     @property
     def media_token_ids(self) -> list[int]:
-        """Placeholders that stand for media in `input_ids` and must never be sampled."""
+        """Placeholders of media in `input_ids`. They must never be sampled."""
         return [self.face_token_id, self.voice_token_id, self.fusion_token_id]
 
     @property
     def voice_size(self) -> int:
-        """Values of one slice of sound: mean and deviation of the encoder's states."""
+        """Number of values of one slice of audio: mean and deviation of the encoder's states."""
         return 2 * getattr(self.audio_config, "d_model", self.audio_config.hidden_size)
 
     def check_parts(self) -> None:

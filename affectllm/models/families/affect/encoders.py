@@ -1,7 +1,7 @@
-"""Any image tower and any speech encoder of transformers in the place of the embedded model's own.
+"""Any image tower and any speech encoder of transformers, in place of the embedded model's own.
 
 Images: CLIP (its projected embedding, as in AffectGPT), SigLIP, DINOv2 (their pooled output). Speech: HuBERT, WavLM
-(the mean of the last layers, four in AffectGPT), besides the first layers of Whisper in voice.py.
+(the mean of the last layers, four in AffectGPT). The first layers of Whisper are in voice.py.
 """
 
 from typing import Any
@@ -12,7 +12,7 @@ from transformers import AutoModel, CLIPVisionModelWithProjection, PreTrainedCon
 
 IMAGE_TOWERS = ("clip_vision_model", "siglip_vision_model", "dinov2")
 SPEECH_ENCODERS = ("whisper", "hubert", "wavlm")
-# Samples below which their convolutions give no state at all.
+# Number of samples below which their convolutions give no state at all.
 SHORTEST = 400
 
 

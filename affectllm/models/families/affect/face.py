@@ -1,6 +1,6 @@
 """The face encoder of the embedded model: mini-XCEPTION (Arriaga et al., arXiv 1710.07557), trained on FER2013.
 
-A map of a face taken before the classifier travels to the language model; the seven classes of FER2013 are kept
+A map of a face, taken before the classifier, goes to the language model. The seven classes of FER2013 are kept
 for checks on real photographs.
 """
 
@@ -44,7 +44,7 @@ class Block(nn.Module):
 
 
 def pool_same(x: Tensor) -> Tensor:
-    """Maximum over 3 x 3 at stride 2 as Keras' 'same' does it: what padding is needed goes right and below first."""
+    """Maximum over 3 x 3 at stride 2 as Keras' 'same' does it: padding goes to the right and bottom first."""
 
     def missing(size: int) -> int:
         return max((math.ceil(size / 2) - 1) * 2 + 3 - size, 0)

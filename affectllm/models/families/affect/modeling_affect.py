@@ -1,8 +1,8 @@
 """A composed video-audio-text model: frozen face and voice encoders, trained fusion, any causal language model.
 
-The idea is AffectGPT's (arXiv 2501.16566): let the modalities meet before the language model reads them.
+The idea is AffectGPT's (arXiv 2501.16566): the modalities are fused before the language model reads them.
 Different here: fusion is a cross-attention of learned queries over all media tokens rather than a weighted
-sum to one token, the unfused tokens stay in the prompt, and any subset of modalities is legal.
+sum to one token, the unfused tokens stay in the prompt, and any subset of modalities is allowed.
 
 Shapes: N clips, B rows, L prompt tokens, D the language model's width, H the fusion width.
 """
@@ -24,7 +24,7 @@ from affectllm.models.families.affect.face import FaceExpressionEncoder
 from affectllm.models.families.affect.prefusion import AffectGPTFusion, PreFusion, QFormer, in_own_precision
 from affectllm.models.families.affect.voice import VoiceEncoder, chunk_statistics
 
-# What the encoders read, and what they give: a forward takes either.
+# What the encoders read, and what they return: a forward takes either.
 RAW_MEDIA = ("face_pixels", "input_features", "feature_attention_mask")
 ENCODED_MEDIA = ("face_features", "voice_features")
 MEDIA = (*RAW_MEDIA, *ENCODED_MEDIA, "prosody")
@@ -60,7 +60,7 @@ class Fusion(nn.Module):
         """Tokens of faces (N_face, T, D), of voices (N_voice, chunks + 1, D) and fused ones (N_media, Q, D).
 
         `has_face` and `has_voice` are (B,) and say which rows the N_face and N_voice features belong to, in order;
-        rows with at least one of them get fused tokens.
+        rows with a face or a voice get fused tokens.
         """
         parts, masks = [], []
         if face is not None:
@@ -117,7 +117,7 @@ class AffectPreTrainedModel(PreTrainedModel):
     base_model_prefix = "model"
     input_modalities = ["video", "audio", "text"]
     supports_gradient_checkpointing = True
-    # Small, trained, and given statistics in their own units, which half precision would blur.
+    # It is small and trained, and reads statistics in their own units, which half precision would blur.
     _keep_in_fp32_modules_strict = ["fusion"]
     _no_split_modules = ["Fusion", "PreFusion", "AffectGPTFusion"]
     _supports_sdpa = True
@@ -172,7 +172,7 @@ class AffectModel(AffectPreTrainedModel):
         input_features: Tensor | None = None,
         feature_attention_mask: Tensor | None = None,
     ) -> dict[str, Tensor]:
-        """The frozen encoders' output, to be made once a clip and fed to the forward ever after.
+        """The frozen encoders' output. It is made once per clip and then passed to every forward.
 
         face_pixels (N, T, 64, 64) in [-1, 1], or (N, T, 3, S, S) -> face_features (N, T, values of one);
         input_features (N, mels, frames), or waves (N, samples), with their mask
@@ -193,7 +193,7 @@ class AffectModel(AffectPreTrainedModel):
     def embed(self, input_ids: Tensor, media: dict[str, Tensor | None]) -> Tensor:
         """Word embeddings (B, L, D) with media tokens in their placeholders.
 
-        Raises ValueError when placeholders and media do not match: a clip must never be dropped in silence.
+        Raises ValueError when placeholders and media do not match: a clip must never be dropped silently.
         """
         embeds = self.get_input_embeddings()(input_ids)
         config = self.config
@@ -247,7 +247,7 @@ class AffectModel(AffectPreTrainedModel):
 
 
 class AffectForConditionalGeneration(AffectPreTrainedModel, GenerationMixin):
-    """The composed model with its language head: `generate`, PEFT, TRL and the Auto classes take it as any other."""
+    """The composed model with its language head: `generate`, PEFT, TRL and the Auto classes take it like any other."""
 
     _tied_weights_keys = {"lm_head.weight": "model.language_model.embed_tokens.weight"}
 
@@ -323,7 +323,7 @@ class AffectForConditionalGeneration(AffectPreTrainedModel, GenerationMixin):
         self, input_ids: Tensor, is_first_iteration: bool = False, **kwargs: Any
     ) -> dict[str, Any]:
         inputs = super().prepare_inputs_for_generation(input_ids, is_first_iteration=is_first_iteration, **kwargs)
-        # Behind the prompt the media are in the key-value cache; without a cache every step reads them again.
+        # After the prompt the media are in the key-value cache; without a cache every step reads them again.
         if not is_first_iteration and kwargs.get("use_cache", True):
             for name in MEDIA:
                 inputs.pop(name, None)

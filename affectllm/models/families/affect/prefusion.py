@@ -1,15 +1,15 @@
 """AffectGPT's pre-fusion (arXiv 2501.16566, section 4), as an alternative to the fusion of modeling_affect.py.
 
-Each modality is pooled to its own tokens, and the modalities meet in multimodal tokens before the language model:
+Each modality is pooled to its own tokens, and the modalities are fused in multimodal tokens before the language model:
 
   attention          weighted sums whose weights are a linear map of the features, without softmax (AffectGPT's code)
   attention_softmax  the same with softmax over what is summed
-  qformer            learned queries behind two layers of self- and cross-attention
+  qformer            learned queries after two layers of self- and cross-attention
   none               features as they are, a token each, and no multimodal tokens
   affectgpt          AffectGPT's own modules, one token of each kind: what its published weights fit into (affectgpt.py)
 
 Different from AffectGPT, but for the last: any number of tokens rather than one, and tokens brought to the scale of
-word embeddings by a norm. Rows that lack a modality are legal in all.
+word embeddings by a norm. Rows that lack a modality are allowed in all.
 
 Shapes: N clips, B rows, T features of a modality, H the fusion width, D the language model's.
 """
@@ -65,7 +65,7 @@ class WeightedSum(nn.Module):
 
 
 def weigh(scores: Tensor, present: Tensor, softmax: bool) -> Tensor:
-    """Scores as weights over dimension 1; what is absent weighs nothing."""
+    """Scores as weights over dimension 1. Absent features have weight 0."""
     if softmax:
         return scores.masked_fill(~present, float("-inf")).softmax(1)
     return scores * present
@@ -153,10 +153,10 @@ class PreFusion(nn.Module):
 
 
 class AffectGPTFusion(nn.Module):
-    """AffectGPT's attention fusion as published: one token of the face, one of the voice, one in which both have met.
+    """AffectGPT's attention fusion as published: one token of the face, one of the voice, one in which both are fused.
 
-    A token is a sum of features weighted by a linear map of them, without softmax. Of the voice's slices it takes the
-    means alone, as AffectGPT has no deviations.
+    A token is a sum of features, weighted by a linear map of the features, without softmax. Of the voice's slices it
+    takes the means alone, as AffectGPT has no deviations.
     """
 
     def __init__(self, config: Any) -> None:
@@ -190,7 +190,7 @@ class AffectGPTFusion(nn.Module):
 
 
 def spread(features: Tensor, rows: Tensor) -> Tensor:
-    """Features of some rows laid into all of them, zeros elsewhere."""
+    """Features of some rows placed into a tensor of all rows, zeros elsewhere."""
     laid = features.new_zeros(rows.shape[0], *features.shape[1:])
     laid[rows] = features
     return laid

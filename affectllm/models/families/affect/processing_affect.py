@@ -1,4 +1,4 @@
-"""From frames, sound and text to the tensors of `AffectForConditionalGeneration`."""
+"""From frames, audio and text to the tensors of `AffectForConditionalGeneration`."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +16,7 @@ from affectllm.models.families.affect.voice import at_least, log_mel, prosody
 
 FACE, VOICE, FUSION = "<|face|>", "<|voice|>", "<|fusion|>"
 DETECTOR_FILE = "face_detector.safetensors"
-# Line breaks stand inside expressions: outside of them "{%-" would eat them.
+# Line breaks are inside expressions: outside, "{%-" would remove them.
 CHAT_TEMPLATE = (
     "{%- for message in messages -%}"
     "{{ '<|im_start|>' + message['role'] + '\\n' }}"
@@ -54,7 +54,7 @@ class AffectFeatureExtractor(FeatureExtractionMixin):
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        # A folder saved without them is of the embedded model's kind: a token a frame, a slice, and one of prosody.
+        # A folder saved without them is of the embedded model's kind: a token per frame and slice, and one of prosody.
         self.face_tokens = face_tokens or num_frames
         self.voice_tokens = voice_tokens or voice_chunks + 1
         self.image = image
@@ -135,7 +135,7 @@ class AffectProcessor(ProcessorMixin):
         super().__init__(feature_extractor, tokenizer, chat_template=chat_template or CHAT_TEMPLATE)
 
     def widen(self, text: str) -> str:
-        """Each placeholder repeated to the tokens its medium takes, the fused tokens behind the last of them."""
+        """Each placeholder repeated to the tokens its medium takes, the fused tokens after the last one."""
         extractor = self.feature_extractor
         last = max(
             text.rfind(FACE) + len(FACE) if FACE in text else 0, text.rfind(VOICE) + len(VOICE) if VOICE in text else 0

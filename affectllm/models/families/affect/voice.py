@@ -1,6 +1,6 @@
 """The voice encoder of the embedded model: the first layers of Whisper at the clip's true length, and prosody.
 
-Whisper pads every clip to 30 s; a 3 s clip read at its own length costs a tenth and gives the same kind of states.
+Whisper pads every clip to 30 s. A 3 s clip that is read at its own length costs a tenth and gives similar states.
 """
 
 from functools import cache
@@ -17,7 +17,7 @@ from affectllm.media.audio import RATE_HZ
 WINDOW, HOP, MELS = 400, 160, 80
 PITCH_LOW_HZ, PITCH_HIGH_HZ = 60, 400
 SHORTEST = 3200
-"""Samples (0.2 s): shorter sounds are filled up with silence, below it no statistic means anything."""
+"""Samples (0.2 s): shorter audio is filled up with silence, since no statistic of it means anything."""
 
 
 class VoiceEncoder(nn.Module):
@@ -32,7 +32,7 @@ class VoiceEncoder(nn.Module):
         self.layers = nn.ModuleList([WhisperEncoderLayer(config) for _ in range(layers)])
 
     def forward(self, mel: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        """`mask` (B, T) is 1 on valid frames; padded rows give the states they give alone."""
+        """`mask` (B, T) is 1 on valid frames. Padded rows give the same states as alone."""
         # The padded tail is zeroed before each convolution, as its own padding would be.
         x = F.gelu(self.conv1(mel * mask[:, None])) * mask[:, None]
         x = F.gelu(self.conv2(x)).transpose(1, 2)
@@ -54,7 +54,7 @@ def chunk_statistics(states: Tensor, mask: Tensor, chunks: int = 8) -> Tensor:
     for row, kept in zip(states, mask, strict=True):
         valid = row[: int(kept.sum())]
         edges = torch.linspace(0, len(valid), chunks + 1).round().long().tolist()
-        # A slice of a very short clip may be empty: it then repeats the frame at its place.
+        # A slice of a very short clip may be empty. It then repeats the frame at its position.
         starts = [min(edge, len(valid) - 1) for edge in edges[:-1]]
         slices = [valid[start : max(end, start + 1)] for start, end in zip(starts, edges[1:], strict=True)]
         rows.append(torch.stack([torch.cat([part.mean(0), part.std(0, correction=0)]) for part in slices]))
@@ -83,7 +83,7 @@ def log_mel(wave: np.ndarray) -> Tensor:
 
 
 def prosody(wave: np.ndarray) -> np.ndarray:
-    """Ten statistics of how something is said, float32.
+    """Ten statistics, float32, of how something is said.
 
     Mean, deviation and peak of log energy; mean, deviation, highest and lowest log2 pitch in Hz over voiced frames;
     voiced share; seconds; mean change of log energy from frame to frame. Pitch is the strongest autocorrelation

@@ -58,12 +58,12 @@ class Table(NamedTuple):
     emotions: Path
 
 
-def main(run: DailyDialog) -> None:
-    tables = find_tables(run)
+def main(options: DailyDialog) -> None:
+    tables = find_tables(options)
     dialogues = {split: list(read_dialogues(table)) for split, table in tables.items()}
     build(
-        run,
-        converse(run, dialogues),
+        options,
+        converse(options, dialogues),
         sources=[path for table in tables.values() for path in table],
         licence=LICENCE,
         notes={
@@ -73,17 +73,17 @@ def main(run: DailyDialog) -> None:
     )
 
 
-def find_tables(run: DailyDialog) -> dict[str, Table]:
+def find_tables(options: DailyDialog) -> dict[str, Table]:
     """The files of every split asked for: in the folder itself, in one of the split's name, or in one more such."""
     found = {}
     for name, split in SPLITS.items():
-        for folder in (run.source, run.source / name, run.source / name / name):
+        for folder in (options.source, options.source / name, options.source / name / name):
             table = Table(folder / f"dialogues_{name}.txt", folder / f"dialogues_emotion_{name}.txt")
-            if run.split in (None, name) and table.texts.is_file():
+            if options.split in (None, name) and table.texts.is_file():
                 found[split] = table
     if not found:
         raise AffectError(
-            f"{run.source} holds no dialogues_train.txt, nor one of another split. Unpack the splits there."
+            f"{options.source} holds no dialogues_train.txt, nor one of another split. Unpack the splits there."
         )
     return found
 
@@ -99,29 +99,29 @@ def read_dialogues(table: Table) -> Iterator[Row]:
         yield Row(number, {"text": text.strip(), "emotion": emotion.strip()})
 
 
-def converse(run: DailyDialog, dialogues: dict[str, list[Row]]) -> Built:
+def converse(options: DailyDialog, dialogues: dict[str, list[Row]]) -> Built:
     splits_of: dict[str, set[str]] = {}
     for split, rows in dialogues.items():
         for row in rows:
             splits_of.setdefault(row.values["text"], set()).add(split)
     for split, rows in dialogues.items():
         for row in rows:
-            if not in_shard(row.number, run.shard):
+            if not in_shard(row.number, options.shard):
                 continue
             said = [text.strip() for text in row.values["text"].split("__eou__") if text.strip()]
             numbers = row.values["emotion"].split()
             name = f"{split}_dia{row.number}"
             if len(said) != len(numbers) or not set(numbers) <= set("0123456"):
                 reason = f"{len(said)} utterances and the emotions {' '.join(numbers)!r}"
-                yield reject(row, run.source, name, reason)
+                yield reject(row, options.source, name, reason)
                 continue
             defects = ["dialogue-in-two-splits"] if len(splits_of[row.values["text"]]) > 1 else []
             turns = [Turn(speaker="AB"[i % 2], text=text) for i, text in enumerate(said)]
-            yield from ask(run, row, turns, [EMOTIONS[int(number)] for number in numbers], split, name, defects)
+            yield from ask(options, row, turns, [EMOTIONS[int(number)] for number in numbers], split, name, defects)
 
 
 def ask(
-    run: DailyDialog, row: Row, turns: list[Turn], emotions: list[str], split: str, name: str, defects: list[str]
+    options: DailyDialog, row: Row, turns: list[Turn], emotions: list[str], split: str, name: str, defects: list[str]
 ) -> Built:
     """A question about every utterance, with those before it."""
     for i, (turn, emotion) in enumerate(zip(turns, emotions, strict=True)):
@@ -131,12 +131,14 @@ def ask(
             split=split,
             subtitle=turn.text,
             language="en",
-            context=turns[max(0, i - run.window) : i],
+            context=turns[max(0, i - options.window) : i],
             person=turn.speaker,
             target=Target(labels=[emotion], basic=emotion),
             meta=Meta(licence=LICENCE, defects=defects, hash=row_hash({"text": turn.text, "emotion": emotion})),
         )
-        yield from questions(annotation, run.tasks, run.mode, run.seed, (), EMOTIONS, row=row, source=run.source)
+        yield from questions(
+            annotation, options.tasks, options.mode, options.seed, (), EMOTIONS, row=row, source=options.source
+        )
 
 
 if __name__ == "__main__":

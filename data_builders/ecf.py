@@ -67,21 +67,21 @@ class Dialogue(msgspec.Struct):
     pairs: list[tuple[str, str]] | None = msgspec.field(default=None, name="emotion-cause_pairs")
 
 
-def main(run: Ecf) -> None:
-    path = find_source(run.source, FILES)
+def main(options: Ecf) -> None:
+    path = find_source(options.source, FILES)
     items = read_list(path, "dialogues")
-    split = run.split or split_by_name(path, SPLITS, "*{}*")
+    split = options.split or split_by_name(path, SPLITS, "*{}*")
     named = ((f"dia{row.values.get('conversation_ID', f'_row{row.number}')}", row) for row in rows_of(items))
     build(
-        run,
-        usable(named, run.shard, run.source, partial(ask, run, split)),
+        options,
+        usable(named, options.shard, options.source, partial(ask, options, split)),
         sources=[path],
         licence=LICENCE,
         notes={"published_rows": PUBLISHED.get(split), "table_rows": len(items), "split": split},
     )
 
 
-def ask(run: Ecf, split: str, name: str, row: Row) -> Built:
+def ask(options: Ecf, split: str, name: str, row: Row) -> Built:
     """The question about a dialogue; an AffectError says why there is none."""
     dialogue = item_of(row, Dialogue)
     pairs, defects = read_pairs(dialogue)
@@ -94,7 +94,7 @@ def ask(run: Ecf, split: str, name: str, row: Row) -> Built:
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
     turns = [Turn(speaker=it.speaker, text=it.text) for it in dialogue.conversation]
-    yield compose(annotation, task="cause", mode="labels", seed=run.seed, parts=(), turns=turns)
+    yield compose(annotation, task="cause", mode="labels", seed=options.seed, parts=(), turns=turns)
 
 
 def read_pairs(dialogue: Dialogue) -> tuple[list[tuple[int, str, int]] | None, list[str]]:

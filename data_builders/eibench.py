@@ -55,13 +55,13 @@ class Item(NamedTuple):
     triggers: str
 
 
-def main(run: EIBench) -> None:
-    path = find_source(run.source, (BASIC, COMPLEX))
-    items = list(complex_items(path) if path.suffix == ".jsonl" else basic_items(path, run.questions))
+def main(options: EIBench) -> None:
+    path = find_source(options.source, (BASIC, COMPLEX))
+    items = list(complex_items(path) if path.suffix == ".jsonl" else basic_items(path, options.questions))
     build(
-        run,
-        usable(named(items), run.shard, path, partial(ask, run)),
-        sources=[path, *([run.questions] if run.questions else [])],
+        options,
+        usable(named(items), options.shard, path, partial(ask, options)),
+        sources=[path, *([options.questions] if options.questions else [])],
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": len(items)},
     )
@@ -91,7 +91,7 @@ def named(items: list[Item]) -> Iterator[tuple[str, Row]]:
         yield name, Row(number, item._asdict())
 
 
-def ask(run: EIBench, name: str, row: Row) -> Built:
+def ask(options: EIBench, name: str, row: Row) -> Built:
     """The question about an image; an AffectError says why there is none."""
     item = Item(**row.values)
     triggers = numbered_triggers(item.triggers)
@@ -102,13 +102,13 @@ def ask(run: EIBench, name: str, row: Row) -> Built:
         id=name,
         dataset="eibench",
         split="test",
-        media=Clip(image=need_file(run.media, item.image, "image ")),
+        media=Clip(image=need_file(options.media, item.image, "image ")),
         language="en",
         target=Target(description="\n".join(f"{i}. {trigger}" for i, trigger in enumerate(triggers, 1))),
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
     asked = item.question or "What may have caused the emotion in this image? List the causes, numbered."
-    yield compose(annotation, "describe", "describe", run.seed, parts=("image",), asked=asked)
+    yield compose(annotation, "describe", "describe", options.seed, parts=("image",), asked=asked)
 
 
 def numbered_triggers(text: str) -> list[str]:

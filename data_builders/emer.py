@@ -67,47 +67,49 @@ class Emer(Build):
     """Split that the rows get: the data set has none."""
 
 
-def main(run: Emer) -> None:
-    path = find_source(run.source, FILES)
+def main(options: Emer) -> None:
+    path = find_source(options.source, FILES)
     rows = read_table(path, V1 if "reasons" in columns_of(path) else V2)
     named = ((row.values.get("name") or row.values.get("names") or "", row) for row in rows)
-    labels = read_column(run.labels, "openset") if run.labels else {}
+    labels = read_column(options.labels, "openset") if options.labels else {}
     build(
-        run,
-        usable(named, run.shard, run.source, partial(ask, run, labels)),
-        sources=[path, *([run.labels] if run.labels else [])],
+        options,
+        usable(named, options.shard, options.source, partial(ask, options, labels)),
+        sources=[path, *([options.labels] if options.labels else [])],
         licence=LICENCE,
         rows_in=len(rows),
     )
 
 
-def ask(run: Emer, labels: dict[str, str], name: str, row: Row) -> Built:
+def ask(options: Emer, labels: dict[str, str], name: str, row: Row) -> Built:
     """The questions about a clip; an AffectError says why there are none."""
     values = row.values
-    raw = values.get("reasons") or values.get("english" if run.language == "en" else "chinese") or ""
+    raw = values.get("reasons") or values.get("english" if options.language == "en" else "chinese") or ""
     if not name or not raw.strip():
-        raise AffectError(f"no {run.language} description" if name else "no name")
-    clip = need_clip(run.media, name)
-    description, defects = clean(raw, run.language)
+        raise AffectError(f"no {options.language} description" if name else "no name")
+    clip = need_clip(options.media, name)
+    description, defects = clean(raw, options.language)
     clues = split_clues(description)
     said = values.get("subtitles", "").strip() or quoted(clues)
     known = split_labels(labels.get(name, "")) or split_labels(values.get("emotions", ""))
-    language = "zh" if CHINESE.search(description) and not ENGLISH.search(description) else run.language
+    language = "zh" if CHINESE.search(description) and not ENGLISH.search(description) else options.language
     annotation = Annotation(
         id=name,
         dataset="emer",
-        split=run.split,
+        split=options.split,
         media=clip,
         subtitle=said or None,
         language=language,
         target=Target(labels=known, description=description, clues=clues),
         meta=Meta(licence=LICENCE, defects=defects if clues else [*defects, "no-clue-sections"], hash=row_hash(values)),
     )
-    mode: Mode = run.mode or ("think" if known else "describe")
-    if not run.tasks and mode != "describe" and not known:
+    mode: Mode = options.mode or ("think" if known else "describe")
+    if not options.tasks and mode != "describe" and not known:
         raise AffectError("no labels: give OV-MERD's csv with --labels, or build with --mode describe")
     one: tuple[Task, Mode] = ("describe", mode)
-    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
+    yield from questions(
+        annotation, options.tasks, options.mode, options.seed, row=row, source=options.source, otherwise=one
+    )
 
 
 def clean(text: str, language: str) -> tuple[str, list[str]]:

@@ -70,13 +70,13 @@ class Item(msgspec.Struct):
     video: str
 
 
-def main(run: EmerRewrite) -> None:
-    path = find_source(run.source, FILES)
+def main(options: EmerRewrite) -> None:
+    path = find_source(options.source, FILES)
     items = read_list(path)
     build(
-        run,
-        usable(named(rows_of(items)), run.shard, run.source, partial(ask, run, names_in(run.exclude))),
-        sources=[path, *run.exclude],
+        options,
+        usable(named(rows_of(items)), options.shard, options.source, partial(ask, options, names_in(options.exclude))),
+        sources=[path, *options.exclude],
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": len(items)},
     )
@@ -95,21 +95,21 @@ def clip_name(row: Row) -> str:
     return PurePosixPath(str(row.values.get("video", ""))).stem
 
 
-def ask(run: EmerRewrite, held_out: set[str], name: str, row: Row) -> Built:
+def ask(options: EmerRewrite, held_out: set[str], name: str, row: Row) -> Built:
     """The question of an item; an AffectError says why it cannot be asked."""
     if clip_name(row) in held_out:
         raise AffectError("also in a file given with --exclude")
     item = item_of(row, Item)
-    options = {found[1]: clean_label(found[2]) for found in map(OPTION.fullmatch, item.options) if found}
-    if len(options) < len(item.options):
+    choices = {found[1]: clean_label(found[2]) for found in map(OPTION.fullmatch, item.options) if found}
+    if len(choices) < len(item.options):
         raise AffectError("an option is not written as 'A. word'")
     solution = SOLUTION.fullmatch(item.solution)
     if solution is None:
         raise AffectError("the solution is not <context>, <think> and <answer>")
     letters = re.findall(r"[A-Z]", item.answer)
-    if not letters or not set(letters) <= set(options):
+    if not letters or not set(letters) <= set(choices):
         raise AffectError(f"the answer {item.answer!r} names no option, or one that is not there")
-    labels = [options[letter] for letter in letters]
+    labels = [choices[letter] for letter in letters]
     checks = {
         "answer-differs-from-list": sorted(labels) != sorted(map(clean_label, item.clean_list)),
         "answer-differs-from-solution": letters != re.findall(r"[A-Z]", solution["answer"]),
@@ -118,14 +118,14 @@ def ask(run: EmerRewrite, held_out: set[str], name: str, row: Row) -> Built:
     annotation = Annotation(
         id=name,
         dataset="emer-rewrite",
-        split=run.split,
-        media=Clip(video=need_file(run.media, item.video, "")),
+        split=options.split,
+        media=Clip(video=need_file(options.media, item.video, "")),
         language="en",
         target=Target(labels=labels, description=f"{solution['context'].strip()}\n{solution['think'].strip()}"),
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
-    candidates, asked = list(options.values()), item.problem.strip()
-    yield compose(annotation, "labels", run.mode, run.seed, candidates=candidates, asked=asked)
+    candidates, asked = list(choices.values()), item.problem.strip()
+    yield compose(annotation, "labels", options.mode, options.seed, candidates=candidates, asked=asked)
 
 
 if __name__ == "__main__":

@@ -49,15 +49,15 @@ class EmoPrefer(Build):
     """Split that the rows get."""
 
 
-def main(run: EmoPrefer) -> None:
-    path = find_source(run.source, FILES)
+def main(options: EmoPrefer) -> None:
+    path = find_source(options.source, FILES)
     rows = read_table(path, ("name", "a1", "a2"))
     build(
-        run,
-        usable(named(rows), run.shard, run.source, partial(ask, run)),
+        options,
+        usable(named(rows), options.shard, options.source, partial(ask, options)),
         sources=[path],
         licence=LICENCE,
-        rows_in=count_in_shard(rows, run.shard),
+        rows_in=count_in_shard(rows, options.shard),
     )
 
 
@@ -70,7 +70,7 @@ def named(rows: Iterable[Row]) -> Iterator[tuple[str, Row]]:
         yield (clip if pairs[clip] == 1 else f"{clip}_{pairs[clip]}"), row
 
 
-def ask(run: EmoPrefer, name: str, row: Row) -> Built:
+def ask(options: EmoPrefer, name: str, row: Row) -> Built:
     """The pair and, with --swap, the same pair the other way round; an AffectError says why there is none."""
     clip, a1, a2 = row.values["name"].strip(), row.values["a1"], row.values["a2"]
     preference = row.values.get("preference", "").strip()
@@ -80,14 +80,14 @@ def ask(run: EmoPrefer, name: str, row: Row) -> Built:
         raise AffectError("a description is empty")
     if preference not in PREFERENCES:
         raise AffectError(f"preference is {row.values['preference']!r}, not a1, a2 or same")
-    media = need_clip(run.media, clip, shown="")
-    yield pair(run, name, row, media, (a1, a2), PREFERENCES[preference])
-    if run.swap:
-        yield pair(run, f"{name}_swap", row, media, (a2, a1), SWAPPED[PREFERENCES[preference]])
+    media = need_clip(options.media, clip, shown="")
+    yield pair(options, name, row, media, (a1, a2), PREFERENCES[preference])
+    if options.swap:
+        yield pair(options, f"{name}_swap", row, media, (a2, a1), SWAPPED[PREFERENCES[preference]])
 
 
 def pair(
-    run: EmoPrefer, name: str, row: Row, media: Clip, choices: tuple[str, str], preference: str | None
+    options: EmoPrefer, name: str, row: Row, media: Clip, choices: tuple[str, str], preference: str | None
 ) -> Conversation:
     """The question which of two descriptions people prefer."""
     target = {"preference": preference, "options": dict(zip(("a1", "a2"), choices, strict=True))}
@@ -95,13 +95,13 @@ def pair(
     annotation = Annotation(
         id=name,
         dataset="emoprefer",
-        split=run.split,
+        split=options.split,
         media=media,
         language="en",
         target=msgspec.convert(target, Target),
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
-    return compose(annotation, task="preference", mode="labels", seed=run.seed, choices=choices)
+    return compose(annotation, task="preference", mode="labels", seed=options.seed, choices=choices)
 
 
 if __name__ == "__main__":

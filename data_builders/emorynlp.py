@@ -54,19 +54,19 @@ class EmoryNlp(Build):
     """Number of earlier utterances shown as context. 0 shows none."""
 
 
-def main(run: EmoryNlp) -> None:
-    path = find_source(run.source, [f"emorynlp_{split}_final.csv" for split in SPLITS])
-    split = SPLITS[run.split] if run.split else split_by_name(path, SPLITS, "*_{}*")
+def main(options: EmoryNlp) -> None:
+    path = find_source(options.source, [f"emorynlp_{split}_final.csv" for split in SPLITS])
+    split = SPLITS[options.split] if options.split else split_by_name(path, SPLITS, "*_{}*")
     rows = read_table(path, COLUMNS)
     turns = by_dialogue((place_of(row), turn_of(row)) for row in rows)
     named = ((f"{split}_{place_of(row)}", row) for row in rows)
     build(
-        run,
-        usable(named, run.shard, run.source, partial(ask, run, split, turns)),
+        options,
+        usable(named, options.shard, options.source, partial(ask, options, split, turns)),
         sources=[path],
         licence=LICENCE,
         defects={"utterance-absent": [f"{split}_{place}" for place in absent(turns, first=1)]},
-        rows_in=count_in_shard(rows, run.shard),
+        rows_in=count_in_shard(rows, options.shard),
         notes={"published_rows": PUBLISHED[split], "table_rows": len(rows), "split": split},
     )
 
@@ -93,10 +93,10 @@ def speakers(row: Row) -> list[str]:
     return [str(name) for name in found]
 
 
-def ask(run: EmoryNlp, split: str, turns: dict[str, dict[int, Turn]], name: str, row: Row) -> Built:
+def ask(options: EmoryNlp, split: str, turns: dict[str, dict[int, Turn]], name: str, row: Row) -> Built:
     """Questions about an utterance; an AffectError says why there are none."""
     values, place = row.values, place_of(row)
-    clip = need_clip(run.media, str(place), (".mp4",), shown=f"{place}.mp4")
+    clip = need_clip(options.media, str(place), (".mp4",), shown=f"{place}.mp4")
     emotion, several = values["Emotion"].lower(), len(speakers(row)) > 1
     if emotion not in EMOTIONS:
         raise AffectError(f"emotion {emotion!r}")
@@ -108,12 +108,14 @@ def ask(run: EmoryNlp, split: str, turns: dict[str, dict[int, Turn]], name: str,
         media=clip,
         subtitle=values["Utterance"],
         language="en",
-        context=earlier(turns, place, run.window),
+        context=earlier(turns, place, options.window),
         person=turn_of(row).speaker,
         target=Target(labels=[emotion], basic=emotion),
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(values)),
     )
-    yield from questions(annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=run.source)
+    yield from questions(
+        annotation, options.tasks, options.mode, options.seed, candidates=EMOTIONS, row=row, source=options.source
+    )
 
 
 if __name__ == "__main__":

@@ -72,47 +72,47 @@ class Line(msgspec.Struct):
     """Votes for each of EMOTIONS, a digit each."""
 
 
-def main(run: EmotionLines) -> None:
-    files = find_files(run)
+def main(options: EmotionLines) -> None:
+    files = find_files(options)
     dialogues = {path: read_list(path, "dialogues") for path in files}
     build(
-        run,
-        (row for path, split in files.items() for row in converse(run, path, split, dialogues[path])),
+        options,
+        (row for path, split in files.items() for row in converse(options, path, split, dialogues[path])),
         sources=list(files),
         licence=LICENCE,
         notes={"table_dialogues": {path.name: len(items) for path, items in dialogues.items()}},
     )
 
 
-def find_files(run: EmotionLines) -> dict[Path, str]:
+def find_files(options: EmotionLines) -> dict[Path, str]:
     """The files to read, each with its split; a folder gives friends_train.json and the like."""
-    if run.source.is_dir():
-        wanted = [run.split] if run.split else list(SPLITS)
-        found = {path: SPLITS[name] for name in wanted for path in sorted(run.source.glob(f"*_{name}.json"))}
+    if options.source.is_dir():
+        wanted = [options.split] if options.split else list(SPLITS)
+        found = {path: SPLITS[name] for name in wanted for path in sorted(options.source.glob(f"*_{name}.json"))}
         if not found:
-            raise AffectError(f"{run.source} holds no *_{wanted[0]}.json. Give the file itself with --source.")
+            raise AffectError(f"{options.source} holds no *_{wanted[0]}.json. Give the file itself with --source.")
         return found
-    return {run.source: SPLITS[run.split] if run.split else split_by_name(run.source, SPLITS, "*_{}")}
+    return {options.source: SPLITS[options.split] if options.split else split_by_name(options.source, SPLITS, "*_{}")}
 
 
-def converse(run: EmotionLines, path: Path, split: str, items: list[Any]) -> Built:
+def converse(options: EmotionLines, path: Path, split: str, items: list[Any]) -> Built:
     series = path.stem.partition("_")[0]
     named = ((f"{series}_{split}_dia{i}", Row(i, {"dialogue": values})) for i, values in enumerate(items, 1))
-    return usable(named, run.shard, path, partial(dialogue, run, path, split))
+    return usable(named, options.shard, path, partial(dialogue, options, path, split))
 
 
-def dialogue(run: EmotionLines, path: Path, split: str, name: str, row: Row) -> Built:
+def dialogue(options: EmotionLines, path: Path, split: str, name: str, row: Row) -> Built:
     """The questions about each utterance of a dialogue."""
     lines = msgspec.convert(row.values["dialogue"], list[Line])
     turns = [Turn(speaker=line.speaker, text=line.utterance) for line in lines]
     for i, line in enumerate(lines):
         said = Row(row.number, msgspec.structs.asdict(line))
-        context = turns[max(0, i - run.window) : i]
+        context = turns[max(0, i - options.window) : i]
         utterance = f"{name}_utt{i}"
-        yield from or_rejected(ask(run, path, split, line, context, utterance, said), utterance, said, path)
+        yield from or_rejected(ask(options, path, split, line, context, utterance, said), utterance, said, path)
 
 
-def ask(run: EmotionLines, path: Path, split: str, line: Line, context: list[Turn], name: str, row: Row) -> Built:
+def ask(options: EmotionLines, path: Path, split: str, line: Line, context: list[Turn], name: str, row: Row) -> Built:
     """The questions about an utterance; an AffectError says why there are none."""
     annotation = Annotation(
         id=name,
@@ -122,16 +122,16 @@ def ask(run: EmotionLines, path: Path, split: str, line: Line, context: list[Tur
         language="en",
         context=context,
         person=line.speaker,
-        target=target_of(run, line),
+        target=target_of(options, line),
         meta=Meta(licence=LICENCE, defects=defects_of(line, votes_of(line)), hash=row_hash(row.values)),
     )
-    tasks = run.tasks or TASKS[run.target]
-    yield from questions(annotation, tasks, run.mode, run.seed, (), EMOTIONS, row=row, source=path)
+    tasks = options.tasks or TASKS[options.target]
+    yield from questions(annotation, tasks, options.mode, options.seed, (), EMOTIONS, row=row, source=path)
 
 
-def target_of(run: EmotionLines, line: Line) -> Target:
+def target_of(options: EmotionLines, line: Line) -> Target:
     """The emotion that the data set names, or those of the votes."""
-    votes, decided = votes_of(line), run.target == "majority"
+    votes, decided = votes_of(line), options.target == "majority"
     if line.emotion not in (*EMOTIONS, UNDECIDED):
         raise AffectError(f"emotion is {line.emotion!r}")
     if decided and line.emotion == UNDECIDED:
@@ -143,7 +143,7 @@ def target_of(run: EmotionLines, line: Line) -> Target:
         basic=line.emotion if decided else None,
         raters=[[emotion] for emotion, count in votes.items() for _ in range(count)],
     )
-    return retarget(target, "distribution") if run.target == "distribution" else target
+    return retarget(target, "distribution") if options.target == "distribution" else target
 
 
 def votes_of(line: Line) -> dict[str, int]:

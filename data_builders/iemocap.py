@@ -91,33 +91,35 @@ class Utterance(NamedTuple):
     raters: list[list[str]]
 
 
-def main(run: Iemocap) -> None:
-    found = sorted(run.source.glob("Session*/dialog/EmoEvaluation/Ses*.txt"))
+def main(options: Iemocap) -> None:
+    found = sorted(options.source.glob("Session*/dialog/EmoEvaluation/Ses*.txt"))
     dialogues = {path: path.parents[1] / "transcriptions" / path.name for path in found}
     if not dialogues:
-        raise AffectError(f"{run.source} holds no Session*/dialog/EmoEvaluation/Ses*.txt. Give the release's folder.")
+        raise AffectError(
+            f"{options.source} holds no Session*/dialog/EmoEvaluation/Ses*.txt. Give the release's folder."
+        )
     build(
-        run,
+        options,
         # Shards hold whole dialogues.
-        (row for path in take_shard(found, run.shard) for row in converse(run, path, dialogues[path])),
+        (row for path in take_shard(found, options.shard) for row in converse(options, path, dialogues[path])),
         sources=[file for pair in dialogues.items() for file in pair],
         licence=LICENCE,
         notes={"dialogues": len(dialogues)},
     )
 
 
-def converse(run: Iemocap, evaluation: Path, transcript: Path) -> Built:
+def converse(options: Iemocap, evaluation: Path, transcript: Path) -> Built:
     """Questions about every utterance of a dialogue."""
     turns = read_transcript(transcript)
     for place, it in enumerate(read_evaluation(evaluation), 1):
         row = Row(place, {**it._asdict(), "text": turns[it.name].text if it.name in turns else ""})
-        yield from or_rejected(ask(run, evaluation, turns, it, row), it.name, row, evaluation)
+        yield from or_rejected(ask(options, evaluation, turns, it, row), it.name, row, evaluation)
 
 
-def ask(run: Iemocap, evaluation: Path, turns: dict[str, Turn], it: Utterance, row: Row) -> Built:
+def ask(options: Iemocap, evaluation: Path, turns: dict[str, Turn], it: Utterance, row: Row) -> Built:
     """Questions about an utterance; an AffectError says why there are none."""
-    check(run, it, said=it.name in turns)
-    media, target = clip_of(run, evaluation, it), target_of(run, it)
+    check(options, it, said=it.name in turns)
+    media, target = clip_of(options, evaluation, it), target_of(options, it)
     before = list(turns.values())[: list(turns).index(it.name)]
     valence, arousal, dominance = (round((value - 3) / 2, 4) for value in it.vad)
     defects = [] if all(1 <= value <= 5 for value in it.vad) else ["rating-beyond-scale"]
@@ -128,44 +130,44 @@ def ask(run: Iemocap, evaluation: Path, turns: dict[str, Turn], it: Utterance, r
         media=media,
         subtitle=turns[it.name].text,
         language="en",
-        context=before[-run.window :] if run.window else [],
+        context=before[-options.window :] if options.window else [],
         person=turns[it.name].speaker,
         target=msgspec.structs.replace(target, valence=valence, vad=(valence, arousal, dominance)),
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
-    candidates = list(dict.fromkeys(CLASSES[run.classes].values()))
-    how = (run.tasks, run.mode, run.seed, PARTS[run.clips], candidates)
+    candidates = list(dict.fromkeys(CLASSES[options.classes].values()))
+    how = (options.tasks, options.mode, options.seed, PARTS[options.clips], candidates)
     yield from questions(annotation, *how, row=row, source=evaluation)
 
 
-def check(run: Iemocap, it: Utterance, said: bool) -> None:
+def check(options: Iemocap, it: Utterance, said: bool) -> None:
     """Raise AffectError for an utterance that cannot be used."""
-    if it.code == UNDECIDED and run.target is None:
+    if it.code == UNDECIDED and options.target is None:
         raise AffectError("the raters did not agree (xxx)")
-    if it.code not in CLASSES[run.classes] and run.target is None:
-        raise AffectError(f"{CODES.get(it.code, it.code)} is not one of the {run.classes} classes")
+    if it.code not in CLASSES[options.classes] and options.target is None:
+        raise AffectError(f"{CODES.get(it.code, it.code)} is not one of the {options.classes} classes")
     if not said:
         raise AffectError("no line in the transcription")
     if not 0 <= it.start_s < it.end_s:
         raise AffectError(f"it lasts from {it.start_s} to {it.end_s} s")
 
 
-def target_of(run: Iemocap, it: Utterance) -> Target:
+def target_of(options: Iemocap, it: Utterance) -> Target:
     """The labels of an utterance; with --target those that single raters gave it."""
-    if run.target is None:
-        emotion = CLASSES[run.classes].get(it.code)
+    if options.target is None:
+        emotion = CLASSES[options.classes].get(it.code)
         return Target(labels=[emotion] if emotion else [], basic=emotion, raters=it.raters or None)
-    classes = {CODES[code]: label for code, label in CLASSES[run.classes].items()}
+    classes = {CODES[code]: label for code, label in CLASSES[options.classes].items()}
     raters = [[classes[label] for label in labels if label in classes] for labels in it.raters]
-    return retarget(Target(raters=[labels for labels in raters if labels]), run.target)
+    return retarget(Target(raters=[labels for labels in raters if labels]), options.target)
 
 
-def clip_of(run: Iemocap, evaluation: Path, it: Utterance) -> Clip:
+def clip_of(options: Iemocap, evaluation: Path, it: Utterance) -> Clip:
     """The utterance's media; an AffectError where they are looked for and absent."""
     session, dialogue = evaluation.parents[2].name, evaluation.stem
-    if run.clips == "audio":
-        return need_clip(run.media, f"{session}/sentences/wav/{dialogue}/{it.name}", (".wav",), shown="")
-    video = need_clip(run.media, f"{session}/dialog/avi/DivX/{dialogue}", (".avi", ".mp4"), shown="")
+    if options.clips == "audio":
+        return need_clip(options.media, f"{session}/sentences/wav/{dialogue}/{it.name}", (".wav",), shown="")
+    video = need_clip(options.media, f"{session}/dialog/avi/DivX/{dialogue}", (".avi", ".mp4"), shown="")
     return msgspec.structs.replace(video, start_s=it.start_s, end_s=it.end_s)
 
 

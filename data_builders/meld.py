@@ -87,15 +87,15 @@ class Table(NamedTuple):
     """Columns of the place of a row's clip in the full data set."""
 
 
-def main(run: Meld) -> None:
-    tables = [read(path, split) for path, split in files_of(run).items()]
+def main(options: Meld) -> None:
+    tables = [read(path, split) for path, split in files_of(options).items()]
     build(
-        run,
-        (row for it in tables for row in usable(named(it), run.shard, run.source, partial(ask, run, it))),
+        options,
+        (row for it in tables for row in usable(named(it), options.shard, options.source, partial(ask, options, it))),
         sources=[it.path for it in tables],
         licence=LICENCE,
         defects={"utterance-absent": [f"{it.prefix}_{at}" for it in tables for at in absent(it.turns, first=0)]},
-        rows_in=sum(count_in_shard(it.rows, run.shard) for it in tables),
+        rows_in=sum(count_in_shard(it.rows, options.shard) for it in tables),
         notes={
             "published_rows": sum(
                 (PUBLISHED_DYADIC if "_dya" in it.path.name else PUBLISHED)[it.split] for it in tables
@@ -106,17 +106,19 @@ def main(run: Meld) -> None:
     )
 
 
-def files_of(run: Meld) -> dict[Path, str]:
+def files_of(options: Meld) -> dict[Path, str]:
     """The csv of every split asked for, with the split's name in ids: a folder gives all that it holds."""
-    if not run.source.is_dir():
-        return {run.source: SPLITS[run.split] if run.split else split_by_name(run.source, SPLITS, "{}*")}
-    wanted = [run.split] if run.split else ["train", "dev", "test"]
-    kind = "_dya" if run.dyadic else ""
+    if not options.source.is_dir():
+        return {
+            options.source: SPLITS[options.split] if options.split else split_by_name(options.source, SPLITS, "{}*")
+        }
+    wanted = [options.split] if options.split else ["train", "dev", "test"]
+    kind = "_dya" if options.dyadic else ""
     names = [f"{'dev' if split == 'val' else split}_sent_emo{kind}.csv" for split in wanted]
-    found = [run.source / name for name in names if (run.source / name).is_file()]
+    found = [options.source / name for name in names if (options.source / name).is_file()]
     if not found:
-        raise AffectError(f"{run.source} holds none of {', '.join(names)}. Give the file itself with --source.")
-    if len(found) > 1 and run.media:
+        raise AffectError(f"{options.source} holds none of {', '.join(names)}. Give the file itself with --source.")
+    if len(found) > 1 and options.media:
         raise AffectError("MELD's splits reuse clip names, so one --media folder cannot serve several: add --split.")
     return {path: split_by_name(path, SPLITS, "{}*") for path in found}
 
@@ -150,7 +152,7 @@ def turn_of(row: Row) -> Turn:
     return Turn(speaker=row.values["Speaker"], text=row.values["Utterance"])
 
 
-def ask(run: Meld, table: Table, name: str, row: Row) -> Built:
+def ask(options: Meld, table: Table, name: str, row: Row) -> Built:
     """Questions about an utterance; an AffectError says why there are none."""
     values, file = row.values, str(place_of(row, table.clip))
     if values["Emotion"] not in EMOTIONS or values["Sentiment"] not in SENTIMENTS:
@@ -160,15 +162,17 @@ def ask(run: Meld, table: Table, name: str, row: Row) -> Built:
         id=name,
         dataset="meld",
         split=table.split,
-        media=need_clip(run.media, file, (".mp4",), shown=f"{file}.mp4"),
+        media=need_clip(options.media, file, (".mp4",), shown=f"{file}.mp4"),
         subtitle=values["Utterance"],
         language="en",
-        context=earlier(table.turns, place_of(row), run.window),
+        context=earlier(table.turns, place_of(row), options.window),
         person=values["Speaker"],
         target=msgspec.convert(target, Target),
         meta=Meta(licence=LICENCE, defects=defects_of(values, f"{table.split}_{file}"), hash=row_hash(values)),
     )
-    yield from questions(annotation, run.tasks, run.mode, run.seed, candidates=EMOTIONS, row=row, source=run.source)
+    yield from questions(
+        annotation, options.tasks, options.mode, options.seed, candidates=EMOTIONS, row=row, source=options.source
+    )
 
 
 def defects_of(values: dict[str, str], clip: str) -> list[str]:

@@ -89,34 +89,34 @@ class Joined(NamedTuple):
     held_out: set[str]
 
 
-def main(run: MerCaption) -> None:
-    path = find_source(run.source, FILES)
+def main(options: MerCaption) -> None:
+    path = find_source(options.source, FILES)
     # Files of descriptions alone have the one column in place of the other.
     column = "reason" if "openset" not in (columns := columns_of(path)) and "reason" in columns else "openset"
     joined = Joined(
-        read_column(run.reasons, "reason") if run.reasons else {},
-        read_subtitles(run.subtitles) if run.subtitles else {},
-        names_in(run.exclude),
+        read_column(options.reasons, "reason") if options.reasons else {},
+        read_subtitles(options.subtitles) if options.subtitles else {},
+        names_in(options.exclude),
     )
     notes: dict[str, Any] = {"published_rows": PUBLISHED.get(path.stem.rpartition("_")[2]), "table_rows": 0}
     rows = counted(stream_table(path, ("name", column)), notes, "table_rows")
     named = ((row.values["name"].strip(), row) for row in rows)
     build(
-        run,
-        usable(named, run.shard, run.source, partial(ask, run, joined)),
-        sources=[path, *(other for other in (run.reasons, run.subtitles, *run.exclude) if other)],
+        options,
+        usable(named, options.shard, options.source, partial(ask, options, joined)),
+        sources=[path, *(other for other in (options.reasons, options.subtitles, *options.exclude) if other)],
         licence=LICENCE,
         notes=notes,
     )
 
 
-def ask(run: MerCaption, joined: Joined, name: str, row: Row) -> Built:
+def ask(options: MerCaption, joined: Joined, name: str, row: Row) -> Built:
     """The questions about a clip; an AffectError says why there are none."""
     if not name:
         raise AffectError("no name")
     if name in joined.held_out:
         raise AffectError("also in a file given with --exclude")
-    clip, subtitle = need_clip(run.media, name), joined.subtitles.get(name, NONE)
+    clip, subtitle = need_clip(options.media, name), joined.subtitles.get(name, NONE)
     description = (row.values.get("reason") or joined.reasons.get(name) or "").strip()
     labels = split_labels(row.values.get("openset") or "")
     # An empty label set is said to be empty, never taken for neutral.
@@ -127,16 +127,18 @@ def ask(run: MerCaption, joined: Joined, name: str, row: Row) -> Built:
     annotation = Annotation(
         id=name,
         dataset="mer-caption",
-        split=run.split,
+        split=options.split,
         media=clip,
         subtitle=subtitle.text,
         language=subtitle.language,
         target=Target(labels=labels, description=description or None),
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
-    mode: Mode = run.mode or ("describe" if not labels else "think" if description else "labels")
+    mode: Mode = options.mode or ("describe" if not labels else "think" if description else "labels")
     one: tuple[Task, Mode] = ("labels" if labels else "describe", mode)
-    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
+    yield from questions(
+        annotation, options.tasks, options.mode, options.seed, row=row, source=options.source, otherwise=one
+    )
 
 
 if __name__ == "__main__":

@@ -106,100 +106,102 @@ class Joined(NamedTuple):
     labels: Mapping[str, str]
 
 
-def main(run: MerChallenge) -> None:
-    tables = find_tables(run)
-    words = files_there(run.source, (SUBTITLES,))
-    reasons = files_there(run.descriptions or run.source, REASONS) if run.track == 2 else []
-    labels = files_there(run.source, LABELS) if run.track == 3 else []
+def main(options: MerChallenge) -> None:
+    tables = find_tables(options)
+    words = files_there(options.source, (SUBTITLES,))
+    reasons = files_there(options.descriptions or options.source, REASONS) if options.track == 2 else []
+    labels = files_there(options.source, LABELS) if options.track == 3 else []
     said = read_subtitles(words[0]) if words else {}
     joined = Joined(said, read_first(reasons, "reason"), read_first(labels, "openset"))
     counts: Counter[str] = Counter()
     build(
-        run,
-        converse(run, tables, joined, counts),
+        options,
+        converse(options, tables, joined, counts),
         sources=[*tables, *words, *reasons, *labels],
         licence=LICENCE,
         # The counts are complete when the rows are written, which is before the manifest is.
         notes={"table_rows": counts, "published_rows": {path.name: PUBLISHED.get(path.name) for path in tables}},
     )
     if not words:
-        print(f"  note: {run.source} holds no {SUBTITLES}: questions show no words")
+        print(f"  note: {options.source} holds no {SUBTITLES}: questions show no words")
 
 
-def find_tables(run: MerChallenge) -> list[Path]:
-    wanted = FILES.get((run.track, run.split), ())
-    tables = files_there(run.source, wanted)
-    if not tables and run.track == 3 and any(run.source.glob("track3_emoprefer*.csv")):
+def find_tables(options: MerChallenge) -> list[Path]:
+    wanted = FILES.get((options.track, options.split), ())
+    tables = files_there(options.source, wanted)
+    if not tables and options.track == 3 and any(options.source.glob("track3_emoprefer*.csv")):
         raise AffectError("MER2026's track 3 is about preferences: affectllm build emoprefer --help")
     if not wanted:
-        raise AffectError(f"Track {run.track} has no {run.split} split with labels. Choose another --split.")
+        raise AffectError(f"Track {options.track} has no {options.split} split with labels. Choose another --split.")
     if not tables:
-        raise AffectError(f"{run.source} holds none of {', '.join(wanted)}. Give the challenge's folder with --source.")
+        raise AffectError(
+            f"{options.source} holds none of {', '.join(wanted)}. Give the challenge's folder with --source."
+        )
     return tables
 
 
-def converse(run: MerChallenge, tables: list[Path], joined: Joined, counts: Counter[str]) -> Built:
+def converse(options: MerChallenge, tables: list[Path], joined: Joined, counts: Counter[str]) -> Built:
     """Every table's conversations. A clip that is in two tables is taken from the first."""
     first: dict[str, str] = {}
-    columns = ("name",) if run.split == "candidate" else ("name", COLUMNS[run.track])
+    columns = ("name",) if options.split == "candidate" else ("name", COLUMNS[options.track])
     for path in tables:
         for row in counted(stream_table(path, columns), counts, path.name):
             name = row.values["name"].strip()
             earlier = first.setdefault(name, path.name)
-            if not in_shard(row.number, run.shard):
+            if not in_shard(row.number, options.shard):
                 continue
             if earlier == path.name:
-                yield from or_rejected(ask(run, path, joined, name, row), name, row, path)
+                yield from or_rejected(ask(options, path, joined, name, row), name, row, path)
             else:
                 yield reject(row, path, f"{name} ({path.stem})", f"also in {earlier}")
 
 
-def ask(run: MerChallenge, path: Path, joined: Joined, name: str, row: Row) -> Built:
+def ask(options: MerChallenge, path: Path, joined: Joined, name: str, row: Row) -> Built:
     """The questions about a clip; an AffectError says why there are none."""
     if not name:
         raise AffectError("no name")
-    clip, subtitle = need_clip(run.media, name), joined.subtitles.get(name, NONE)
-    target = target_of(run, row.values.get(COLUMNS[run.track], ""), name, joined)
+    clip, subtitle = need_clip(options.media, name), joined.subtitles.get(name, NONE)
+    target = target_of(options, row.values.get(COLUMNS[options.track], ""), name, joined)
     defects = list(subtitle.defects) or (["no-subtitle"] if joined.subtitles and not subtitle.text else [])
-    if run.split != "candidate":
-        defects += ["no-labels"] if run.track == 3 and not target.labels else []
+    if options.split != "candidate":
+        defects += ["no-labels"] if options.track == 3 and not target.labels else []
         defects += ["no-description"] if joined.reasons and not target.description else []
     annotation = Annotation(
         id=name,
-        dataset=f"mer-track{run.track}",
-        split=run.split,
+        dataset=f"mer-track{options.track}",
+        split=options.split,
         media=clip,
         subtitle=subtitle.text,
         language=subtitle.language,
-        person=person_of(run, subtitle.language),
+        person=person_of(options, subtitle.language),
         target=target,
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
-    reasoned: Mode = "think" if target.labels or run.split == "candidate" else "describe"
-    one = (TASKS[run.track], run.mode or (reasoned if run.track == 3 else "labels"))
-    how = (run.tasks, run.mode, run.seed)
+    reasoned: Mode = "think" if target.labels or options.split == "candidate" else "describe"
+    one = (TASKS[options.track], options.mode or (reasoned if options.track == 3 else "labels"))
+    how = (options.tasks, options.mode, options.seed)
     yield from questions(annotation, *how, candidates=EMOTIONS, row=row, source=path, otherwise=one)
 
 
-def person_of(run: MerChallenge, language: str) -> str | None:
+def person_of(options: MerChallenge, language: str) -> str | None:
     """Track 1 trains on speakers; MER2026 tests on whom they speak to."""
-    listener = run.split == "candidate" and (run.source / "track1_track2_candidate.csv").is_file()
-    return None if run.track != 1 or run.split == "test" else (LISTENER if listener else SPEAKER)[language]
+    listener = options.split == "candidate" and (options.source / "track1_track2_candidate.csv").is_file()
+    return None if options.track != 1 or options.split == "test" else (LISTENER if listener else SPEAKER)[language]
 
 
-def target_of(run: MerChallenge, cell: str, name: str, joined: Joined) -> Target:
+def target_of(options: MerChallenge, cell: str, name: str, joined: Joined) -> Target:
     """What the annotators said: `cell` is the track's own column."""
-    if run.split == "candidate":
+    if options.split == "candidate":
         return Target()
-    if run.track == 1:
+    if options.track == 1:
         emotion = cell.strip().lower()
         if emotion not in EMOTIONS:
             raise AffectError(f"label {cell!r} is not one of {', '.join(EMOTIONS)}")
         return Target(labels=[emotion], basic=emotion)
-    reason = cell if run.track == 3 else joined.reasons.get(name, "")
-    labels = split_labels(joined.labels.get(name, "") if run.track == 3 else cell)
-    if not (reason.strip() if run.track == 3 else labels):
-        raise AffectError("no description" if run.track == 3 else "empty label set")
+    reason = cell if options.track == 3 else joined.reasons.get(name, "")
+    labels = split_labels(joined.labels.get(name, "") if options.track == 3 else cell)
+    if not (reason.strip() if options.track == 3 else labels):
+        raise AffectError("no description" if options.track == 3 else "empty label set")
     return Target(labels=labels, description=reason.strip() or None)
 
 

@@ -83,16 +83,16 @@ class Item(msgspec.Struct):
     peak_AU_list: list[Any] | None = None
 
 
-def main(run: Merr) -> None:
-    path = find_source(run.source, FILES)
+def main(options: Merr) -> None:
+    path = find_source(options.source, FILES)
     items = read_object(path, "an entry per clip")
-    sentences = read_column(run.transcripts, "sentence") if run.transcripts else {}
-    emotions = read_emotions(run.labels) if run.labels else {}
+    sentences = read_column(options.transcripts, "sentence") if options.transcripts else {}
+    emotions = read_emotions(options.labels) if options.labels else {}
     named = zip(items, rows_of(items.values()), strict=True)
     build(
-        run,
-        usable(named, run.shard, run.source, partial(ask, run, sentences, emotions)),
-        sources=[path, *(other for other in (run.transcripts, run.labels) if other)],
+        options,
+        usable(named, options.shard, options.source, partial(ask, options, sentences, emotions)),
+        sources=[path, *(other for other in (options.transcripts, options.labels) if other)],
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": len(items)},
     )
@@ -110,10 +110,10 @@ def read_emotions(path: Path) -> dict[str, str]:
     return found
 
 
-def ask(run: Merr, sentences: dict[str, str], emotions: dict[str, str], name: str, row: Row) -> Built:
+def ask(options: Merr, sentences: dict[str, str], emotions: dict[str, str], name: str, row: Row) -> Built:
     """The questions about a clip; an AffectError says why there are none."""
     item = item_of(row, Item)
-    clip, description = need_clip(run.media, name), (item.smp_reason_caption or item.caption).strip()
+    clip, description = need_clip(options.media, name), (item.smp_reason_caption or item.caption).strip()
     if not description or not name:
         raise AffectError("no name or no description")
     emotion = (item.pseu_emotion or emotions.get(name, "")).strip().lower()
@@ -121,7 +121,7 @@ def ask(run: Merr, sentences: dict[str, str], emotions: dict[str, str], name: st
     annotation = Annotation(
         id=name,
         dataset="merr",
-        split=run.split,
+        split=options.split,
         media=clip,
         subtitle=said or None,
         language="en",
@@ -129,8 +129,10 @@ def ask(run: Merr, sentences: dict[str, str], emotions: dict[str, str], name: st
         meta=Meta(licence=LICENCE, defects=defects_of(item, said, emotion), hash=row_hash(row.values)),
     )
     one: tuple[Task, Mode] = ("labels", "think") if emotion else ("describe", "describe")
-    one = (one[0], run.mode or one[1])
-    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
+    one = (one[0], options.mode or one[1])
+    yield from questions(
+        annotation, options.tasks, options.mode, options.seed, row=row, source=options.source, otherwise=one
+    )
 
 
 def clues_of(item: Item) -> Clues | None:

@@ -78,34 +78,36 @@ class Item(msgspec.Struct):
     label_set: Annotated[list[str], msgspec.Meta(min_length=2)]
 
 
-def main(run: MMEEmotion) -> None:
-    files = find_files(run)
+def main(options: MMEEmotion) -> None:
+    files = find_files(options)
     tables = {name: read_list(path, "questions") for name, path in files.items()}
     build(
-        run,
-        (row for name, items in tables.items() for row in converse(run, name, files[name], items)),
+        options,
+        (row for name, items in tables.items() for row in converse(options, name, files[name], items)),
         sources=list(files.values()),
         licence=LICENCE,
         notes={"table_rows": {name: len(items) for name, items in tables.items()}},
     )
 
 
-def find_files(run: MMEEmotion) -> dict[Name, Path]:
+def find_files(options: MMEEmotion) -> dict[Name, Path]:
     """The file of each task."""
-    wanted = run.tasks or tuple(KINDS)
-    if run.source.is_file():
-        found = {name: run.source for name in wanted if name == run.source.stem}
+    wanted = options.tasks or tuple(KINDS)
+    if options.source.is_file():
+        found = {name: options.source for name in wanted if name == options.source.stem}
     else:
-        found = {name: path for name in wanted for path in sorted(run.source.glob(f"**/question/{name}.json"))}
+        found = {name: path for name in wanted for path in sorted(options.source.glob(f"**/question/{name}.json"))}
     if not found:
         names = ", ".join(f"{name}.json" for name in wanted)
-        raise AffectError(f"{run.source} is or holds none of {names}. Give the folder MME-Emotion-Dataset as --source.")
+        raise AffectError(
+            f"{options.source} is or holds none of {names}. Give the folder MME-Emotion-Dataset as --source."
+        )
     return found
 
 
-def converse(run: MMEEmotion, name: Name, path: Path, items: list[Any]) -> Built:
+def converse(options: MMEEmotion, name: Name, path: Path, items: list[Any]) -> Built:
     for row in rows_of(items):
-        if not in_shard(row.number, run.shard):
+        if not in_shard(row.number, options.shard):
             continue
         try:
             item = item_of(row, Item)
@@ -113,10 +115,10 @@ def converse(run: MMEEmotion, name: Name, path: Path, items: list[Any]) -> Built
             yield reject(row, path, str(row.values.get("video_id", "")), problem_of(error))
             continue
         clip = f"{name}/{item.video_id}"
-        yield from or_rejected(ask(run, KINDS[name], clip, item, row), clip, row, path)
+        yield from or_rejected(ask(options, KINDS[name], clip, item, row), clip, row, path)
 
 
-def ask(run: MMEEmotion, kind: Kind, name: str, item: Item, row: Row) -> Built:
+def ask(options: MMEEmotion, kind: Kind, name: str, item: Item, row: Row) -> Built:
     """The question about a clip; an AffectError says why there is none."""
     candidates = list(dict.fromkeys(label.strip().lower() for label in item.label_set))
     labels = list(dict.fromkeys(SEVERAL.split(item.label.strip().lower())))
@@ -130,12 +132,12 @@ def ask(run: MMEEmotion, kind: Kind, name: str, item: Item, row: Row) -> Built:
         id=name,
         dataset="mme-emotion",
         split="test",
-        media=Clip(video=need_file(run.media, item.video_id)),
+        media=Clip(video=need_file(options.media, item.video_id)),
         language="en",
         target=target_of(kind, labels),
         meta=Meta(licence=LICENCE, hash=row_hash(row.values)),
     )
-    yield compose(annotation, kind.task, "labels", run.seed, candidates=candidates, asked=kind.asked)
+    yield compose(annotation, kind.task, "labels", options.seed, candidates=candidates, asked=kind.asked)
 
 
 def target_of(kind: Kind, labels: list[str]) -> Target:

@@ -54,25 +54,25 @@ class Video(msgspec.Struct):
     questions: list[Question]
 
 
-def main(run: MTMEUR) -> None:
-    path = find_source(run.source, ("data.json", "MTMEUR.json", "example.json"))
+def main(options: MTMEUR) -> None:
+    path = find_source(options.source, ("data.json", "MTMEUR.json", "example.json"))
     items = read_list(path, "videos")
     # Some copies wrap the list into another one.
     videos = items[0] if len(items) == 1 and isinstance(items[0], list) else items
     named = ((Path(str(row.values.get("video_path", ""))).stem, row) for row in rows_of(videos))
     build(
-        run,
-        usable(named, run.shard, path, partial(ask, run, path)),
+        options,
+        usable(named, options.shard, path, partial(ask, options, path)),
         sources=[path],
         licence=LICENCE,
         notes={"published_rows": PUBLISHED, "table_rows": {"videos": len(videos)}},
     )
 
 
-def ask(run: MTMEUR, path: Path, name: str, row: Row) -> Built:
+def ask(options: MTMEUR, path: Path, name: str, row: Row) -> Built:
     """The questions about a video, each after the earlier ones with their right answers."""
     video = item_of(row, Video)
-    media = Clip(video=need_file(run.media, video.video_path))
+    media = Clip(video=need_file(options.media, video.video_path))
     asked: list[Message] = []
     for turn, question in enumerate(video.questions, 1):
         letter = question.correct_answer.strip().upper()
@@ -91,10 +91,10 @@ def ask(run: MTMEUR, path: Path, name: str, row: Row) -> Built:
         )
         # The clip is shown once, in the first turn.
         parts = () if asked else ("video", "audio")
-        conversation = compose(annotation, "choice", "labels", run.seed, parts=parts, asked=question.question)
+        conversation = compose(annotation, "choice", "labels", options.seed, parts=parts, asked=question.question)
         messages = [*asked, *conversation.messages]
         yield msgspec.structs.replace(conversation, messages=messages)
-        asked = messages if run.history else []
+        asked = messages if options.history else []
 
 
 if __name__ == "__main__":

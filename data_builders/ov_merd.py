@@ -57,23 +57,23 @@ class OvMerd(Build):
     """Split that the rows get. Most work tests on this set."""
 
 
-def main(run: OvMerd) -> None:
-    path = find_source(run.source, FILES)
-    reasons = read_texts(run.reasons, ("reason", "english" if run.language == "en" else "chinese"))
-    subtitles = read_texts(run.subtitles, TEXT_COLUMNS)
+def main(options: OvMerd) -> None:
+    path = find_source(options.source, FILES)
+    reasons = read_texts(options.reasons, ("reason", "english" if options.language == "en" else "chinese"))
+    subtitles = read_texts(options.subtitles, TEXT_COLUMNS)
     named = ((row.values["name"].strip(), row) for row in stream_table(path, ("name", "openset")))
     build(
-        run,
-        usable(named, run.shard, run.source, partial(ask, run, reasons, subtitles)),
-        sources=[path, *(other for other in (run.reasons, run.subtitles) if other)],
+        options,
+        usable(named, options.shard, options.source, partial(ask, options, reasons, subtitles)),
+        sources=[path, *(other for other in (options.reasons, options.subtitles) if other)],
         licence=LICENCE,
         notes={"published_rows": list(PUBLISHED)},
     )
 
 
-def ask(run: OvMerd, reasons: dict[str, str], subtitles: dict[str, str], name: str, row: Row) -> Built:
+def ask(options: OvMerd, reasons: dict[str, str], subtitles: dict[str, str], name: str, row: Row) -> Built:
     """The questions about a clip; an AffectError says why there are none."""
-    clip, labels = need_clip(run.media, name), split_labels(row.values["openset"])
+    clip, labels = need_clip(options.media, name), split_labels(row.values["openset"])
     if not labels or not name:
         raise AffectError("no name or no labels")
     description, defects = without_leaked_prompt(reasons.get(name, ""))
@@ -82,15 +82,17 @@ def ask(run: OvMerd, reasons: dict[str, str], subtitles: dict[str, str], name: s
     annotation = Annotation(
         id=name,
         dataset="ov-merd",
-        split=run.split,
+        split=options.split,
         media=clip,
         subtitle=subtitles.get(name) or None,
-        language=run.language,
+        language=options.language,
         target=Target(labels=labels, description=description or None),
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
-    one: tuple[Task, Mode] = ("labels", run.mode or ("think" if description else "labels"))
-    yield from questions(annotation, run.tasks, run.mode, run.seed, row=row, source=run.source, otherwise=one)
+    one: tuple[Task, Mode] = ("labels", options.mode or ("think" if description else "labels"))
+    yield from questions(
+        annotation, options.tasks, options.mode, options.seed, row=row, source=options.source, otherwise=one
+    )
 
 
 if __name__ == "__main__":

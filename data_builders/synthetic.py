@@ -43,41 +43,44 @@ class Synthetic:
     """Number of processes that draw. The clips do not depend on it."""
 
 
-def main(run: Synthetic) -> None:
-    check(run)
-    plans = [plan_clip(run.seed, split, i) for split in SPLITS for i in range(split_sizes(run.clips)[split])]
-    jsonl.make_folder(run.out / "clips")
-    write_recipe(run, plans)
-    draw_clips(run, missing(run, plans))
-    options = {"clips": run.clips, "seed": run.seed, "size": run.size, "fps": run.fps}
+def main(options: Synthetic) -> None:
+    check(options)
+    plans = [plan_clip(options.seed, split, i) for split in SPLITS for i in range(split_sizes(options.clips)[split])]
+    jsonl.make_folder(options.out / "clips")
+    write_recipe(options, plans)
+    draw_clips(options, missing(options, plans))
+    settings = {"clips": options.clips, "seed": options.seed, "size": options.size, "fps": options.fps}
     manifest = write(
-        run.out,
-        (converse(plan, run.seed) for plan in plans),
+        options.out,
+        (converse(plan, options.seed) for plan in plans),
         sources=[],
-        options=options,
+        options=settings,
         licence=LICENCE,
-        notes={"clips_sha256": hash_of_all(clip_path(run, plan) for plan in plans), "drawn_with": versions()},
+        notes={"clips_sha256": hash_of_all(clip_path(options, plan) for plan in plans), "drawn_with": versions()},
     )
-    print("\n".join(summary(manifest, run.out)))
+    print("\n".join(summary(manifest, options.out)))
 
 
-def check(run: Synthetic) -> None:
+def check(options: Synthetic) -> None:
     """Raise AffectError for a number that no clip can be drawn with."""
     limits = {"clips": (3, 100_000), "size": (32, 1024), "fps": (1, 60), "workers": (1, 1024)}
     for name, (low, high) in limits.items():
-        if not low <= getattr(run, name) <= high:
-            raise AffectError(f"--{name} {getattr(run, name)} must be from {low} to {high}.")
-    if run.size % 2:
-        raise AffectError(f"--size {run.size} must be even: h264 halves the colour planes.")
+        if not low <= getattr(options, name) <= high:
+            raise AffectError(f"--{name} {getattr(options, name)} must be from {low} to {high}.")
+    if options.size % 2:
+        raise AffectError(f"--size {options.size} must be even: h264 halves the colour planes.")
 
 
-def write_recipe(run: Synthetic, plans: Sequence[ClipPlan]) -> None:
+def write_recipe(options: Synthetic, plans: Sequence[ClipPlan]) -> None:
     """Say how every clip is made, before the first is drawn.
 
     Raises AffectError where the folder's clips were made another way: kept, they would get wrong labels.
     """
-    path = run.out / "recipe.jsonl"
-    rows = [{"id": plan.name, "drawing": DRAWING, **asdict(plan), "size": run.size, "fps": run.fps} for plan in plans]
+    path = options.out / "recipe.jsonl"
+    rows = [
+        {"id": plan.name, "drawing": DRAWING, **asdict(plan), "size": options.size, "fps": options.fps}
+        for plan in plans
+    ]
     earlier = {row["id"]: row for row in jsonl.read_dicts(path)} if path.is_file() else {}
     for row in rows:
         if earlier.get(row["id"], row) != row:
@@ -89,26 +92,26 @@ def write_recipe(run: Synthetic, plans: Sequence[ClipPlan]) -> None:
     jsonl.write(path, {row["id"]: row for row in [*earlier.values(), *rows]}.values())
 
 
-def missing(run: Synthetic, plans: Sequence[ClipPlan]) -> list[ClipPlan]:
+def missing(options: Synthetic, plans: Sequence[ClipPlan]) -> list[ClipPlan]:
     """The plans whose clip is not there whole; what a killed run left half-written is removed."""
     from affectllm.synthetic.clips import PARTIAL, is_whole
 
-    for partial in (run.out / "clips").glob(f"{PARTIAL}*"):
+    for partial in (options.out / "clips").glob(f"{PARTIAL}*"):
         partial.unlink()
-    return [plan for plan in plans if not is_whole(clip_path(run, plan))]
+    return [plan for plan in plans if not is_whole(clip_path(options, plan))]
 
 
-def clip_path(run: Synthetic, plan: ClipPlan) -> Path:
-    return run.out / "clips" / f"{plan.name}.mp4"
+def clip_path(options: Synthetic, plan: ClipPlan) -> Path:
+    return options.out / "clips" / f"{plan.name}.mp4"
 
 
-def draw_clips(run: Synthetic, plans: Sequence[ClipPlan]) -> None:
+def draw_clips(options: Synthetic, plans: Sequence[ClipPlan]) -> None:
     """Draw the clips in several processes, and say how fast that went."""
     if not plans:
         return
     start = time.monotonic()
-    jobs = [Job(clip_path(run, plan), plan, run.seed, run.size, run.fps) for plan in plans]
-    workers = min(run.workers, len(jobs))
+    jobs = [Job(clip_path(options, plan), plan, options.seed, options.size, options.fps) for plan in plans]
+    workers = min(options.workers, len(jobs))
     for _ in progress(drawn(jobs, workers), "Drawing clips", total=len(jobs)):
         pass
     rate = len(jobs) / (time.monotonic() - start)

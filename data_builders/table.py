@@ -56,28 +56,28 @@ class TableBuild(Build):
     """Number of earlier utterances shown as context, for a card of dialogues. 0 shows none."""
 
 
-def main(run: TableBuild) -> None:
-    card = read_card(run.name)
+def main(options: TableBuild) -> None:
+    card = read_card(options.name)
     seen: Counter[str] = Counter()
-    notes = {"published_rows": card.rows, "table_rows": seen, "card": run.name, "card_status": card.status}
-    media = find_media(run.name, run.source) if card.paths else []
-    tables = {run.source: run.split or "all"} if media else find_tables(card, run.source, run.split)
+    notes = {"published_rows": card.rows, "table_rows": seen, "card": options.name, "card_status": card.status}
+    media = find_media(options.name, options.source) if card.paths else []
+    tables = {options.source: options.split or "all"} if media else find_tables(card, options.source, options.split)
     if media:
         # Only the names are read; hashing a folder of recordings would take minutes and prove nothing more.
         notes["file_names_sha256"] = hashlib.sha256("\n".join(map(str, media)).encode()).hexdigest()
     rows = {path: named_rows(card, media) if media else read_rows(card, path) for path in tables}
     build(
-        run,
-        (row for path, split in tables.items() for row in converse(run, card, path, split, rows[path], seen)),
+        options,
+        (row for path, split in tables.items() for row in converse(options, card, path, split, rows[path], seen)),
         sources=[] if media else list(tables),
         licence=card.licence,
         notes=notes,
     )
 
 
-def converse(run: TableBuild, card: Card, path: Path, split: str, rows: Iterable[Row], seen: Counter[str]) -> Built:
+def converse(options: TableBuild, card: Card, path: Path, split: str, rows: Iterable[Row], seen: Counter[str]) -> Built:
     """The conversations of a table or a folder of media; `seen` counts its rows by split."""
-    lists = read_lists(card, run.source)
+    lists = read_lists(card, options.source)
     dialogue, earlier = "", list[Turn]()
     for row in rows:
         values = {"stem": path.stem, **row.values, "row": str(row.number)}
@@ -86,21 +86,21 @@ def converse(run: TableBuild, card: Card, path: Path, split: str, rows: Iterable
         if card.dialogue and (now := card.dialogue.format(**values)) != dialogue:
             dialogue, earlier = now, []
         turn = turn_of(card, values, len(earlier)) if card.dialogue else None
-        context = earlier[-run.window :] if run.window else []
-        if in_shard(row.number, run.shard):
+        context = earlier[-options.window :] if options.window else []
+        if in_shard(row.number, options.shard):
             absent = next((name for name in card.needs if name not in values), None)
             name = values.get("path", "") if absent else card.id.format(**values)
             if absent:
                 reason = "the file's name does not fit the card" if card.paths else f"no '{absent}'"
                 yield reject(row, path, name, reason)
             else:
-                yield from or_rejected(ask(run, card, path, name, row, values, turn, context), name, row, path)
+                yield from or_rejected(ask(options, card, path, name, row, values, turn, context), name, row, path)
         if turn:
             earlier.append(turn)
 
 
 def ask(
-    run: TableBuild,
+    options: TableBuild,
     card: Card,
     path: Path,
     name: str,
@@ -110,30 +110,30 @@ def ask(
     context: list[Turn],
 ) -> Built:
     """The questions about a row; an AffectError says why there are none."""
-    target, media = labelled(run, card, values), clip_of(card, values, run.media)
-    language = run.language or card.languages.get(values["stem"], card.language)
+    target, media = labelled(options, card, values), clip_of(card, values, options.media)
+    language = options.language or card.languages.get(values["stem"], card.language)
     annotation = Annotation(
         id=name,
-        dataset=run.name,
+        dataset=options.name,
         split=values["split"],
         media=media,
         subtitle=text_of(card, values),
         language=None if language == "mul" else language,
         context=context,
         person=(turn.speaker or None) if turn else None,
-        perspective=run.perspective or card.perspective,
+        perspective=options.perspective or card.perspective,
         target=target,
         meta=Meta(licence=card.licence, hash=row_hash(row.values)),
     )
     given = candidates(card.labels) if card.labels else ()
-    how = (run.tasks or TASKS[run.target], run.mode, run.seed, parts_of(media), given)
-    yield from questions(annotation, *how, row=row, source=path, otherwise=(card.task, run.mode))
+    how = (options.tasks or TASKS[options.target], options.mode, options.seed, parts_of(media), given)
+    yield from questions(annotation, *how, row=row, source=path, otherwise=(card.task, options.mode))
 
 
-def labelled(run: TableBuild, card: Card, values: dict[str, str]) -> Target:
+def labelled(options: TableBuild, card: Card, values: dict[str, str]) -> Target:
     """What the annotators said, or what --target makes of single raters' labels."""
-    target = target_of(card, values, one_label="basic" in run.tasks, by_raters=run.target is not None)
-    return retarget(target, run.target) if run.target else target
+    target = target_of(card, values, one_label="basic" in options.tasks, by_raters=options.target is not None)
+    return retarget(target, options.target) if options.target else target
 
 
 if __name__ == "__main__":

@@ -89,36 +89,38 @@ class UniBench(Build):
     """Split to build. The benchmark scores test; the archives also hold train and val."""
 
 
-def main(run: UniBench) -> None:
-    for name, folder in folders_of(run).items():
+def main(options: UniBench) -> None:
+    for name, folder in folders_of(options).items():
         labels, words = files_there(folder, LABEL_FILES)[:1], files_there(folder, WORD_FILES)[:1]
         if not labels:
             raise AffectError(f"{folder} holds none of {', '.join(LABEL_FILES)}. Fetch the set's labels into it.")
-        rows = read_rows(labels[0], name, run.split)
+        rows = read_rows(labels[0], name, options.split)
         named = ((row.values["name"], row) for row in rows)
         subtitles = read_subtitles(words[0]) if words else {}
-        published = SETS[name].test if run.split == "test" else None
+        published = SETS[name].test if options.split == "test" else None
         build(
-            replace(run, sets=(name,)),
-            usable(named, run.shard, run.source, partial(ask, run, name, subtitles)),
+            replace(options, sets=(name,)),
+            usable(named, options.shard, options.source, partial(ask, options, name, subtitles)),
             sources=[*labels, *words],
             licence=LICENCE,
             notes={"published_rows": published, "table_rows": len(rows), "subtitles": words[0].name if words else None},
-            out=run.out / name,
+            out=options.out / name,
         )
         if not words:
             print(f"  note: {folder.name} holds none of {', '.join(WORD_FILES)}: questions show no words")
 
 
-def folders_of(run: UniBench) -> dict[Name, Path]:
+def folders_of(options: UniBench) -> dict[Name, Path]:
     """The folder of every set asked for; `source` itself may be one."""
-    here = {name: run.source for name, it in SETS.items() if run.source.name == it.folder}
-    found = here or {name: run.source / it.folder for name, it in SETS.items() if (run.source / it.folder).is_dir()}
-    if missing := [name for name in run.sets if name not in found]:
-        raise AffectError(f"{run.source} holds no folder {SETS[missing[0]].folder}, which set {missing[0]} needs.")
+    here = {name: options.source for name, it in SETS.items() if options.source.name == it.folder}
+    found = here or {
+        name: options.source / it.folder for name, it in SETS.items() if (options.source / it.folder).is_dir()
+    }
+    if missing := [name for name in options.sets if name not in found]:
+        raise AffectError(f"{options.source} holds no folder {SETS[missing[0]].folder}, which set {missing[0]} needs.")
     if not found:
-        raise AffectError(f"{run.source} holds none of {', '.join(it.folder for it in SETS.values())}.")
-    return {name: folder for name, folder in found.items() if not run.sets or name in run.sets}
+        raise AffectError(f"{options.source} holds none of {', '.join(it.folder for it in SETS.values())}.")
+    return {name: folder for name, folder in found.items() if not options.sets or name in options.sets}
 
 
 def read_rows(path: Path, name: Name, split: Split) -> list[Row]:
@@ -137,7 +139,7 @@ def read_rows(path: Path, name: Name, split: Split) -> list[Row]:
     return [Row(i, {"name": str(clip), **it}) for i, (clip, it) in enumerate(entries.items(), 1)]
 
 
-def ask(run: UniBench, name: Name, subtitles: Mapping[str, Subtitle], clip: str, row: Row) -> Built:
+def ask(options: UniBench, name: Name, subtitles: Mapping[str, Subtitle], clip: str, row: Row) -> Built:
     """The question about a clip; an AffectError says why there is none."""
     which, subtitle = SETS[name], subtitles.get(clip, NONE)
     target = target_of(which, row.values)
@@ -146,16 +148,16 @@ def ask(run: UniBench, name: Name, subtitles: Mapping[str, Subtitle], clip: str,
     annotation = Annotation(
         id=clip,
         dataset=name,
-        split=run.split,
-        media=need_clip(run.media, path, kinds, shown=f"{which.clips}/{clip}"),
+        split=options.split,
+        media=need_clip(options.media, path, kinds, shown=f"{which.clips}/{clip}"),
         subtitle=subtitle.text,
         language=subtitle.language,
         target=target,
         meta=Meta(licence=LICENCE, defects=defects, hash=row_hash(row.values)),
     )
     closed: Task = "basic" if which.emotions else "sentiment" if which.strongest else "labels"
-    task: Task = closed if run.ask == "closed" else "labels"
-    yield compose(annotation, task, "labels", run.seed, candidates=which.emotions)
+    task: Task = closed if options.ask == "closed" else "labels"
+    yield compose(annotation, task, "labels", options.seed, candidates=which.emotions)
 
 
 def target_of(which: Set, values: Mapping[str, Any]) -> Target:

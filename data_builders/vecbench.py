@@ -57,17 +57,17 @@ class Item(msgspec.Struct):
     conversations: list[dict[str, Any]]
 
 
-def main(run: VECBench) -> None:
-    path = find_source(run.source, ("test.jsonl", "vecbench.jsonl"))
+def main(options: VECBench) -> None:
+    path = find_source(options.source, ("test.jsonl", "vecbench.jsonl"))
     seen: Counter[str] = Counter()
     notes: dict[str, Any] = {"published_rows": PUBLISHED, "table_rows": seen}
-    build(run, converse(run, path, seen), sources=[path], licence=LICENCE, notes=notes)
+    build(options, converse(options, path, seen), sources=[path], licence=LICENCE, notes=notes)
 
 
-def converse(run: VECBench, path: Path, seen: Counter[str]) -> Built:
+def converse(options: VECBench, path: Path, seen: Counter[str]) -> Built:
     """A question for each line; ids number the lines of a task."""
     for row in rows_of(jsonl.read_dicts(path)):
-        if not in_shard(row.number, run.shard):
+        if not in_shard(row.number, options.shard):
             continue
         try:
             item = item_of(row, Item)
@@ -76,10 +76,10 @@ def converse(run: VECBench, path: Path, seen: Counter[str]) -> Built:
             continue
         seen[item.task] += 1
         name = f"{item.task}/{seen[item.task]}"
-        yield from or_rejected(ask(run, name, item, row), name, row, path)
+        yield from or_rejected(ask(options, name, item, row), name, row, path)
 
 
-def ask(run: VECBench, name: str, item: Item, row: Row) -> Built:
+def ask(options: VECBench, name: str, item: Item, row: Row) -> Built:
     """The question about an image; an AffectError says why there is none."""
     image = image_of(item.conversations)
     label, candidates = item.ground_truth.strip().lower(), [word.strip().lower() for word in item.candidates]
@@ -92,13 +92,13 @@ def ask(run: VECBench, name: str, item: Item, row: Row) -> Built:
     annotation = Annotation(
         id=name,
         dataset="vecbench",
-        split=run.split,
-        media=Clip(image=need_file(run.media, image, "image ")),
+        split=options.split,
+        media=Clip(image=need_file(options.media, image, "image ")),
         language="en",
         target=msgspec.convert(target, Target),
         meta=Meta(licence=LICENCE, hash=row_hash(row.values)),
     )
-    yield compose(annotation, task, "labels", run.seed, parts=("image",), candidates=candidates)
+    yield compose(annotation, task, "labels", options.seed, parts=("image",), candidates=candidates)
 
 
 def image_of(messages: list[dict[str, Any]]) -> str:

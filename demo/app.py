@@ -42,7 +42,7 @@ class Demo:
     """Longest clip in seconds. Longer ones are refused."""
 
 
-def main(run: Demo) -> None:
+def main(options: Demo) -> None:
     # Gradio reports usage unless this switches it off; this project reports nothing.
     os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
     try:
@@ -51,8 +51,8 @@ def main(run: Demo) -> None:
         raise missing_package("The demo", "demo") from error
     from affectllm.explain import default_model, load
 
-    page = build_page(load(run.model or default_model()), run.max_seconds, run.asr)
-    page.launch(server_name="127.0.0.1", server_port=run.port, share=False, max_file_size=run.max_mb * 2**20)
+    page = build_page(load(options.model or default_model()), options.max_seconds, options.asr)
+    page.launch(server_name="127.0.0.1", server_port=options.port, share=False, max_file_size=options.max_mb * 2**20)
 
 
 def build_page(explainer: "Explainer", max_seconds: float, asr: str = "nano") -> "gr.Blocks":

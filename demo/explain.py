@@ -28,13 +28,15 @@ class Explain:
     """Print the explanation as one JSON object."""
 
 
-def main(run: Explain) -> None:
+def main(options: Explain) -> None:
     import msgspec
 
     from affectllm.explain import default_model, load
 
-    explanation = load(run.model or default_model()).explain(run.clip, run.subtitle, run.language, run.asr)
-    if run.json:
+    explanation = load(options.model or default_model()).explain(
+        options.clip, options.subtitle, options.language, options.asr
+    )
+    if options.json:
         print(msgspec.json.format(msgspec.json.encode(explanation)).decode())
         return
     labels = ", ".join(explanation.labels) or "(no label could be read)"

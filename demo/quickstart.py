@@ -49,41 +49,58 @@ FULL = Size(clips=600, sft_steps=80, text_steps=30, align_steps=400, grpo_steps=
 MINI = Size(clips=40, sft_steps=4, text_steps=2, align_steps=20, grpo_steps=1)
 
 
-def main(run: Quickstart) -> None:
+def main(options: Quickstart) -> None:
     start = time.monotonic()
-    size = MINI if run.mini else FULL
-    data = run.out / "data" / "conversations.jsonl"
+    size = MINI if options.mini else FULL
+    data = options.out / "data" / "conversations.jsonl"
     stage("setup-nano")
-    stage("build", "synthetic", "--out", run.out / "data", "--clips", size.clips, "--seed", run.seed)
+    stage("build", "synthetic", "--out", options.out / "data", "--clips", size.clips, "--seed", options.seed)
     for name, modalities, steps in (("text_only", (), size.text_steps), ("sft", ("video", "audio"), size.sft_steps)):
         stage(
-            *("train", "sft", "--config", config("nano_sft.yaml"), "--data", data, "--out", run.out / name),
-            *("--seed", run.seed, "--dtype", run.dtype, "--steps", steps),
+            *("train", "sft", "--config", config("nano_sft.yaml"), "--data", data, "--out", options.out / name),
+            *("--seed", options.seed, "--dtype", options.dtype, "--steps", steps),
             *("--align-steps", size.align_steps if modalities else 0, "--modalities", *modalities),
         )
     stage(
-        *("train", "grpo", "--config", config("nano_grpo.yaml"), "--model", run.out / "sft", "--data", data),
-        *("--out", run.out / "grpo", "--steps", size.grpo_steps, "--seed", run.seed, "--dtype", run.dtype),
+        *("train", "grpo", "--config", config("nano_grpo.yaml"), "--model", options.out / "sft", "--data", data),
+        *("--out", options.out / "grpo", "--steps", size.grpo_steps, "--seed", options.seed, "--dtype", options.dtype),
     )
-    evaluate(run, data)
-    print(f"\n{NOTE}\nDone in {(time.monotonic() - start) / 60:.1f} minutes: {run.out / 'report.html'}")
+    evaluate(options, data)
+    print(f"\n{NOTE}\nDone in {(time.monotonic() - start) / 60:.1f} minutes: {options.out / 'report.html'}")
 
 
-def evaluate(run: Quickstart, data: Path) -> None:
+def evaluate(options: Quickstart, data: Path) -> None:
     """Answers and scores of every model and of the best constant answer on the test clips, and the report."""
-    models = {"untrained": "nano", "text_only": run.out / "text_only", "sft": run.out / "sft", "grpo": run.out / "grpo"}
-    stage("eval", "baseline", "--train", data, "--gold", data, "--out", run.out / "eval" / "constant")
+    models = {
+        "untrained": "nano",
+        "text_only": options.out / "text_only",
+        "sft": options.out / "sft",
+        "grpo": options.out / "grpo",
+    }
+    stage("eval", "baseline", "--train", data, "--gold", data, "--out", options.out / "eval" / "constant")
     for name, model in models.items():
         modalities = () if name == "text_only" else ("video", "audio")
         stage(
-            *("eval", "predict", "--model", model, "--data", data, "--out", run.out / "eval" / name),
-            *("--dtype", run.dtype, "--modalities", *modalities),
+            *("eval", "predict", "--model", model, "--data", data, "--out", options.out / "eval" / name),
+            *("--dtype", options.dtype, "--modalities", *modalities),
         )
     for name in ("constant", *models):
-        folder = run.out / "eval" / name
+        folder = options.out / "eval" / name
         stage("eval", "score", folder / "answers.jsonl", "--gold", data, "--split", "test", "--out", folder)
-    named = [f"{name}={run.out / 'eval' / name}" for name in ("constant", *models)]
-    stage("eval", "report", *named, "--gold", data, "--out", run.out, "--title", "affectllm quickstart", "--note", NOTE)
+    named = [f"{name}={options.out / 'eval' / name}" for name in ("constant", *models)]
+    stage(
+        "eval",
+        "report",
+        *named,
+        "--gold",
+        data,
+        "--out",
+        options.out,
+        "--title",
+        "affectllm quickstart",
+        "--note",
+        NOTE,
+    )
 
 
 def config(name: str) -> Path:

@@ -63,20 +63,20 @@ class Predict:
     """Part i of n of the clips, as i/n. Use it to spread one data set over machines, then concatenate the answers."""
 
 
-def main(run: Predict) -> None:
-    conversations = take_shard(read_split(run.data, run.split), run.shard)[: run.limit]
-    with jsonl.Appender(run.out / "answers.jsonl") as answers:
-        header_once(run)
+def main(options: Predict) -> None:
+    conversations = take_shard(read_split(options.data, options.split), options.shard)[: options.limit]
+    with jsonl.Appender(options.out / "answers.jsonl") as answers:
+        header_once(options)
         left = [conversation for conversation in conversations if conversation.id not in answers.done]
         if not left:
-            print(f"{run.out} has all {len(conversations)} answers already.")
+            print(f"{options.out} has all {len(conversations)} answers already.")
             return
-        for answer in answer_all(run, left):
+        for answer in answer_all(options, left):
             answers.append(answer)
-    print(f"{len(conversations)} answers in {run.out / 'answers.jsonl'}")
+    print(f"{len(conversations)} answers in {options.out / 'answers.jsonl'}")
 
 
-def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[Answer]:
+def answer_all(options: Predict, conversations: Sequence[Conversation]) -> Iterator[Answer]:
     import torch
 
     from affectllm.media.cache import FeatureCache
@@ -84,15 +84,15 @@ def answer_all(run: Predict, conversations: Sequence[Conversation]) -> Iterator[
     from affectllm.models.store import MediaStore
     from affectllm.paths import cache_folder
 
-    backbone = load(run.model, run.dtype, frames=run.frames, max_pixels=run.max_pixels)
+    backbone = load(options.model, options.dtype, frames=options.frames, max_pixels=options.max_pixels)
     backbone.model.to(precision.device()).eval()
     store = MediaStore(
-        backbone, media_root(run.data, run.media), FeatureCache(cache_folder() / "features"), run.modalities
+        backbone, media_root(options.data, options.media), FeatureCache(cache_folder() / "features"), options.modalities
     )
-    torch.manual_seed(run.seed)
-    batches = [conversations[i : i + run.batch] for i in range(0, len(conversations), run.batch)]
-    for clips in progress(read_ahead(store, batches), f"Answering with {run.model}", total=len(batches)):
-        yield from answer_batch(store, clips, run)
+    torch.manual_seed(options.seed)
+    batches = [conversations[i : i + options.batch] for i in range(0, len(conversations), options.batch)]
+    for clips in progress(read_ahead(store, batches), f"Answering with {options.model}", total=len(batches)):
+        yield from answer_batch(store, clips, options)
 
 
 class Read(NamedTuple):
@@ -131,7 +131,7 @@ def read_clip(store: "MediaStore", conversation: Conversation) -> Read:
         return Read(conversation, None, str(error))
 
 
-def answer_batch(store: "MediaStore", clips: Sequence[Read], run: Predict) -> Iterator[Answer]:
+def answer_batch(store: "MediaStore", clips: Sequence[Read], options: Predict) -> Iterator[Answer]:
     """One answer per conversation. A clip that cannot be read gets its error as the answer."""
     from affectllm.models.base.generation import generate
 
@@ -140,20 +140,22 @@ def answer_batch(store: "MediaStore", clips: Sequence[Read], run: Predict) -> It
         if sample is not None:
             readable.append((conversation, sample))
         else:
-            yield make_answer(store, conversation, run, text="", tokens=0, seconds=0.0, error=error)
+            yield make_answer(store, conversation, options, text="", tokens=0, seconds=0.0, error=error)
     if not readable:
         return
     start = time.monotonic()
-    texts, counts = generate(store.backbone, [sample for _, sample in readable], run.max_new_tokens, run.temperature)
+    texts, counts = generate(
+        store.backbone, [sample for _, sample in readable], options.max_new_tokens, options.temperature
+    )
     seconds = (time.monotonic() - start) / len(readable)
     for (conversation, _), text, count in zip(readable, texts, counts, strict=True):
-        yield make_answer(store, conversation, run, text=text, tokens=count, seconds=seconds, error=None)
+        yield make_answer(store, conversation, options, text=text, tokens=count, seconds=seconds, error=None)
 
 
 def make_answer(
     store: "MediaStore",
     conversation: Conversation,
-    run: Predict,
+    options: Predict,
     text: str,
     tokens: int,
     seconds: float,
@@ -162,32 +164,32 @@ def make_answer(
     return Answer(
         id=conversation.id,
         text=text,
-        model=run.model,
+        model=options.model,
         seconds=round(seconds, 4),
         tokens=tokens,
-        prompt_hash=store.backbone.prompt_hash(conversation, run.modalities),
+        prompt_hash=store.backbone.prompt_hash(conversation, options.modalities),
         error=error,
     )
 
 
-def header_once(run: Predict) -> None:
+def header_once(options: Predict) -> None:
     """Write down next to the answers how they were made; with other options than before, a file would mix two runs."""
     asked: dict[str, Any] = {
-        "model": run.model,
-        "data": str(run.data),
-        "split": run.split,
-        "modalities": list(run.modalities),
+        "model": options.model,
+        "data": str(options.data),
+        "split": options.split,
+        "modalities": list(options.modalities),
         # What --dtype auto means here: elsewhere it may be another precision.
-        "dtype": str(precision.choose(run.dtype)).removeprefix("torch."),
+        "dtype": str(precision.choose(options.dtype)).removeprefix("torch."),
     }
-    asked |= {"max_new_tokens": run.max_new_tokens, "temperature": run.temperature, "seed": run.seed}
-    view = {"frames": run.frames, "max_pixels": run.max_pixels}
+    asked |= {"max_new_tokens": options.max_new_tokens, "temperature": options.temperature, "seed": options.seed}
+    view = {"frames": options.frames, "max_pixels": options.max_pixels}
     asked |= {key: value for key, value in view.items() if value is not None}
-    known = run.out / "predict.json"
+    known = options.out / "predict.json"
     if known.is_file() and (before := json.loads(known.read_text("utf-8"))) != asked:
         key = next(key for key in {**before, **asked} if before.get(key) != asked.get(key))
         raise AffectError(
-            f"{run.out} holds answers with another {key} ({before.get(key)!r}, now {asked.get(key)!r}). "
+            f"{options.out} holds answers with another {key} ({before.get(key)!r}, now {asked.get(key)!r}). "
             "Choose another --out."
         )
     jsonl.write_json(known, asked)

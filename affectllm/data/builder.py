@@ -45,7 +45,7 @@ class Build:
 
 
 def build(
-    run: Build,
+    options: Build,
     rows: Iterable[Conversation | Rejected],
     *,
     sources: Sequence[Path],
@@ -60,12 +60,12 @@ def build(
     `notes` go into the manifest. Two of them are compared: `table_rows`, the number of rows that were read, and
     `published_rows`, the number that the authors name (None where they name none).
     """
-    out = out or run.out
+    out = out or options.out
     manifest = folder.write(
         out,
         rows,
         sources=sources,
-        options=asdict(run),
+        options=asdict(options),
         licence=licence,
         defects=defects,
         rows_in=rows_in,

@@ -54,7 +54,7 @@ def test_tags_stand_for_paths(tmp_path: Path) -> None:
     built(tmp_path / "data")
     verbs.run(
         "data",
-        ["export", str(tmp_path / "data"), "--to", "ms-swift", "--out", str(tmp_path / "out"), "--media", "/clips"]
+        ["export", str(tmp_path / "data"), "--to", "ms-swift", "--out", str(tmp_path / "out"), "--media", "/clips"],
     )
     first, image = jsonl.read_dicts(tmp_path / "out" / "train.jsonl")
     assert first["messages"][0]["content"].startswith("<video><audio>")

@@ -9,9 +9,9 @@ from affectllm.errors import AffectError
 
 
 def object_at(place: str, given_as: str) -> Any:
-    """What `module:function` names; modules in the current folder are found too.
+    """The object that `module:function` names. Modules in the current folder are found too.
 
-    `given_as` is where the user wrote it, for the message of the AffectError that a wrong one raises.
+    `given_as` is where the user wrote it. The AffectError for a wrong one shows it.
     """
     module, _, name = place.partition(":")
     if os.getcwd() not in sys.path:
@@ -19,7 +19,7 @@ def object_at(place: str, given_as: str) -> Any:
     try:
         return getattr(importlib.import_module(module), name)
     except ModuleNotFoundError as error:
-        # A module of ours or of a package that the user's own module imports is missing: that is another error.
+        # The user's module imports a module that is missing: this is another error.
         if error.name not in (module, module.partition(".")[0]):
             raise AffectError(f"{given_as} {place}: {error}, which '{module}' imports.") from error
         raise AffectError(f"{given_as} {place}: no module '{module}' in this folder or in the environment.") from error

@@ -109,7 +109,7 @@ class Target(Record):
 class Meta(Record):
     licence: str
     defects: list[str] = field(default_factory=nothing)
-    """What is odd about this row, or what was done to it, e.g. 'leaked-prompt-prefix'."""
+    """What is odd about this row, or was corrected in it, e.g. 'leaked-prompt-prefix'."""
     hash: str | None = None
     """Checksum of the source row, so that a change of the source shows."""
 

@@ -119,7 +119,7 @@ class Sampler:
                 yield first
                 yield from frames
                 return
-        # Reached also when the seek went past the keyframe: the index lies, so it is not used.
+        # This is also reached when the seek went past the keyframe: the index is wrong, so it is not used.
         with open_media(self.path, self.deadline) as media:
             stream = video_stream(media)
             assert stream is not None

@@ -99,7 +99,7 @@ def is_utf8(head: bytes) -> bool:
 
 @contextmanager
 def open_media(path: Path, deadline: Deadline) -> Iterator["InputContainer"]:
-    """The demuxer over a file; what it or a decoder complains about below becomes one Unreadable."""
+    """The demuxer over a file. An error of the demuxer or of a decoder inside becomes one Unreadable."""
     import av
 
     remedy = "Play it to check, then fetch or re-encode it"

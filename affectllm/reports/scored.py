@@ -49,7 +49,7 @@ def read_run(name: str, folder: Path) -> ScoredRun:
 
 
 def read_summary(path: Path) -> dict[str, Any]:
-    """The results of a run that `affectllm eval score` summarised; AffectError where the file holds something else."""
+    """The results of a run that `affectllm eval score` summarised; AffectError if the file holds something else."""
     again = f"Score the run again: affectllm eval score ANSWERS --gold GOLD --out {path.parent}"
     try:
         results = json.loads(path.read_text(encoding="utf-8"))

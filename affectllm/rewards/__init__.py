@@ -190,7 +190,7 @@ def load(name: str) -> list[Callable[..., list[float | None]]]:
 
 
 def term_of(name: str) -> Term:
-    """A term of ours by its name, or one of yours as 'module:function'."""
+    """A term of the library by its name, or one of yours as 'module:function'."""
     return object_at(name, "The reward term") if ":" in name else TERMS[name]
 
 

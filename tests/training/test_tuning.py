@@ -198,7 +198,7 @@ def test_every_family_names_its_encoders_in_full(family: str, tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"tune": "full", "quantise": True}, "Take one of them"),
+        ({"tune": "full", "quantise": True}, "Use one or the other"),
         ({"train_llm": False}, "needs --tune full"),
         ({"tune": "full", "train_llm": False}, "Nothing would learn"),
         ({"vision_rate": 1e-4}, "--vision-rate is given, but the vision does not learn"),

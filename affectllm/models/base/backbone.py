@@ -85,7 +85,7 @@ class Backbone(ABC):
     never_quantised: tuple[str, ...] = ("model.visual", "model.audio_tower", "lm_head")
     """Full paths of what stays in its own precision when the language model goes to 4 bits."""
     vllm_names: dict[str, str] = {}
-    """Where adapted layers are, and how the published checkpoint of the whole model names them: vLLM turns these names
+    """Names of adapted layers here, and in the published checkpoint of the whole model: vLLM turns these names
     into its own, whatever they are in its version. Empty where a vLLM server takes no adapters from here."""
     encoders_in_forward = True
     """Whether encoders run in every forward, and so can learn, instead of once per clip before it."""

@@ -185,7 +185,7 @@ def made_anew(
 
 
 def check_kept(name: str, kept: Mapping[str, Tensor], made: Mapping[str, Tensor], limit: float) -> None:
-    """Raise AffectError where the media kept of conversation `name` are not those that its clip gives now."""
+    """Raise AffectError if the media kept of conversation `name` are not those that its clip gives now."""
     for key in kept.keys() | made.keys():
         gap = difference_of(kept[key], made[key]) if key in kept and key in made else float("inf")
         if not gap <= limit:

@@ -173,8 +173,8 @@ class VLLMSampler:
 def names_of(backbone: Backbone) -> dict[str, str]:
     if not backbone.vllm_names:
         raise AffectError(
-            f"{backbone.name} is of the family '{backbone.core.config.model_type}', whose adapters a vLLM server takes "
-            "not at all, or not from here. Train with: --rollout transformers"
+            f"{backbone.name} is of the family '{backbone.core.config.model_type}', whose adapters a vLLM server "
+            "does not take, or not from here. Train with: --rollout transformers"
         )
     return backbone.vllm_names
 

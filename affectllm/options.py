@@ -16,6 +16,7 @@ from affectllm.errors import AffectError, closest
 
 T = TypeVar("T")
 
+CONFIG = "--config FILE reads any of the options from a YAML file; flags win over it."
 SCIENTIFIC = re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$")
 
 
@@ -29,9 +30,14 @@ def command(
 
     `called` and `page` are those of `parse`.
     """
-    (options_type,) = [hint for name, hint in get_type_hints(main).items() if name != "return"]
+    hints = [hint for name, hint in get_type_hints(main).items() if name != "return"]
     try:
-        sys.exit(main(parse(options_type, sys.argv[1:] if argv is None else argv, called, page)))
+        if len(hints) != 1 or not is_group(hints[0]):
+            raise AffectError(
+                f"{main.__module__}: main needs one argument with a dataclass of options as its type, as in "
+                "docs/extend/builder.md."
+            )
+        sys.exit(main(parse(hints[0], sys.argv[1:] if argv is None else argv, called, page)))
     except AffectError as error:
         print(f"affectllm: {error}", file=sys.stderr)
         sys.exit(2)
@@ -46,7 +52,8 @@ def parse(options: type[T], argv: Sequence[str], called: str | None = None, page
     import tyro
 
     if not {"-h", "--help"}.isdisjoint(argv):
-        print((page or sys.modules[options.__module__].__doc__ or "").strip(), end="\n\n", flush=True)
+        about = page or sys.modules[options.__module__].__doc__ or ""
+        print(about.strip(), CONFIG, sep="\n\n", end="\n\n", flush=True)
     argv, config = take_config(list(argv))
     settings: dict[str, dict[str, Any]] = {name: {} for name, hint in hints_of(options).items() if is_dict(hint)}
     flags = read_config(config, options, settings) if config else []

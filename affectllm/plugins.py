@@ -14,6 +14,8 @@ def object_at(place: str, given_as: str) -> Any:
     `given_as` is where the user wrote it. The AffectError for a wrong one shows it.
     """
     module, _, name = place.partition(":")
+    if not (module and name):
+        raise AffectError(f"{given_as} {place}: write it as module:function.")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     try:

@@ -95,9 +95,7 @@ def main(options: Iemocap) -> None:
     found = sorted(options.source.glob("Session*/dialog/EmoEvaluation/Ses*.txt"))
     dialogues = {path: path.parents[1] / "transcriptions" / path.name for path in found}
     if not dialogues:
-        raise AffectError(
-            f"{options.source} holds no Session*/dialog/EmoEvaluation/Ses*.txt. Give the release's folder."
-        )
+        raise AffectError(f"{options.source} has no Session*/dialog/EmoEvaluation/Ses*.txt. Give the release's folder.")
     build(
         options,
         # Shards hold whole dialogues.

@@ -134,9 +134,7 @@ def find_tables(options: MerChallenge) -> list[Path]:
     if not wanted:
         raise AffectError(f"Track {options.track} has no {options.split} split with labels. Choose another --split.")
     if not tables:
-        raise AffectError(
-            f"{options.source} holds none of {', '.join(wanted)}. Give the challenge's folder with --source."
-        )
+        raise AffectError(f"{options.source} has none of {', '.join(wanted)}. Give the challenge's folder in --source.")
     return tables
 
 

@@ -1,4 +1,4 @@
-"""Score predictions against gold labels, with interval, baselines and a list of what was skipped.
+r"""Score predictions against gold labels, with interval, baselines and a list of what was skipped.
 
     affectllm eval score preds-openset.npz --gold label.npz:test_corpus --protocol unibench --metric hit_rate \
         --assets MER2025/emotion_wheel --json

@@ -14,6 +14,7 @@ from affectllm.errors import AffectError
 from benchmarks import gpu
 from benchmarks.gpu_book import Book
 from benchmarks.gpu_quickstart import scores
+from tests.tiny_models import need
 
 ROOT = Path(gpu.__file__).parents[1]
 # One process goes through every section: on a busy machine that takes minutes.
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.timeout(900)
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """Of all sections but the quickstart and what repeats one at another length, run as a user runs them."""
+    need("Qwen2.5-Omni Thinker")
     out = tmp_path_factory.mktemp("gpu")
     asked = ["--tiny", "--sections", "families", "sft", "grpo", "memory", "predict", "--minutes", "300"]
     # On a machine with a GPU too, this is a test of the CPU's road.

@@ -87,9 +87,11 @@ def load_shape(name: str, dtype: str = "auto", frames: int | None = None, max_pi
     folder = find(base)
     family = family_of(folder, base)
     kind = imported(family.model)
+    # Made before: it runs, with weights of its own where it finds faces.
+    processor = processor_of(folder, base)
     with torch.device("meta"):
         model = kind._from_config(kind.config_class.from_pretrained(folder), dtype=precision.choose(dtype))
-        backbone = imported(family.backbone)(model, processor_of(folder, base), base)
+        backbone = imported(family.backbone)(model, processor, base)
         if adapter is not None:
             config = peft.PeftConfig.from_pretrained(str(adapter))
             config.inference_mode = False

@@ -56,7 +56,9 @@ def test_a_group_lists_its_verbs(group: str, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize("words", every_command(), ids=" ".join)
 def test_its_examples_are_commands(words: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     """Lines of help that begin with `affectllm` name a command that exists, and can be split as a shell does."""
-    about = help_of(words, capsys).partition("\nusage:")[0].replace("\\\n", " ")
+    about = help_of(words, capsys).partition("\nusage:")[0]
+    about = re.sub(r"\\\n *", " ", about)
+    assert not re.search(r"\S {5,}--", about), "a continued line lost its backslash"
     for line in re.findall(r"^ *affectllm ([a-z].*?)(?:  |$)", about, re.MULTILINE):
         first, *rest = shlex.split(line)
         assert first in {*cli.FAMILIES, *cli.COMMANDS, *cli.VERBS}, line

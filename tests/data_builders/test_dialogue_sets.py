@@ -158,5 +158,5 @@ def test_iemocap_lines_that_are_no_summary_are_refused(tmp_path: Path) -> None:
     path.write_text("[1.0 - 2.0]\tSes05F_impro01_F000\tneu\n")
     with pytest.raises(AffectError, match="line 1 is not a summary"):
         iemocap.main(iemocap.Iemocap(source=tmp_path, out=tmp_path / "out"))
-    with pytest.raises(AffectError, match="holds no Session"):
+    with pytest.raises(AffectError, match="has no Session"):
         iemocap.main(iemocap.Iemocap(source=tmp_path / "Session5", out=tmp_path / "out"))

@@ -86,7 +86,7 @@ def test_what_is_not_there_is_named(folders: Path) -> None:
     for source, track, split, said in (
         ("2026", 3, "train", "affectllm build emoprefer"),
         ("2025", 3, "test", "has no test split"),
-        ("2025", 2, "test", "holds none of track2_test.csv"),
+        ("2025", 2, "test", "has none of track2_test.csv"),
     ):
         with pytest.raises(AffectError, match=said):
             build(folders, source=folders / source, track=track, split=split)

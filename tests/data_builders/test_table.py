@@ -189,7 +189,7 @@ def test_wrong_use_is_explained(name: str, message: str, tmp_path: Path) -> None
 
 
 def test_the_list_names_task_licence_and_status(capsys: pytest.CaptureFixture[str]) -> None:
-    assert catalogue.run(["--json"]) == 0
+    catalogue.main(catalogue.List(json=True))
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert rows["meld"]["command"] == "affectllm build meld"
     assert rows["goemotions"]["rows"] == {"train": 43410, "val": 5426, "test": 5427}
@@ -304,7 +304,7 @@ def test_folders_before_a_picture_are_dropped(tmp_path: Path) -> None:
 
 
 def test_the_table_says_what_each_data_set_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
-    assert catalogue.run([]) == 0
+    catalogue.main(catalogue.List())
     lines = capsys.readouterr().out.splitlines()
     (emodb,) = [line for line in lines if line.split()[:1] == ["emodb"]]
     assert "verified on real files" in emodb

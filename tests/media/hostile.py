@@ -163,7 +163,7 @@ def cover(name: str, codec: str) -> Callable[[Path], Path]:
             voice = add_sound(out, tone(2), codec, 16000)
             sleeve = out.add_stream("mjpeg", rate=1)
             sleeve.width, sleeve.height, sleeve.pix_fmt = 64, 48, "yuvj420p"  # type: ignore[union-attr]
-            sleeve.disposition = av.stream.Disposition.attached_pic
+            sleeve.disposition = av.stream.Disposition.attached_pic.value
             frame = av.VideoFrame.from_ndarray(picture(3), format="rgb24").reformat(format="yuvj420p")
             frame.pts = 0
             packets = sleeve.encode(frame) + sleeve.encode(None)  # type: ignore[union-attr]

@@ -3,6 +3,7 @@
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
@@ -10,7 +11,7 @@ from transformers import WhisperConfig, WhisperForConditionalGeneration
 from affectllm.errors import AffectError
 from affectllm.media import read_frames
 from affectllm.media.faces import FaceDetector
-from affectllm.models import load, nano, nano_weights
+from affectllm.models import load, load_shape, nano, nano_weights
 from affectllm.models.base.backbone import Backbone
 from affectllm.models.families.affect.face import FER2013
 
@@ -71,6 +72,15 @@ def test_the_special_tokens_are_those_of_the_language_model(backbone: Backbone) 
     assert (config.bos_token_id, config.eos_token_id, config.pad_token_id) == (1, 2, 2)
     generation = backbone.core.generation_config
     assert (generation.eos_token_id, generation.pad_token_id) == (2, 2)
+
+
+def test_the_shape_alone_finds_faces(backbone: Backbone) -> None:
+    """The detector runs where the model has no weights: a plan of a run looks at a clip."""
+    shape = load_shape("nano", "float32")
+    frames = np.zeros((8, 64, 64, 3), np.uint8)
+    assert shape.model.device.type == "meta"
+    found, wanted = (it.processor.feature_extractor.faces(frames) for it in (shape, backbone))
+    assert torch.equal(found, wanted)
 
 
 def test_a_real_smile_is_detected_and_read(backbone: Backbone, shared_data: Path) -> None:

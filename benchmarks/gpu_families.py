@@ -112,7 +112,7 @@ def stages(bench: Bench, family: str, dtype: str, folder: Path) -> None:
         found |= learnt(folder / "dpo", folder / "sft")
     with stage("predict") as found:
         asked = {"modalities": kinds, "dtype": dtype, "max_new_tokens": 6}
-        predict(Predict(model=str(folder / "sft"), data=data, out=folder / "answers", **asked))  # type: ignore[arg-type]
+        predict(grouped(Predict, model=str(folder / "sft"), data=data, out=folder / "answers", **asked))
         answers = list(jsonl.read(folder / "answers" / "answers.jsonl", Answer))
         expect(len(answers) == len(test) and not any(answer.error for answer in answers), f"answers: {answers}")
         found["answers"] = len(answers)

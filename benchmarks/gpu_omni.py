@@ -42,7 +42,7 @@ from benchmarks.gpu_book import Book, free, peak_tflops, synchronise
 from benchmarks.grpo_step import SHAPES, costs_of, greatest_difference, question, random_omni
 from benchmarks.media_read import draw
 from benchmarks.sft_epoch import Clock
-from eval.predict import Predict, answer_batch, read_ahead
+from eval.predict import Sampling, answer_batch, read_ahead
 from tests.trainers import grpo_trainer, sft_trainer
 from train.grpo import GRPO
 from train.grpo import work_of as grpo_work
@@ -430,7 +430,7 @@ def predict(bench: Bench) -> None:
     backbone.model.eval()
     folder = bench.folder / "predict"
     folder.mkdir()
-    batch = 2 if bench.tiny else Predict(data=folder / "none", out=folder).batch
+    batch = 2 if bench.tiny else Sampling().batch
     rows = [question(f"clip{i}") for i in range(BATCHES * batch)]
     size, length, different = ((80, 60), 10, 2) if bench.tiny else ((640, 360), 125, 8)
     drawn = [draw(folder / f"drawn{i}.mp4", length, i, size) for i in range(different)]
@@ -475,7 +475,7 @@ def answers(
     bench: Bench, backbone: Backbone, folder: Path, rows: Sequence[Conversation], batch: int, tokens: int, name: str
 ) -> None:
     """Batches of clips that were not read before, each read while the one before is answered, then from the cache."""
-    options = Predict(data=folder / "none", out=folder / "answers", batch=batch, max_new_tokens=tokens)
+    sampling = Sampling(batch=batch, max_new_tokens=tokens)
     batches = [rows[i : i + batch] for i in range(0, len(rows), batch)]
     with tempfile.TemporaryDirectory(dir=bench.folder) as cache:
         store = MediaStore(backbone, folder, FeatureCache(Path(cache)))
@@ -485,7 +485,7 @@ def answers(
                 synchronise()
                 begun = time.perf_counter()
                 read = read_ahead(store, batches)
-                found = [answer for clips in read for answer in answer_batch(store, clips, options)]
+                found = [answer for clips in read for answer in answer_batch(store, clips, sampling, bench.shape)]
                 synchronise()
                 times.append(time.perf_counter() - begun)
     wrong = [answer.error for answer in found if answer.error]

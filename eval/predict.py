@@ -30,13 +30,11 @@ Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Predict:
+class Questions:
+    """The clips that are asked about, and what the model sees of them."""
+
     data: Path
     """Conversations from a data builder. The model gets their questions and never sees their answers."""
-    out: Path
-    """Folder for answers.jsonl. If it holds answers already, the run continues."""
-    model: str = "nano"
-    """The model that answers: 'nano', a model folder, a hub name, or an adapter folder."""
     media: Path | None = None
     """Folder that the clips' paths start from. Without it, the folder of the data file."""
     split: str = "test"
@@ -45,6 +43,28 @@ class Predict:
     """Parts of a clip that the model gets in addition to the subtitle."""
     limit: int | None = None
     """Answer only this many clips, the first ones. The report then says that the numbers are partial."""
+    shard: str = "1/1"
+    """Part i of n of the clips, as i/n. Use it to spread one data set over machines, then concatenate the answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    """The model that answers."""
+
+    model: str = "nano"
+    """The model that answers: 'nano', a model folder, a hub name, or an adapter folder."""
+    frames: int | None = None
+    """Number of frames of a clip. Without it, as many as the model was trained with."""
+    max_pixels: int | None = None
+    """Largest number of pixels of a frame. Without it, that of the training."""
+    dtype: str = "auto"
+    """Precision of the weights: float32, bfloat16 or float16. auto takes what the hardware multiplies natively."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sampling:
+    """How answers are drawn."""
+
     batch: int = 40
     """Number of clips that are answered together. Lower it if memory runs out."""
     max_new_tokens: int = 64
@@ -53,46 +73,54 @@ class Predict:
     """Sampling temperature. 0 always takes the most likely token, so that every run gives the same answers."""
     seed: int = 7
     """Seed of the sampling. It has no effect when the temperature is 0."""
-    frames: int | None = None
-    """Number of frames of a clip. Without it, as many as the model was trained with."""
-    max_pixels: int | None = None
-    """Largest number of pixels of a frame. Without it, that of the training."""
-    dtype: str = "auto"
-    """Precision of the weights: float32, bfloat16 or float16. auto takes what the hardware multiplies natively."""
-    shard: str = "1/1"
-    """Part i of n of the clips, as i/n. Use it to spread one data set over machines, then concatenate the answers."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predict:
+    questions: Questions
+    model: Model
+    sampling: Sampling
+    out: Path
+    """Folder for answers.jsonl. If it holds answers already, the run continues."""
 
 
 def main(options: Predict) -> None:
-    conversations = take_shard(read_split(options.data, options.split), options.shard)[: options.limit]
-    with jsonl.Appender(options.out / "answers.jsonl") as answers:
-        header_once(options)
+    asked, out = options.questions, options.out
+    conversations = take_shard(read_split(asked.data, asked.split), asked.shard)[: asked.limit]
+    with jsonl.Appender(out / "answers.jsonl") as answers:
+        check_header(out, header_of(asked, options.model, options.sampling))
         left = [conversation for conversation in conversations if conversation.id not in answers.done]
         if not left:
-            print(f"{options.out} has all {len(conversations)} answers already.")
+            print(f"{out} has all {len(conversations)} answers already.")
             return
-        for answer in answer_all(options, left):
+        for answer in answer_all(open_store(asked, options.model), left, options.sampling, options.model.model):
             answers.append(answer)
-    print(f"{len(conversations)} answers in {options.out / 'answers.jsonl'}")
+    print(f"{len(conversations)} answers in {out / 'answers.jsonl'}")
 
 
-def answer_all(options: Predict, conversations: Sequence[Conversation]) -> Iterator[Answer]:
-    import torch
-
+def open_store(asked: Questions, chosen: Model) -> "MediaStore":
+    """The clips as the model reads them, the model ready to answer."""
     from affectllm.media.cache import FeatureCache
     from affectllm.models import load
     from affectllm.models.store import MediaStore
     from affectllm.paths import cache_folder
 
-    backbone = load(options.model, options.dtype, frames=options.frames, max_pixels=options.max_pixels)
+    backbone = load(chosen.model, chosen.dtype, frames=chosen.frames, max_pixels=chosen.max_pixels)
     backbone.model.to(precision.device()).eval()
-    store = MediaStore(
-        backbone, media_root(options.data, options.media), FeatureCache(cache_folder() / "features"), options.modalities
-    )
-    torch.manual_seed(options.seed)
-    batches = [conversations[i : i + options.batch] for i in range(0, len(conversations), options.batch)]
-    for clips in progress(read_ahead(store, batches), f"Answering with {options.model}", total=len(batches)):
-        yield from answer_batch(store, clips, options)
+    cache = FeatureCache(cache_folder() / "features")
+    return MediaStore(backbone, media_root(asked.data, asked.media), cache, asked.modalities)
+
+
+def answer_all(
+    store: "MediaStore", conversations: Sequence[Conversation], sampling: Sampling, model: str
+) -> Iterator[Answer]:
+    """One answer a conversation, which names the model."""
+    import torch
+
+    torch.manual_seed(sampling.seed)
+    batches = [conversations[i : i + sampling.batch] for i in range(0, len(conversations), sampling.batch)]
+    for clips in progress(read_ahead(store, batches), f"Answering with {model}", total=len(batches)):
+        yield from answer_batch(store, clips, sampling, model)
 
 
 class Read(NamedTuple):
@@ -131,65 +159,72 @@ def read_clip(store: "MediaStore", conversation: Conversation) -> Read:
         return Read(conversation, None, str(error))
 
 
-def answer_batch(store: "MediaStore", clips: Sequence[Read], options: Predict) -> Iterator[Answer]:
-    """One answer per conversation. A clip that cannot be read gets its error as the answer."""
+def answer_batch(store: "MediaStore", clips: Sequence[Read], sampling: Sampling, model: str) -> Iterator[Answer]:
+    """One answer a conversation; clips that cannot be read are answered by their error."""
     from affectllm.models.base.generation import generate
 
+    make = partial(make_answer, store, model)
     readable: list[tuple[Conversation, Sample]] = []
     for conversation, sample, error in clips:
         if sample is not None:
             readable.append((conversation, sample))
         else:
-            yield make_answer(store, conversation, options, text="", tokens=0, seconds=0.0, error=error)
+            yield make(conversation, error=error)
     if not readable:
         return
     start = time.monotonic()
-    texts, counts = generate(
-        store.backbone, [sample for _, sample in readable], options.max_new_tokens, options.temperature
-    )
+    samples = [sample for _, sample in readable]
+    texts, counts = generate(store.backbone, samples, sampling.max_new_tokens, sampling.temperature)
     seconds = (time.monotonic() - start) / len(readable)
     for (conversation, _), text, count in zip(readable, texts, counts, strict=True):
-        yield make_answer(store, conversation, options, text=text, tokens=count, seconds=seconds, error=None)
+        yield make(conversation, text=text, tokens=count, seconds=seconds)
 
 
 def make_answer(
     store: "MediaStore",
+    model: str,
     conversation: Conversation,
-    options: Predict,
-    text: str,
-    tokens: int,
-    seconds: float,
-    error: str | None,
+    *,
+    text: str = "",
+    tokens: int = 0,
+    seconds: float = 0.0,
+    error: str | None = None,
 ) -> Answer:
     return Answer(
         id=conversation.id,
         text=text,
-        model=options.model,
+        model=model,
         seconds=round(seconds, 4),
         tokens=tokens,
-        prompt_hash=store.backbone.prompt_hash(conversation, options.modalities),
+        prompt_hash=store.backbone.prompt_hash(conversation, store.modalities),
         error=error,
     )
 
 
-def header_once(options: Predict) -> None:
-    """Write down next to the answers how they were made; with other options than before, a file would mix two runs."""
-    asked: dict[str, Any] = {
-        "model": options.model,
-        "data": str(options.data),
-        "split": options.split,
-        "modalities": list(options.modalities),
+def header_of(asked: Questions, chosen: Model, sampling: Sampling) -> dict[str, Any]:
+    """What made the answers: predict.json, next to them."""
+    view = {"frames": chosen.frames, "max_pixels": chosen.max_pixels}
+    return {
+        "model": chosen.model,
+        "data": str(asked.data),
+        "split": asked.split,
+        "modalities": list(asked.modalities),
         # What --dtype auto means here: elsewhere it may be another precision.
-        "dtype": str(precision.choose(options.dtype)).removeprefix("torch."),
+        "dtype": str(precision.choose(chosen.dtype)).removeprefix("torch."),
+        "max_new_tokens": sampling.max_new_tokens,
+        "temperature": sampling.temperature,
+        "seed": sampling.seed,
+        **{key: value for key, value in view.items() if value is not None},
     }
-    asked |= {"max_new_tokens": options.max_new_tokens, "temperature": options.temperature, "seed": options.seed}
-    view = {"frames": options.frames, "max_pixels": options.max_pixels}
-    asked |= {key: value for key, value in view.items() if value is not None}
-    known = options.out / "predict.json"
+
+
+def check_header(out: Path, asked: dict[str, Any]) -> None:
+    """Write next to the answers how they are made. Other options than before would mix two runs in one file."""
+    known = out / "predict.json"
     if known.is_file() and (before := json.loads(known.read_text("utf-8"))) != asked:
         key = next(key for key in {**before, **asked} if before.get(key) != asked.get(key))
         raise AffectError(
-            f"{options.out} holds answers with another {key} ({before.get(key)!r}, now {asked.get(key)!r}). "
+            f"{out} holds answers with another {key} ({before.get(key)!r}, now {asked.get(key)!r}). "
             "Choose another --out."
         )
     jsonl.write_json(known, asked)

@@ -74,10 +74,15 @@ def test_a_finished_run_is_not_run_again(stages: Path, capsys: pytest.CaptureFix
 
 
 def test_answers_resume_where_they_stopped(stages: Path) -> None:
-    run = Predict(
-        model=str(stages / "grpo"), data=stages / "conversations.jsonl", out=stages / "answers", split="train", batch=2,
+    run = grouped(
+        Predict,
+        model=str(stages / "grpo"),
+        data=stages / "conversations.jsonl",
+        out=stages / "answers",
+        split="train",
+        batch=2,
         max_new_tokens=4,
-    )  # fmt: skip
+    )
     predict(run)
     whole = (stages / "answers" / "answers.jsonl").read_text()
     lines = whole.splitlines(keepends=True)
@@ -98,7 +103,8 @@ def test_placeholders_are_never_sampled(stages: Path) -> None:
 def test_a_clip_that_cannot_be_read_is_answered_by_its_error(stages: Path, tmp_path: Path) -> None:
     data = write_toy_data(tmp_path, count=2)
     (tmp_path / "clip1.mp4").write_bytes(b"not a video")
-    predict(Predict(model=str(stages / "sft"), data=data, out=tmp_path / "out", split="train", max_new_tokens=4))
+    asked = {"split": "train", "max_new_tokens": 4}
+    predict(grouped(Predict, model=str(stages / "sft"), data=data, out=tmp_path / "out", **asked))
     rows = {row["id"]: row for row in map(json.loads, (tmp_path / "out" / "answers.jsonl").read_text().splitlines())}
     assert "clip1.mp4" in rows["clip1"]["error"]
     assert rows["clip1"]["text"] == ""

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from affectllm.errors import AffectError
-from affectllm.options import flat, grouped, parse
+from affectllm.options import command, flat, grouped, parse
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,19 @@ def test_a_value_the_parser_refuses_is_traced_to_the_file(tmp_path: Path, capsys
     error = capsys.readouterr().err
     assert "--steps" in error
     assert "c.yaml" in error
+
+
+def test_a_key_given_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(AffectError, match=r"'steps' is there twice.*line 2"):
+        parse(Options, config(tmp_path, "steps: 3\nsteps: 4\n"))
+
+
+def test_a_main_without_options_is_named() -> None:
+    def main(run):  # type: ignore[no-untyped-def]
+        raise NotImplementedError
+
+    with pytest.raises(SystemExit, match="2"):
+        command(main, [])
 
 
 @pytest.mark.parametrize(

@@ -108,7 +108,7 @@ def with_card(words: list[str]) -> list[str]:
         raise AffectError(
             f"'{words[0]}' has a builder of another name: affectllm build {sets[words[0]].builder} --help"
         )
-    names = [*scripts, *sets]
+    names = [*(script.replace("_", "-") for script in scripts), *sets]
     raise AffectError(
         f"No '{words[0]}' under 'affectllm build'.{closest(words[0], names)} Known: {', '.join(dict.fromkeys(names))}."
     )
@@ -120,7 +120,8 @@ def find_script(family: str, name: str) -> ModuleType:
     name = name.replace("-", "_")
     if name not in scripts:
         raise AffectError(
-            f"No '{name}' under 'affectllm {family}'.{closest(name, list(scripts))} Known: {', '.join(scripts)}."
+            f"No '{name}' under 'affectllm {family}'.{closest(name, scripts)} "
+            f"Known: {', '.join(scripts).replace('_', '-')}."
         )
     return importlib.import_module(f"{FAMILIES[family]}.{name}")
 

@@ -1,21 +1,23 @@
 """affectllm: from clips and annotations to a model that explains emotion, and numbers about it.
 
-  data      affectllm build NAME --source PATH --out DIR     dataset in, conversations out   (build --list shows them)
-            affectllm data check DIR                         one report about built data
-            affectllm media probe|frames|audio FILE          look at a clip the way training does
-            affectllm cache stat|prune|verify                what is kept of clips read before
-  train     affectllm train sft|grpo|dpo|merge --config FILE conversations in, adapter out
-            affectllm train stages --config RECIPE           sft, then grpo, then grpo ... each from the one before
-            affectllm models list|compose                    families of models; one of your own parts
-  judge     affectllm eval predict|score|report|compare      adapter in, answers, scores, report out
-            affectllm vocab WORD | vocab coverage FILE       where a word lands on every wheel
-            affectllm grpo view RUN                          one page about a GRPO run, with its alarms
-            affectllm rewards probe|list                     what GRPO would pay for
-  use       affectllm explain CLIP                           labels, reasoning and evidence for one clip
-            affectllm demo                                   the same in a browser
-  set up    affectllm setup-nano                             fetch the embedded CPU model once
-            affectllm doctor                                 what is installed, missing or not tried, and the repair
-            affectllm quickstart                             the whole way on drawn clips
+  data      affectllm build NAME --source PATH --out DIR        data set in, conversations out; build --list shows them
+            affectllm data check|ask|export|import              a report about built data, other questions, other forms
+            affectllm media probe|frames|audio|subtitle|faces   look at a clip the way training does
+            affectllm cache stat|prune|verify                   what is kept of clips read before
+  train     affectllm train sft|grpo|dpo|reward --config FILE   conversations in, adapter out
+            affectllm train stages --config RECIPE              sft, then grpo, then grpo ... each from the one before
+            affectllm train merge --adapter DIR                  a whole model that other programs read
+            affectllm models list|compose|affectgpt             families of models; one of your own parts
+            affectllm grpo view RUN                             one page about a GRPO run, with its alarms
+            affectllm rewards probe|list                        what GRPO would pay for
+  judge     affectllm eval predict|prefer|baseline              adapter in, answers out; the best constant answer
+            affectllm eval score|report|compare                 answers in, scores and pages out
+            affectllm vocab WORD | vocab coverage FILE          where a word lands on every wheel
+  use       affectllm explain CLIP                              labels, reasoning and evidence for one clip
+            affectllm demo                                      the same in a browser
+  set up    affectllm setup-nano                                fetch the embedded CPU model once
+            affectllm doctor                                    what is installed, missing or not tried, and the repair
+            affectllm quickstart                                the whole way on drawn clips
 
 Every command answers --help.
 """

@@ -41,6 +41,14 @@ def test_a_command_says_its_name_and_what_it_does(words: tuple[str, ...], capsys
     assert len(first) > 20
 
 
+def test_the_first_page_names_every_command() -> None:
+    page = cli.__doc__ or ""
+    for words in every_command():
+        if words[0] != "build":
+            form = rf"affectllm {words[0]}" + (rf" (\S+\|)*{words[1]}\b" if len(words) > 1 else r"\b")
+            assert re.search(form, page.replace("| vocab", "\naffectllm vocab")), words
+
+
 @pytest.mark.parametrize("group", [*cli.VERBS, *cli.FAMILIES])
 def test_a_group_lists_its_verbs(group: str, capsys: pytest.CaptureFixture[str]) -> None:
     printed = help_of((group,), capsys)

@@ -6,7 +6,7 @@
             affectllm cache stat|prune|verify                   what is kept of clips read before
   train     affectllm train sft|grpo|dpo|reward --config FILE   conversations in, adapter out
             affectllm train stages --config RECIPE              sft, then grpo, then grpo ... each from the one before
-            affectllm train merge --adapter DIR                  a whole model that other programs read
+            affectllm train merge --adapter DIR                 a whole model that other programs read
             affectllm models list|compose|affectgpt             families of models; one of your own parts
             affectllm grpo view RUN                             one page about a GRPO run, with its alarms
             affectllm rewards probe|list                        what GRPO would pay for
